@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The block layer as devices and the monitor see it (DESIGN, section 6).
+ *
+ * A disk is a graph of BlockNodes: formats over protocols, with filters between. A device holds a
+ * BlockBackend, which adds what belongs to the attachment: the write-cache setting, error policies,
+ * statistics, queues. Requests are embedded in the device's own and complete exactly once, on the
+ * loop that submitted them, never inside the submitting call.
+ */
+#ifndef BLOCK_BLOCK_H
+#define BLOCK_BLOCK_H
+
+#include <glib.h>
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+#include "vmm/cli/opts.h"
+#include "vmm/error.h"
+#include "vmm/event/aio.h"
+#include "vmm/event/loop.h"
+
+typedef struct BlockNode BlockNode;
+typedef struct BlockBackend BlockBackend;
+typedef struct BlockRequest BlockRequest;
+
+typedef enum BlockOp {
+    BLOCK_READ,
+    BLOCK_WRITE,
+    BLOCK_FLUSH,
+    BLOCK_DISCARD,
+    BLOCK_WRITE_ZEROES,
+} BlockOp;
+
+enum {
+    BLOCK_REQ_FUA = 1 << 0,   /* on stable storage before completion */
+    BLOCK_REQ_UNMAP = 1 << 1, /* write zeroes: may deallocate */
+    BLOCK_REQ_NO_FALLBACK = 1 << 2,
+};
+
+struct BlockRequest {
+    BlockOp op;
+    unsigned flags;
+    uint64_t offset; /* bytes */
+    uint64_t bytes;  /* of iov, or of the range */
+    const struct iovec *iov;
+    int iov_count;
+    /* 0 or -errno, on the loop that submitted. */
+    void (*done)(BlockRequest *request, int ret);
+    void *opaque;
+    /* private to the block layer */
+    BlockBackend *backend;
+    BlockNode *node;
+    EventLoop *loop;
+    BlockRequest *next;
+    uint64_t progress;
+    int64_t start_ns;
+    AioRequest aio;
+    struct iovec *bounce_iov;
+    void *bounce;
+};
+
+typedef enum BlockErrorAction {
+    BLOCK_ERROR_REPORT,
+    BLOCK_ERROR_IGNORE,
+    BLOCK_ERROR_STOP,
+    BLOCK_ERROR_ENOSPC
+} BlockErrorAction;
+
+typedef struct BlockLimits {
+    uint32_t request_alignment; /* of offset, length and memory the node wants (1 to 4096); others
+                                   are bounced by the layer */
+    uint32_t logical_block, physical_block; /* probed, bytes; 512 when unknown */
+    uint64_t max_transfer;                  /* bytes, 0: none */
+    int max_iov;
+    uint64_t discard_granularity; /* 0: discard not supported */
+    uint64_t opt_io;              /* optimal transfer, 0: unknown */
+    bool has_write_zeroes;
+    bool rotational;
+} BlockLimits;
+
+typedef struct BlockStats {
+    uint64_t rd_bytes, wr_bytes, unmap_bytes;
+    uint64_t rd_ops, wr_ops, flush_ops, unmap_ops;
+    uint64_t rd_time_ns, wr_time_ns, flush_time_ns, unmap_time_ns;
+    uint64_t failed_rd, failed_wr, failed_flush, failed_unmap;
+    uint64_t wr_highest_offset;
+} BlockStats;
+
+/* ---- Nodes: main thread ---- */
+/* From -blockdev / blockdev-add options (driver, node-name, file..., cache.direct, cache.no-flush,
+ * discard, detect-zeroes, read-only, auto-read-only, force-share, aio, locking ...). Nested nodes
+ * come as "file.driver" or a reference "file=NODE". */
+BlockNode *block_node_open(Opts *options, GError **error);
+BlockNode *block_node_find(const char *node_name);
+BlockNode *block_node_ref(BlockNode *node);
+void block_node_unref(BlockNode *node); /* the last one closes: flushes, unlocks */
+bool block_node_delete(const char *node_name, GError **error); /* blockdev-del */
+void block_close_all(void);                                    /* at exit: flushes every node */
+const char *block_node_name(const BlockNode *node);
+const char *block_node_driver(const BlockNode *node);
+const char *block_node_filename(const BlockNode *node); /* may be NULL */
+uint64_t block_node_length(BlockNode *node);            /* bytes; any thread */
+bool block_node_readonly(const BlockNode *node);
+void block_node_foreach(void (*fn)(BlockNode *node, void *opaque), void *opaque);
+void block_drivers_help(GString *out);
+
+/* ---- Drives (-drive, drive properties) ---- */
+/* -drive: opens the nodes, keeps id, if, index, cache (writeback, none, writethrough, directsync,
+ * unsafe), werror, rerror, serial ... */
+typedef struct Drive {
+    char *id;
+    char *interface; /* "virtio", "none", "ide" ... */
+    int index, bus, unit;
+    bool is_cdrom, readonly;
+    BlockNode *node;   /* NULL: empty drive */
+    bool writethrough; /* the device's write cache starts off */
+    BlockErrorAction rerror, werror;
+    char *serial;
+    bool claimed;
+} Drive;
+Drive *drive_add(Opts *options, const char *default_interface, GError **error);
+Drive *drive_find(const char *id);
+void drive_foreach(void (*fn)(Drive *drive, void *opaque), void *opaque);
+
+/* ---- Back ends: what a device holds ---- */
+typedef struct BlockBackendEvents {
+    void (*resized)(void *opaque); /* main thread */
+} BlockBackendEvents;
+
+/* `drive` is a drive id or a node name. Takes permissions: writable unless readonly is asked for;
+ * `share_rw` lets others write. Main thread. */
+BlockBackend *block_backend_attach(const char *drive, const char *device_id, bool readonly,
+                                   bool share_rw, GError **error);
+void block_backend_detach(BlockBackend *backend); /* drained; main thread */
+void block_backend_set_events(BlockBackend *backend, const BlockBackendEvents *events,
+                              void *opaque);
+void block_backend_set_error_actions(BlockBackend *backend, BlockErrorAction rerror,
+                                     BlockErrorAction werror);
+BlockNode *block_backend_node(BlockBackend *backend);
+const Drive *block_backend_drive(BlockBackend *backend); /* NULL when a node was named */
+uint64_t block_backend_length(BlockBackend *backend);    /* any thread */
+bool block_backend_readonly(const BlockBackend *backend);
+const BlockLimits *block_backend_limits(BlockBackend *backend);
+/* The volatile write cache as the guest sees it: off makes every write FUA. Any thread. */
+bool block_backend_write_cache(const BlockBackend *backend);
+void block_backend_set_write_cache(BlockBackend *backend, bool on);
+
+/* Tells the back end that `loop` will submit to it: engines are made ready. Main thread, before the
+ * first request from that loop. */
+bool block_backend_add_loop(BlockBackend *backend, EventLoop *loop, GError **error);
+
+/* Submits. The range must lie inside the length and iov sum to bytes (the device checked; else
+ * -EINVAL in done). The error policy is applied: a request whose policy is "stop" is kept and
+ * submitted again when the machine continues. Loop thread. */
+void block_submit(BlockBackend *backend, BlockRequest *request);
+
+/* Waits until no request is in flight or kept; the caller has stopped the sources. Main thread;
+ * does not run callbacks of other loops itself. */
+void block_backend_drain(BlockBackend *backend);
+void block_backend_stats(BlockBackend *backend, BlockStats *stats); /* any thread */
+/* All requests kept by "stop" policies: for pausing, saving (the device saves them as not done) and
+ * cont. Main thread. */
+void block_resume_stopped(void);
+
+/* ---- Blocking access for tools, boot and tests: main thread, no loop needed ---- */
+int block_pread(BlockNode *node, uint64_t offset, void *data, uint64_t bytes);
+int block_pwrite(BlockNode *node, uint64_t offset, const void *data, uint64_t bytes);
+int block_flush(BlockNode *node);
+bool block_resize(BlockNode *node, uint64_t size, GError **error); /* block_resize */
+
+/* query-block, query-named-block-nodes, query-blockstats: values as QEMU's. Main thread. */
+json_object *block_query(void);
+json_object *block_query_nodes(void);
+json_object *block_query_stats(void);
+
+#endif

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The table of contents of the hardware: every device class and every board. */
+#include "hw/devices.h"
+
+const DeviceClass *const device_classes[] = {
+    NULL,
+};
+
+const MachineClass *const machine_classes[] = {
+    NULL,
+};

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * PCI and PCI Express: functions, configuration space as data with write masks, BARs, INTx, MSI,
+ * MSI-X, buses (PCI Local Bus 3.0, PCI Express Base 4.0).
+ *
+ * Configuration writes run with the machine's topology lock, then the function's device lock; BAR
+ * handlers with the device lock only.
+ */
+#ifndef HW_PCI_PCI_H
+#define HW_PCI_PCI_H
+
+#include "vmm/device/device.h"
+#include "vmm/machine/accel.h"
+#include "vmm/machine/machine.h"
+#include "vmm/memory/address_space.h"
+#include "vmm/memory/dma.h"
+
+#define PCI_CONFIG_SIZE     256
+#define PCIE_CONFIG_SIZE    4096
+#define PCI_BAR_COUNT       6
+#define PCI_DEVFN(slot, fn) (((slot) << 3) | (fn))
+#define PCI_SLOT(devfn)     (((devfn) >> 3) & 0x1f)
+#define PCI_FUNC(devfn)     ((devfn)&7)
+
+typedef struct PciDevice PciDevice;
+typedef struct PciBus PciBus;
+
+typedef enum PciBarKind {
+    PCI_BAR_IO,
+    PCI_BAR_MEM32,
+    PCI_BAR_MEM64,
+    PCI_BAR_MEM64_PREFETCH
+} PciBarKind;
+
+typedef struct PciBar {
+    MemRegion *region; /* NULL: none; size a power of two */
+    PciBarKind kind;
+    uint64_t size;
+    uint64_t mapped_at; /* UINT64_MAX: not mapped */
+} PciBar;
+
+/* DeviceClass.ops of a PCI function. */
+typedef struct PciDeviceClass {
+    uint16_t vendor_id, device_id, subsystem_vendor_id, subsystem_id;
+    uint8_t revision;
+    uint32_t class_code;   /* 24 bits: class, subclass, interface */
+    uint8_t interrupt_pin; /* 1: INTA ... 0: none */
+    bool is_bridge;
+    bool is_express; /* PCI Express capability when on an express bus */
+    /* After the common work; the old bytes are still in `old`. Device lock held. May be NULL. */
+    void (*config_written)(PciDevice *pci, uint32_t offset, unsigned size);
+} PciDeviceClass;
+
+typedef struct MsixVector {
+    MsiRoute *route; /* made when first used */
+    bool used;
+} MsixVector;
+
+struct PciDevice {
+    Device dev;
+    PciBus *bus;
+    int32_t devfn; /* property "addr": -1 any */
+    int32_t multifunction;
+    uint32_t romsize_unused_pad;
+    uint8_t config[PCIE_CONFIG_SIZE];
+    uint8_t wmask[PCIE_CONFIG_SIZE];   /* bits the guest can write */
+    uint8_t w1cmask[PCIE_CONFIG_SIZE]; /* bits a written 1 clears */
+    uint8_t used[PCIE_CONFIG_SIZE];    /* taken by capabilities */
+    PciBar bars[PCI_BAR_COUNT];
+    uint8_t express_cap, msi_cap, msix_cap; /* offsets, 0: none */
+    uint16_t msix_count;
+    MemRegion msix_region; /* table and PBA, mapped as (part of) a BAR */
+    uint8_t *msix_table;
+    uint8_t *msix_pba;
+    MsixVector *msix_vectors;
+    int irq_level; /* INTx as driven */
+    void *private_data;
+    /* Called when a vector's mask changed, device lock held: the owner polls or re-signals. May be
+     * NULL. */
+    void (*msix_mask_changed)(PciDevice *pci, unsigned vector, bool masked);
+};
+
+/* The common properties (addr, multifunction ...) and state; put them into the class's groups and
+ * first in its state. */
+extern const Property pci_device_props[];
+extern const StateSection pci_device_state;
+
+/* Called by a class's realize before its own work: identity, header, finds the devfn. Main thread.
+ */
+bool pci_device_realize(PciDevice *pci, GError **error);
+void pci_device_unrealize(PciDevice *pci);
+void pci_device_reset(PciDevice *pci);
+
+void pci_register_bar(PciDevice *pci, unsigned index, PciBarKind kind, MemRegion *region);
+/* Appends a capability of `size` bytes; offset 0: first free place. Returns its offset (0 and
+ * error: no room). */
+uint8_t pci_add_capability(PciDevice *pci, uint8_t id, uint8_t offset, uint8_t size,
+                           GError **error);
+uint16_t pcie_add_extended_capability(PciDevice *pci, uint16_t id, uint8_t version, uint16_t size);
+bool pci_is_express_bus(const PciBus *bus);
+bool pci_bus_master(const PciDevice *pci); /* command register; any thread */
+bool pci_memory_enabled(const PciDevice *pci);
+void pci_set_irq(PciDevice *pci, int level); /* INTx, honours Interrupt Disable; any thread */
+
+/* MSI (PCI 3.0, 6.8.1): realize-time; count is a power of two up to 32. */
+bool msi_init(PciDevice *pci, unsigned count, bool per_vector_mask, GError **error);
+bool msi_enabled(const PciDevice *pci);
+void msi_notify(PciDevice *pci, unsigned vector);
+
+/* MSI-X (6.8.2): table and PBA in BAR `bar` of their own (4 KiB pages), count 1 to 2048. */
+bool msix_init(PciDevice *pci, uint16_t count, unsigned bar, GError **error);
+void msix_uninit(PciDevice *pci);
+bool msix_enabled(const PciDevice *pci); /* any thread */
+/* Delivers vector, or sets its pending bit while masked. Any thread; no device lock needed. */
+void msix_notify(PciDevice *pci, unsigned vector);
+/* The route behind a vector, to hand to an I/O thread: signalling its notifier is the whole
+ * delivery while the vector is unmasked; NULL when out of range. Device lock held. */
+MsiRoute *msix_vector_use(PciDevice *pci, unsigned vector);
+void msix_vector_unuse(PciDevice *pci, unsigned vector);
+
+/* DMA of the function: fails when bus mastering is off. */
+AddressSpace *pci_dma_space(PciDevice *pci);
+
+/* ---- Buses ---- */
+/* INTx pin (0 to 3) of slot on this bus, level; wired by the host bridge or by a bridge's swizzle.
+ */
+typedef void PciSetIrq(void *opaque, unsigned slot, unsigned pin, int level);
+PciBus *pci_bus_new(const char *name, Machine *machine, Device *parent, bool express,
+                    AddressSpace *memory, AddressSpace *io, PciSetIrq *set_irq, void *opaque);
+void pci_bus_free(PciBus *bus);
+Bus *pci_bus_base(PciBus *bus);
+PciBus *pci_bus_root(Machine *machine); /* "pcie.0" or "pci.0"; NULL on a machine without PCI */
+PciDevice *pci_find_device(PciBus *root, uint8_t bus,
+                           uint8_t devfn); /* by bus numbers as programmed; NULL */
+void pci_bus_foreach(PciBus *bus, void (*fn)(PciDevice *pci, void *opaque), void *opaque);
+uint8_t pci_bus_number(const PciBus *bus);
+void pci_info_dump(Machine *machine, GString *out); /* `info pci` */
+
+/* Configuration cycles from the host bridge: size 1, 2, 4; missing functions read ones. Takes the
+ * locks. vCPU threads and main. */
+uint32_t pci_config_read(PciBus *root, uint8_t bus, uint8_t devfn, uint32_t offset, unsigned size);
+void pci_config_write(PciBus *root, uint8_t bus, uint8_t devfn, uint32_t offset, uint32_t value,
+                      unsigned size);
+
+/* What firmware does when there is none: numbers the buses, places BARs and bridge windows in the
+ * given apertures, sets interrupt lines and enables decoding, deterministically. After each reset
+ * of a machine that boots a kernel directly. Main thread, paused. */
+typedef struct PciApertures {
+    uint64_t io_start, io_last, mem32_start, mem32_last, mem64_start, mem64_last;
+    uint8_t (*irq_line)(void *opaque, uint8_t slot, uint8_t pin);
+    void *opaque;
+} PciApertures;
+bool pci_assign_resources(PciBus *root, const PciApertures *apertures, GError **error);
+
+#endif

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The accelerator: what runs vCPUs and delivers interrupts. Two exist: "kvm" (vmm/kvm) and "qtest"
+ * (vmm/machine/qtest.c: no vCPUs, the test drives the machine). The machine holds one Accel;
+ * boards, PCI and virtio call these functions only.
+ */
+#ifndef VMM_MACHINE_ACCEL_H
+#define VMM_MACHINE_ACCEL_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "vmm/device/irq.h"
+#include "vmm/machine/machine.h"
+
+typedef enum IrqchipMode {
+    IRQCHIP_KERNEL, /* PIC, IOAPIC, LAPIC (and PIT) in KVM */
+    IRQCHIP_SPLIT,  /* LAPIC in KVM, the rest in hw/ */
+    IRQCHIP_OFF,    /* qtest: PIC and IOAPIC in hw/, nothing behind them */
+} IrqchipMode;
+
+/* A message route with an eventfd: whoever signals `fd` delivers the message, in the kernel where
+ * the accelerator can. */
+typedef struct MsiRoute {
+    EventNotifier notifier; /* signal it from any thread */
+    MsiMessage message;
+    int gsi; /* private */
+    bool bound;
+    FdWatch watch; /* private: accelerators without irqfd */
+    Machine *machine;
+} MsiRoute;
+
+/* How the first vCPU starts a kernel that is loaded directly. */
+typedef struct BootCpu {
+    enum {
+        BOOT_CPU_FIRMWARE,
+        BOOT_CPU_PROTECTED,
+        BOOT_CPU_LONG
+    } mode; /* reset vector; flat 32 bit; 64 bit */
+    uint64_t rip, rsp, rax, rbx, rsi, rdi;
+    uint64_t cr3;      /* 64 bit: page tables in guest RAM */
+    uint64_t gdt_base; /* a GDT in guest RAM: null, null, code (0x10), data (0x18), as Linux's boot
+                          protocol wants */
+    uint16_t gdt_limit;
+} BootCpu;
+
+typedef struct AccelOps {
+    const char *name;
+    /* Opens and creates the VM, before memory and devices; sets machine->accel_data and
+     * machine->irqchip. */
+    bool (*init)(Machine *machine, GError **error);
+    /* After the board is built: listeners, irq routes committed, vCPU threads created (stopped). */
+    bool (*create_vcpus)(Machine *machine, GError **error);
+    void (*destroy)(Machine *machine);
+    void (*vcpus_resume)(Machine *machine);
+    /* Returns when every vCPU is out of KVM_RUN and of all handlers. */
+    void (*vcpus_pause)(Machine *machine);
+    /* Registers of all vCPUs to power-on (the boot code then sets the first one's). vCPUs paused.
+     */
+    void (*vcpus_reset)(Machine *machine);
+
+    /* The first vCPU's registers for the boot; after vcpus_reset. */
+    void (*vcpu_set_boot)(Machine *machine, const BootCpu *boot);
+
+    void (*gsi_set)(Machine *machine, unsigned gsi, int level); /* any thread */
+    void (*msi_send)(Machine *machine, MsiMessage message);     /* any thread */
+    bool (*gsi_attach_irqfd)(Machine *machine, unsigned gsi, int fd, int resample_fd,
+                             GError **error);
+    void (*gsi_detach_irqfd)(Machine *machine, unsigned gsi, int fd);
+
+    bool (*msi_route_bind)(Machine *machine, MsiRoute *route,
+                           GError **error);                      /* message set, notifier open */
+    void (*msi_route_update)(Machine *machine, MsiRoute *route); /* message changed; vCPU thread */
+    void (*msi_route_unbind)(Machine *machine, MsiRoute *route);
+
+    void (*nmi)(Machine *machine);
+    /* What `info registers` and internal errors print, for vCPU index. vCPUs paused. */
+    void (*vcpu_dump)(Machine *machine, unsigned index, GString *out);
+    /* Saves and loads all vCPUs' and in-kernel chips' state. vCPUs paused. */
+    void (*save)(Machine *machine, GByteArray *out);
+    bool (*load)(Machine *machine, const uint8_t **cursor, const uint8_t *end, GError **error);
+    int (*vcpu_thread_id)(Machine *machine, unsigned index);
+} AccelOps;
+
+extern const AccelOps kvm_accel;
+extern const AccelOps qtest_accel;
+
+/* ---- Convenience over the ops, used by devices ---- */
+
+/* A route with an open notifier, bound to nothing until the message is set. */
+MsiRoute *msi_route_new(Machine *machine, GError **error);
+/* Sets or changes the message and makes the route live. Topology lock, or the device's. */
+void msi_route_set(MsiRoute *route, MsiMessage message);
+/* While masked the notifier collects and is not delivered; unmask delivers what came (the caller
+ * keeps the pending bit). */
+void msi_route_disable(MsiRoute *route);
+void msi_route_free(MsiRoute *route);
+void msi_route_signal(MsiRoute *route); /* any thread */
+
+#endif

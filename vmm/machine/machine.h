@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A machine: what the command line asked for, its memory, buses and devices, and its life (create,
+ * run, pause, reset, shut down). The board (hw/board) builds the hardware. Requests may come from
+ * any thread; the main thread carries them out.
+ */
+#ifndef VMM_MACHINE_MACHINE_H
+#define VMM_MACHINE_MACHINE_H
+
+#include <glib.h>
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "vmm/device/device.h"
+#include "vmm/event/loop.h"
+#include "vmm/memory/address_space.h"
+
+typedef struct AccelOps AccelOps;
+typedef struct MachineClass MachineClass;
+
+/* QEMU's RunState names: "running", "paused", "prelaunch", "shutdown", "internal-error",
+ * "io-error", "guest-panicked" ... */
+typedef enum RunState {
+    RUN_STATE_PRELAUNCH,
+    RUN_STATE_RUNNING,
+    RUN_STATE_PAUSED,
+    RUN_STATE_SHUTDOWN,
+    RUN_STATE_SUSPENDED,
+    RUN_STATE_INTERNAL_ERROR,
+    RUN_STATE_IO_ERROR,
+    RUN_STATE_GUEST_PANICKED,
+    RUN_STATE_WATCHDOG,
+    RUN_STATE_SAVE_VM,
+    RUN_STATE_RESTORE_VM,
+    RUN_STATE_COUNT,
+} RunState;
+
+/* QEMU's ShutdownCause, also the `reason` of RESET and SHUTDOWN events. */
+typedef enum ShutdownCause {
+    SHUTDOWN_CAUSE_NONE,
+    SHUTDOWN_CAUSE_HOST_ERROR,
+    SHUTDOWN_CAUSE_HOST_QMP_QUIT,
+    SHUTDOWN_CAUSE_HOST_QMP_SYSTEM_RESET,
+    SHUTDOWN_CAUSE_HOST_SIGNAL,
+    SHUTDOWN_CAUSE_HOST_UI,
+    SHUTDOWN_CAUSE_GUEST_SHUTDOWN,
+    SHUTDOWN_CAUSE_GUEST_RESET,
+    SHUTDOWN_CAUSE_GUEST_PANIC,
+    SHUTDOWN_CAUSE_COUNT,
+} ShutdownCause;
+
+typedef struct SmpConfig {
+    unsigned cpus, maxcpus, sockets, dies, cores, threads;
+} SmpConfig;
+
+/* What the command line says of the machine; filled by vmm/cli, constant afterwards. */
+typedef struct MachineConfig {
+    const MachineClass *cls;
+    json_object *machine_props; /* -machine key=value, without type and the generic ones below */
+    const char *accel;          /* "kvm" or "qtest" */
+    bool irqchip_split, irqchip_off, pit_off;
+    uint64_t ram_size, ram_max;
+    unsigned ram_slots;
+    const char *memory_backend; /* -machine memory-backend=ID, or NULL */
+    bool mem_prealloc, mem_share, mem_merge, mem_dump;
+    const char *mem_path;
+    SmpConfig smp;
+    const char *cpu_model; /* "host,+x2apic,-avx2": whole text of -cpu, or NULL */
+    const char *kernel, *initrd, *append, *bios;
+    const char *name;
+    uint8_t uuid[16];
+    bool has_uuid;
+    GPtrArray *smbios; /* Opts * of each -smbios */
+    bool no_acpi, no_hpet;
+    bool reboot_exits;    /* -no-reboot: -action reboot=shutdown */
+    bool shutdown_pauses; /* -no-shutdown: -action shutdown=pause */
+    enum { PANIC_SHUTDOWN, PANIC_PAUSE, PANIC_NONE, PANIC_EXIT_FAILURE } panic_action;
+    enum {
+        WATCHDOG_RESET,
+        WATCHDOG_SHUTDOWN,
+        WATCHDOG_POWEROFF,
+        WATCHDOG_PAUSE,
+        WATCHDOG_DEBUG,
+        WATCHDOG_NONE,
+        WATCHDOG_INJECT_NMI
+    } watchdog_action;
+    int64_t rtc_offset_ns; /* of the guest's clock from the base clock */
+    bool rtc_localtime;
+    VmClock rtc_clock;
+    int64_t rtc_base;  /* seconds since 1970 to start from, or -1: now */
+    bool start_paused; /* -S */
+    bool nodefaults;
+    const char *serial[4]; /* chardev ids for COM1 to COM4, NULL: no port */
+    const char *debugcon;  /* chardev id, or NULL */
+} MachineConfig;
+
+/* Boards: a constant table each, listed in hw/devices.c (hw/board). */
+struct MachineClass {
+    const char *name;  /* "pc-q35-1.0" ... */
+    const char *alias; /* "q35" */
+    const char *desc;
+    bool is_default;
+    unsigned max_cpus;
+    size_t size; /* of the board's struct at machine->board */
+    const Property *props;
+    /* Builds the board: RAM placed, buses and built-in devices realized. -device comes later. */
+    bool (*build)(Machine *machine, GError **error);
+    /* All devices are there: load the kernel or firmware, make tables (ACPI, SMBIOS). Called once.
+     */
+    bool (*finish)(Machine *machine, GError **error);
+    /* After devices were reset: boot data and the first vCPU's registers again. */
+    void (*reset)(Machine *machine);
+    void (*destroy)(Machine *machine);
+    const char *default_nic;   /* the model of `-nic model=` when none is named */
+    const char *default_disk;  /* if= of -drive when none is named: "virtio" ... */
+    const char *virtio_suffix; /* "-pci" or "-device" */
+};
+
+typedef void MachineNotify(void *opaque, RunState state, bool running);
+
+struct Machine {
+    const MachineConfig *config;
+    const MachineClass *cls;
+    void *board;
+    const AccelOps *accel;
+    void *accel_data;
+    int irqchip; /* IrqchipMode */
+    AddressSpace *memory;
+    AddressSpace *io;
+    RamBlock *ram;         /* the main memory */
+    uint64_t ram_below_4g; /* bytes at address 0; the rest is at 4 GiB */
+    uint64_t ram_above_4g;
+    GPtrArray *buses;   /* all Bus *, in order of creation */
+    GPtrArray *devices; /* the machine's devices on no bus or on its own buses, in order */
+    EventLoop *io_loop; /* the I/O thread shared by devices whose user named none; machine_io_loop()
+                           makes it */
+    IrqLine *gsi;       /* gsi_count input lines of the interrupt controllers, GSI n at [n] */
+    unsigned gsi_count;
+    /* private to vmm/machine */
+    GRecMutex topology;
+    GThread *topology_owner;
+    struct MachineLife *life;
+};
+
+/* ---- Making and running: main thread ---- */
+void machine_classes_register(const MachineClass *const *classes); /* NULL-terminated */
+const MachineClass *machine_class_find(const char *name_or_alias);
+const MachineClass *machine_class_default(void);
+void machine_class_foreach(void (*fn)(const MachineClass *cls, void *opaque), void *opaque);
+
+Machine *machine_new(const MachineConfig *config, GError **error); /* accelerator up, board built */
+bool machine_finish(Machine *machine,
+                    GError **error); /* after -device: finish, vCPUs, first reset */
+void machine_free(Machine *machine);
+/* Runs the GLib main loop until quit; the process's exit status. */
+int machine_run(Machine *machine);
+Machine *machine_get(void); /* the one of this process, or NULL; any thread */
+
+bool machine_cont(Machine *machine, GError **error); /* QMP cont */
+void machine_stop(Machine *machine,
+                  RunState state); /* pauses: vCPUs out, then I/O quiesced; returns when it is so */
+RunState machine_run_state(const Machine *machine); /* any thread */
+bool machine_is_running(const Machine *machine);    /* any thread */
+const char *run_state_name(RunState state);
+const char *shutdown_cause_name(ShutdownCause cause); /* "guest-reset" ... */
+
+/* The I/O thread that devices share when the user named none; started at the first call. Main
+ * thread. */
+EventLoop *machine_io_loop(Machine *machine, GError **error);
+
+/* ---- Requests: any thread; carried out by the main thread soon ---- */
+void machine_request_reset(Machine *machine, ShutdownCause cause);
+void machine_request_shutdown(Machine *machine, ShutdownCause cause);
+void machine_request_exit(Machine *machine,
+                          int status); /* isa-debug-exit: ends the process with this status */
+void machine_request_powerdown(Machine *machine); /* the power button */
+void machine_request_stop(Machine *machine, RunState state);
+void machine_request_suspend(Machine *machine); /* ACPI S3 */
+void machine_request_wakeup(Machine *machine);
+void machine_guest_panicked(Machine *machine,
+                            bool crashloaded); /* pvpanic, KVM crash: event and -action panic */
+void machine_watchdog_expired(Machine *machine);
+void machine_internal_error(Machine *machine,
+                            unsigned vcpu); /* the vCPU stopped: prints and follows -action */
+
+/* ---- Notifiers: main thread ---- */
+void machine_add_run_notifier(Machine *machine, MachineNotify *fn,
+                              void *opaque); /* running changed */
+void machine_remove_run_notifier(Machine *machine, MachineNotify *fn, void *opaque);
+void machine_add_powerdown_notifier(Machine *machine, void (*fn)(void *opaque), void *opaque);
+void machine_remove_powerdown_notifier(Machine *machine, void (*fn)(void *opaque), void *opaque);
+void machine_add_wakeup_notifier(Machine *machine, void (*fn)(void *opaque), void *opaque);
+void machine_add_exit_notifier(
+    void (*fn)(void *opaque),
+    void *opaque); /* before the process ends: flush, restore the terminal */
+
+/* ---- Topology: order: topology -> device -> back end; recursive ---- */
+void machine_topology_lock(Machine *machine);
+void machine_topology_unlock(Machine *machine);
+bool machine_topology_held(const Machine *machine); /* for assertions */
+
+#endif
