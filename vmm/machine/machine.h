@@ -17,6 +17,7 @@
 
 typedef struct AccelOps AccelOps;
 typedef struct MachineClass MachineClass;
+typedef struct MachineLife MachineLife;
 
 /* QEMU's RunState names: "running", "paused", "prelaunch", "shutdown", "internal-error",
  * "io-error", "guest-panicked" ... */
@@ -25,11 +26,9 @@ typedef enum RunState {
     RUN_STATE_RUNNING,
     RUN_STATE_PAUSED,
     RUN_STATE_SHUTDOWN,
-    RUN_STATE_SUSPENDED,
     RUN_STATE_INTERNAL_ERROR,
     RUN_STATE_IO_ERROR,
     RUN_STATE_GUEST_PANICKED,
-    RUN_STATE_WATCHDOG,
     RUN_STATE_SAVE_VM,
     RUN_STATE_RESTORE_VM,
     RUN_STATE_COUNT,
@@ -75,15 +74,6 @@ typedef struct MachineConfig {
     bool reboot_exits;    /* -no-reboot: -action reboot=shutdown */
     bool shutdown_pauses; /* -no-shutdown: -action shutdown=pause */
     enum { PANIC_SHUTDOWN, PANIC_PAUSE, PANIC_NONE, PANIC_EXIT_FAILURE } panic_action;
-    enum {
-        WATCHDOG_RESET,
-        WATCHDOG_SHUTDOWN,
-        WATCHDOG_POWEROFF,
-        WATCHDOG_PAUSE,
-        WATCHDOG_DEBUG,
-        WATCHDOG_NONE,
-        WATCHDOG_INJECT_NMI
-    } watchdog_action;
     int64_t rtc_offset_ns; /* of the guest's clock from the base clock */
     bool rtc_localtime;
     VmClock rtc_clock;
@@ -138,8 +128,7 @@ struct Machine {
     unsigned gsi_count;
     /* private to vmm/machine */
     GRecMutex topology;
-    GThread *topology_owner;
-    struct MachineLife *life;
+    MachineLife *life;
 };
 
 /* ---- Making and running: main thread ---- */
@@ -175,11 +164,8 @@ void machine_request_exit(Machine *machine,
                           int status); /* isa-debug-exit: ends the process with this status */
 void machine_request_powerdown(Machine *machine); /* the power button */
 void machine_request_stop(Machine *machine, RunState state);
-void machine_request_suspend(Machine *machine); /* ACPI S3 */
-void machine_request_wakeup(Machine *machine);
 void machine_guest_panicked(Machine *machine,
                             bool crashloaded); /* pvpanic, KVM crash: event and -action panic */
-void machine_watchdog_expired(Machine *machine);
 void machine_internal_error(Machine *machine,
                             unsigned vcpu); /* the vCPU stopped: prints and follows -action */
 
@@ -189,10 +175,11 @@ void machine_add_run_notifier(Machine *machine, MachineNotify *fn,
 void machine_remove_run_notifier(Machine *machine, MachineNotify *fn, void *opaque);
 void machine_add_powerdown_notifier(Machine *machine, void (*fn)(void *opaque), void *opaque);
 void machine_remove_powerdown_notifier(Machine *machine, void (*fn)(void *opaque), void *opaque);
-void machine_add_wakeup_notifier(Machine *machine, void (*fn)(void *opaque), void *opaque);
 void machine_add_exit_notifier(
     void (*fn)(void *opaque),
     void *opaque); /* before the process ends: flush, restore the terminal */
+
+void machine_run_exit_notifiers(void); /* in reverse order of adding; main, once */
 
 /* ---- Topology: order: topology -> device -> back end; recursive ---- */
 void machine_topology_lock(Machine *machine);

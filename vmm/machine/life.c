@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The life of a machine: running, paused, reset, shut down; requests from any thread, carried out
+ * by the main thread. */
+#include "vmm/machine/life.h"
+
+#include <stdlib.h>
+#include "vmm/machine/accel.h"
+#include "vmm/monitor/monitor.h"
+
+typedef struct RunNotifier {
+    MachineNotify *fn;
+    void *opaque;
+} RunNotifier;
+
+typedef struct PlainNotifier {
+    void (*fn)(void *opaque);
+    void *opaque;
+} PlainNotifier;
+
+/* What is asked for and not yet done. */
+typedef struct Requests {
+    ShutdownCause reset;    /* NONE: no reset */
+    ShutdownCause shutdown; /* NONE: no shutdown */
+    bool powerdown;
+    bool panicked;
+    bool crashloaded;
+    bool internal_error;
+    bool stop;
+    RunState stop_state;
+    bool exit;
+    int exit_status;
+} Requests;
+
+struct MachineLife {
+    GMutex lock; /* protects requests; a leaf */
+    Requests requests;
+    LoopTask task;
+    gint state;   /* RunState, atomic */
+    gint running; /* atomic */
+    GMainLoop *main;
+    bool quit;
+    int exit_status;
+    GArray *run_notifiers;       /* RunNotifier */
+    GArray *powerdown_notifiers; /* PlainNotifier */
+};
+
+static GArray *exit_notifiers; /* PlainNotifier; main thread */
+
+static const char *const run_state_names[RUN_STATE_COUNT] = {
+    [RUN_STATE_PRELAUNCH] = "prelaunch",
+    [RUN_STATE_RUNNING] = "running",
+    [RUN_STATE_PAUSED] = "paused",
+    [RUN_STATE_SHUTDOWN] = "shutdown",
+    [RUN_STATE_INTERNAL_ERROR] = "internal-error",
+    [RUN_STATE_IO_ERROR] = "io-error",
+    [RUN_STATE_GUEST_PANICKED] = "guest-panicked",
+    [RUN_STATE_SAVE_VM] = "save-vm",
+    [RUN_STATE_RESTORE_VM] = "restore-vm",
+};
+
+static const char *const shutdown_cause_names[SHUTDOWN_CAUSE_COUNT] = {
+    [SHUTDOWN_CAUSE_NONE] = "none",
+    [SHUTDOWN_CAUSE_HOST_ERROR] = "host-error",
+    [SHUTDOWN_CAUSE_HOST_QMP_QUIT] = "host-qmp-quit",
+    [SHUTDOWN_CAUSE_HOST_QMP_SYSTEM_RESET] = "host-qmp-system-reset",
+    [SHUTDOWN_CAUSE_HOST_SIGNAL] = "host-signal",
+    [SHUTDOWN_CAUSE_HOST_UI] = "host-ui",
+    [SHUTDOWN_CAUSE_GUEST_SHUTDOWN] = "guest-shutdown",
+    [SHUTDOWN_CAUSE_GUEST_RESET] = "guest-reset",
+    [SHUTDOWN_CAUSE_GUEST_PANIC] = "guest-panic",
+};
+
+const char *run_state_name(RunState state)
+{
+    return run_state_names[state];
+}
+
+const char *shutdown_cause_name(ShutdownCause cause)
+{
+    return shutdown_cause_names[cause];
+}
+
+static bool cause_is_guest(ShutdownCause cause)
+{
+    return cause >= SHUTDOWN_CAUSE_GUEST_SHUTDOWN;
+}
+
+RunState machine_run_state(const Machine *machine)
+{
+    return (RunState)g_atomic_int_get(&machine->life->state);
+}
+
+bool machine_is_running(const Machine *machine)
+{
+    return g_atomic_int_get(&machine->life->running);
+}
+
+/* ---- Running and pausing ---- */
+
+static void set_state(Machine *machine, RunState state, bool running)
+{
+    MachineLife *life = machine->life;
+    g_atomic_int_set(&life->state, state);
+    g_atomic_int_set(&life->running, running);
+    for (guint i = 0; i < life->run_notifiers->len; i++) {
+        RunNotifier *notifier = &g_array_index(life->run_notifiers, RunNotifier, i);
+        notifier->fn(notifier->opaque, state, running);
+    }
+}
+
+static void quiesce_device(Device *dev, void *opaque)
+{
+    if (dev->cls->quiesce) {
+        dev->cls->quiesce(dev);
+    }
+}
+
+static void resume_device(Device *dev, void *opaque)
+{
+    if (dev->cls->resume) {
+        dev->cls->resume(dev);
+    }
+}
+
+/* vCPUs first, then what devices have in flight: afterwards nothing of the machine moves. */
+static void halt(Machine *machine)
+{
+    machine->accel->vcpus_pause(machine);
+    clock_virtual_run(false);
+    device_foreach(machine, quiesce_device, NULL);
+}
+
+static void unhalt(Machine *machine)
+{
+    device_foreach(machine, resume_device, NULL);
+    clock_virtual_run(true);
+    machine->accel->vcpus_resume(machine);
+}
+
+void machine_stop(Machine *machine, RunState state)
+{
+    if (!machine_is_running(machine)) {
+        g_atomic_int_set(&machine->life->state, state);
+        return;
+    }
+    halt(machine);
+    set_state(machine, state, false);
+    monitor_emit("STOP", NULL);
+}
+
+bool machine_cont(Machine *machine, GError **error)
+{
+    RunState state = machine_run_state(machine);
+    if (machine_is_running(machine)) {
+        return true;
+    }
+    if (state == RUN_STATE_INTERNAL_ERROR || state == RUN_STATE_SHUTDOWN) {
+        return error_set(error, "Resetting the Virtual Machine is required");
+    }
+    set_state(machine, RUN_STATE_RUNNING, true);
+    unhalt(machine);
+    monitor_emit("RESUME", NULL);
+    return true;
+}
+
+/* ---- Reset and shutdown ---- */
+
+void machine_reset_now(Machine *machine)
+{
+    bool running = machine_is_running(machine);
+    if (running) {
+        halt(machine);
+    }
+    machine_topology_lock(machine);
+    for (guint i = 0; i < machine->devices->len; i++) {
+        device_reset(g_ptr_array_index(machine->devices, i));
+    }
+    for (guint i = 0; i < machine->buses->len; i++) {
+        Bus *bus = g_ptr_array_index(machine->buses, i);
+        for (guint j = 0; !bus->parent && j < bus->children->len; j++) {
+            device_reset(g_ptr_array_index(bus->children, j));
+        }
+    }
+    machine->accel->vcpus_reset(machine);
+    machine->cls->reset(machine);
+    machine_topology_unlock(machine);
+    if (running) {
+        unhalt(machine);
+    }
+}
+
+static json_object *cause_data(ShutdownCause cause)
+{
+    json_object *data = json_object_new_object();
+    json_object_object_add(data, "guest", json_object_new_boolean(cause_is_guest(cause)));
+    json_object_object_add(data, "reason", json_object_new_string(shutdown_cause_name(cause)));
+    return data;
+}
+
+static void quit(Machine *machine, int status)
+{
+    MachineLife *life = machine->life;
+    if (!life->quit) {
+        life->quit = true;
+        life->exit_status = status;
+    }
+    if (life->main) {
+        g_main_loop_quit(life->main);
+    }
+}
+
+static void do_reset(Machine *machine, ShutdownCause cause)
+{
+    machine_reset_now(machine);
+    monitor_emit("RESET", cause_data(cause));
+    RunState state = machine_run_state(machine);
+    if (state == RUN_STATE_INTERNAL_ERROR || state == RUN_STATE_SHUTDOWN ||
+        state == RUN_STATE_GUEST_PANICKED) {
+        g_atomic_int_set(&machine->life->state, RUN_STATE_PAUSED);
+    }
+}
+
+static void do_shutdown(Machine *machine, ShutdownCause cause, int status)
+{
+    bool by_guest = cause_is_guest(cause) || cause == SHUTDOWN_CAUSE_HOST_ERROR;
+    monitor_emit("SHUTDOWN", cause_data(cause));
+    if (machine->config->shutdown_pauses && by_guest) {
+        machine_stop(machine, RUN_STATE_SHUTDOWN);
+    } else {
+        quit(machine, status);
+    }
+}
+
+static void do_panic(Machine *machine, bool crashloaded)
+{
+    const MachineConfig *config = machine->config;
+    bool pause = config->panic_action == PANIC_PAUSE ||
+                 (config->panic_action == PANIC_SHUTDOWN && config->shutdown_pauses);
+    bool run = config->panic_action == PANIC_NONE || crashloaded;
+    json_object *data = json_object_new_object();
+    json_object_object_add(data, "action",
+                           json_object_new_string(run     ? "run"
+                                                  : pause ? "pause"
+                                                          : "poweroff"));
+    monitor_emit(crashloaded ? "GUEST_CRASHLOADED" : "GUEST_PANICKED", data);
+    if (run) {
+        return;
+    }
+    machine_stop(machine, RUN_STATE_GUEST_PANICKED);
+    if (!pause) {
+        int status = config->panic_action == PANIC_EXIT_FAILURE ? EXIT_FAILURE : EXIT_SUCCESS;
+        do_shutdown(machine, SHUTDOWN_CAUSE_GUEST_PANIC, status);
+    }
+}
+
+/* A vCPU that KVM cannot run on. `-action panic=pause` and panic=none keep the machine for a look
+ * at it. */
+static void do_internal_error(Machine *machine)
+{
+    const MachineConfig *config = machine->config;
+    machine_stop(machine, RUN_STATE_INTERNAL_ERROR);
+    bool keep = config->panic_action == PANIC_PAUSE || config->panic_action == PANIC_NONE ||
+                config->shutdown_pauses;
+    if (!keep) {
+        do_shutdown(machine, SHUTDOWN_CAUSE_HOST_ERROR, EXIT_FAILURE);
+    }
+}
+
+static void do_powerdown(Machine *machine)
+{
+    monitor_emit("POWERDOWN", NULL);
+    GArray *notifiers = machine->life->powerdown_notifiers;
+    for (guint i = 0; i < notifiers->len; i++) {
+        PlainNotifier *notifier = &g_array_index(notifiers, PlainNotifier, i);
+        notifier->fn(notifier->opaque);
+    }
+}
+
+static void carry_out(void *opaque)
+{
+    Machine *machine = opaque;
+    MachineLife *life = machine->life;
+    g_mutex_lock(&life->lock);
+    Requests todo = life->requests;
+    life->requests = (Requests){ 0 };
+    g_mutex_unlock(&life->lock);
+
+    if (todo.exit) {
+        quit(machine, todo.exit_status);
+        return;
+    }
+    if (todo.internal_error) {
+        do_internal_error(machine);
+    }
+    if (todo.panicked) {
+        do_panic(machine, todo.crashloaded);
+    }
+    if (todo.reset && machine->config->reboot_exits && cause_is_guest(todo.reset)) {
+        todo.shutdown = todo.shutdown ? todo.shutdown : todo.reset;
+        todo.reset = SHUTDOWN_CAUSE_NONE;
+    }
+    if (todo.shutdown) {
+        do_shutdown(machine, todo.shutdown, EXIT_SUCCESS);
+        return;
+    }
+    if (todo.reset) {
+        do_reset(machine, todo.reset);
+    }
+    if (todo.powerdown) {
+        do_powerdown(machine);
+    }
+    if (todo.stop) {
+        machine_stop(machine, todo.stop_state);
+    }
+}
+
+/* ---- Requests ---- */
+
+/* Takes the lock; the caller changes requests and calls requests_post(). */
+static Requests *requests_begin(Machine *machine)
+{
+    g_mutex_lock(&machine->life->lock);
+    return &machine->life->requests;
+}
+
+static void requests_post(Machine *machine)
+{
+    g_mutex_unlock(&machine->life->lock);
+    event_loop_post(event_loop_main(), &machine->life->task);
+}
+
+void machine_request_reset(Machine *machine, ShutdownCause cause)
+{
+    requests_begin(machine)->reset = cause;
+    requests_post(machine);
+}
+
+void machine_request_shutdown(Machine *machine, ShutdownCause cause)
+{
+    requests_begin(machine)->shutdown = cause;
+    requests_post(machine);
+}
+
+void machine_request_exit(Machine *machine, int status)
+{
+    Requests *requests = requests_begin(machine);
+    requests->exit = true;
+    requests->exit_status = status;
+    requests_post(machine);
+}
+
+void machine_request_powerdown(Machine *machine)
+{
+    requests_begin(machine)->powerdown = true;
+    requests_post(machine);
+}
+
+void machine_request_stop(Machine *machine, RunState state)
+{
+    Requests *requests = requests_begin(machine);
+    requests->stop = true;
+    requests->stop_state = state;
+    requests_post(machine);
+}
+
+void machine_guest_panicked(Machine *machine, bool crashloaded)
+{
+    Requests *requests = requests_begin(machine);
+    requests->panicked = true;
+    requests->crashloaded = crashloaded;
+    requests_post(machine);
+}
+
+void machine_internal_error(Machine *machine, unsigned vcpu)
+{
+    requests_begin(machine)->internal_error = true;
+    requests_post(machine);
+}
+
+/* ---- Notifiers ---- */
+
+void machine_add_run_notifier(Machine *machine, MachineNotify *fn, void *opaque)
+{
+    RunNotifier notifier = { fn, opaque };
+    g_array_append_val(machine->life->run_notifiers, notifier);
+}
+
+void machine_remove_run_notifier(Machine *machine, MachineNotify *fn, void *opaque)
+{
+    GArray *notifiers = machine->life->run_notifiers;
+    for (guint i = notifiers->len; i-- > 0;) {
+        RunNotifier *notifier = &g_array_index(notifiers, RunNotifier, i);
+        if (notifier->fn == fn && notifier->opaque == opaque) {
+            g_array_remove_index(notifiers, i);
+        }
+    }
+}
+
+void machine_add_powerdown_notifier(Machine *machine, void (*fn)(void *opaque), void *opaque)
+{
+    PlainNotifier notifier = { fn, opaque };
+    g_array_append_val(machine->life->powerdown_notifiers, notifier);
+}
+
+void machine_remove_powerdown_notifier(Machine *machine, void (*fn)(void *opaque), void *opaque)
+{
+    GArray *notifiers = machine->life->powerdown_notifiers;
+    for (guint i = notifiers->len; i-- > 0;) {
+        PlainNotifier *notifier = &g_array_index(notifiers, PlainNotifier, i);
+        if (notifier->fn == fn && notifier->opaque == opaque) {
+            g_array_remove_index(notifiers, i);
+        }
+    }
+}
+
+void machine_add_exit_notifier(void (*fn)(void *opaque), void *opaque)
+{
+    if (!exit_notifiers) {
+        exit_notifiers = g_array_new(FALSE, FALSE, sizeof(PlainNotifier));
+    }
+    PlainNotifier notifier = { fn, opaque };
+    g_array_append_val(exit_notifiers, notifier);
+}
+
+void machine_run_exit_notifiers(void)
+{
+    for (guint i = exit_notifiers ? exit_notifiers->len : 0; i-- > 0;) {
+        PlainNotifier *notifier = &g_array_index(exit_notifiers, PlainNotifier, i);
+        notifier->fn(notifier->opaque);
+    }
+    g_clear_pointer(&exit_notifiers, g_array_unref);
+}
+
+/* ---- Main loop ---- */
+
+int machine_run(Machine *machine)
+{
+    MachineLife *life = machine->life;
+    life->main = g_main_loop_new(NULL, FALSE);
+    if (!life->quit) {
+        g_main_loop_run(life->main);
+    }
+    g_clear_pointer(&life->main, g_main_loop_unref);
+    if (machine_is_running(machine)) {
+        halt(machine);
+        set_state(machine, RUN_STATE_SHUTDOWN, false);
+    }
+    return life->exit_status;
+}
+
+void machine_life_init(Machine *machine)
+{
+    MachineLife *life = g_new0(MachineLife, 1);
+    g_mutex_init(&life->lock);
+    life->task = (LoopTask)LOOP_TASK_INIT(carry_out, machine);
+    life->state = RUN_STATE_PRELAUNCH;
+    life->run_notifiers = g_array_new(FALSE, FALSE, sizeof(RunNotifier));
+    life->powerdown_notifiers = g_array_new(FALSE, FALSE, sizeof(PlainNotifier));
+    machine->life = life;
+}
+
+void machine_life_free(Machine *machine)
+{
+    MachineLife *life = machine->life;
+    g_array_unref(life->run_notifiers);
+    g_array_unref(life->powerdown_notifiers);
+    g_mutex_clear(&life->lock);
+    g_free(life);
+    machine->life = NULL;
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* -object iothread. */
+#include "vmm/object/iothread.h"
+
+typedef struct IoThread {
+    Object obj;
+    int64_t poll_max_ns, poll_grow, poll_shrink;
+    EventLoop *loop;
+} IoThread;
+
+static const Property iothread_props[] = {
+    PROP_I64("poll-max-ns", IoThread, poll_max_ns, 32768,
+             "longest busy polling before sleeping, nanoseconds; 0: none"),
+    PROP_I64("poll-grow", IoThread, poll_grow, 0, "factor of growth of the polling time; 0: 2"),
+    PROP_I64("poll-shrink", IoThread, poll_shrink, 0, "divisor when polling found nothing; 0: all"),
+    PROP_END,
+};
+
+static bool iothread_complete(Object *obj, GError **error)
+{
+    IoThread *thread = (IoThread *)obj;
+    if (thread->poll_max_ns < 0 || thread->poll_grow < 0 || thread->poll_shrink < 0) {
+        return error_set(error, "poll-max-ns, poll-grow and poll-shrink must not be negative");
+    }
+    g_autofree char *name = g_strdup_printf("IO %s", obj->id);
+    thread->loop = event_loop_new(name, LOOP_ENGINE_AUTO, error);
+    if (!thread->loop) {
+        return false;
+    }
+    event_loop_set_polling(thread->loop, thread->poll_max_ns, thread->poll_grow,
+                           thread->poll_shrink);
+    if (!event_loop_start(thread->loop, error)) {
+        event_loop_free(thread->loop);
+        return false;
+    }
+    return true;
+}
+
+static void iothread_finalize(Object *obj)
+{
+    event_loop_free(((IoThread *)obj)->loop);
+}
+
+const ObjectClass iothread_class = {
+    .name = "iothread",
+    .desc = "A thread that serves disks and network cards",
+    .size = sizeof(IoThread),
+    .props = iothread_props,
+    .complete = iothread_complete,
+    .finalize = iothread_finalize,
+};
+
+EventLoop *iothread_claim(const char *id, GError **error)
+{
+    IoThread *thread = (IoThread *)object_find_type(id, "iothread", error);
+    if (!thread) {
+        return NULL;
+    }
+    thread->obj.users++;
+    return thread->loop;
+}
+
+void iothread_release(const char *id)
+{
+    IoThread *thread = (IoThread *)object_find_type(id, "iothread", NULL);
+    if (thread && thread->obj.users > 0) {
+        thread->obj.users--;
+    }
+}
+
+IoThreadInfo iothread_info(const Object *obj)
+{
+    const IoThread *thread = (const IoThread *)obj;
+    return (IoThreadInfo){
+        .id = obj->id,
+        .thread_id = event_loop_thread_id(thread->loop),
+        .poll_max_ns = thread->poll_max_ns,
+        .poll_grow = thread->poll_grow,
+        .poll_shrink = thread->poll_shrink,
+    };
+}

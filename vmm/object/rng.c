@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* -object rng-builtin, rng-random. */
+#include "vmm/object/rng.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+typedef struct RngRandom {
+    Object obj;
+    char *filename;
+    int fd;
+} RngRandom;
+
+static const Property builtin_props[] = {
+    PROP_END,
+};
+
+static const Property random_props[] = {
+    PROP_STRING("filename", RngRandom, filename, "/dev/urandom",
+                "the character device that is read"),
+    PROP_END,
+};
+
+static bool rng_random_complete(Object *obj, GError **error)
+{
+    RngRandom *rng = (RngRandom *)obj;
+    rng->fd = open(rng->filename, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (rng->fd < 0) {
+        return error_set_errno(error, errno, "cannot open '%s'", rng->filename);
+    }
+    return true;
+}
+
+static void rng_random_finalize(Object *obj)
+{
+    close(((RngRandom *)obj)->fd);
+}
+
+const ObjectClass rng_builtin_class = {
+    .name = "rng-builtin",
+    .desc = "Random numbers from the host kernel's generator",
+    .size = sizeof(Object),
+    .props = builtin_props,
+};
+
+const ObjectClass rng_random_class = {
+    .name = "rng-random",
+    .desc = "Random numbers from a character device of the host",
+    .size = sizeof(RngRandom),
+    .props = random_props,
+    .complete = rng_random_complete,
+    .finalize = rng_random_finalize,
+};
+
+ssize_t rng_read(Object *obj, void *data, size_t len)
+{
+    ssize_t got;
+    if (obj && obj->cls == &rng_random_class) {
+        got = read(((RngRandom *)obj)->fd, data, len);
+    } else {
+        got = getrandom(data, len, GRND_NONBLOCK);
+    }
+    if (got < 0) {
+        return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+    }
+    return got;
+}
