@@ -3,6 +3,7 @@
 #include "hw/devices.h"
 
 const DeviceClass *const device_classes[] = {
+    &pcie_root_port_class,
     NULL,
 };
 

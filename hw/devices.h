@@ -9,4 +9,7 @@
 extern const DeviceClass *const device_classes[];   /* NULL-terminated */
 extern const MachineClass *const machine_classes[]; /* NULL-terminated */
 
+/* hw/pci */
+extern const DeviceClass pcie_root_port_class;
+
 #endif

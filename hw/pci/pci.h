@@ -47,21 +47,24 @@ typedef struct PciDeviceClass {
     uint8_t interrupt_pin; /* 1: INTA ... 0: none */
     bool is_bridge;
     bool is_express; /* PCI Express capability when on an express bus */
-    /* After the common work; the old bytes are still in `old`. Device lock held. May be NULL. */
+    /* After the common work. Topology and device lock held. May be NULL. */
     void (*config_written)(PciDevice *pci, uint32_t offset, unsigned size);
+    /* After config_written, and after reset and load, with the topology lock only: the place to
+     * change the memory map to what the registers say now. May be NULL. */
+    void (*remap)(PciDevice *pci);
 } PciDeviceClass;
 
 typedef struct MsixVector {
     MsiRoute *route; /* made when first used */
     bool used;
+    bool masked; /* as last told to the owner */
 } MsixVector;
 
 struct PciDevice {
     Device dev;
     PciBus *bus;
     int32_t devfn; /* property "addr": -1 any */
-    int32_t multifunction;
-    uint32_t romsize_unused_pad;
+    bool multifunction;
     uint8_t config[PCIE_CONFIG_SIZE];
     uint8_t wmask[PCIE_CONFIG_SIZE];   /* bits the guest can write */
     uint8_t w1cmask[PCIE_CONFIG_SIZE]; /* bits a written 1 clears */
@@ -73,8 +76,13 @@ struct PciDevice {
     uint8_t *msix_table;
     uint8_t *msix_pba;
     MsixVector *msix_vectors;
-    int irq_level; /* INTx as driven */
-    void *private_data;
+    /* INTx, under the root bus's leaf lock: what the device asks for, and what is driven. */
+    uint8_t irq_level;
+    bool intx_disabled, irq_driven;
+    PciBus *root;
+    PciBus *secondary;                  /* bridges: the bus behind */
+    uint8_t *saved_config, *saved_msix; /* private: the state's form while it is saved or loaded */
+    uint32_t saved_config_len, saved_msix_len;
     /* Called when a vector's mask changed, device lock held: the owner polls or re-signals. May be
      * NULL. */
     void (*msix_mask_changed)(PciDevice *pci, unsigned vector, bool masked);
@@ -111,20 +119,22 @@ void msi_notify(PciDevice *pci, unsigned vector);
 bool msix_init(PciDevice *pci, uint16_t count, unsigned bar, GError **error);
 void msix_uninit(PciDevice *pci);
 bool msix_enabled(const PciDevice *pci); /* any thread */
-/* Delivers vector, or sets its pending bit while masked. Any thread; no device lock needed. */
+/* Delivers a vector in use, or keeps it pending while masked. Any thread; no device lock needed. */
 void msix_notify(PciDevice *pci, unsigned vector);
 /* The route behind a vector, to hand to an I/O thread: signalling its notifier is the whole
  * delivery while the vector is unmasked; NULL when out of range. Device lock held. */
 MsiRoute *msix_vector_use(PciDevice *pci, unsigned vector);
 void msix_vector_unuse(PciDevice *pci, unsigned vector);
 
-/* DMA of the function: fails when bus mastering is off. */
+/* Guest memory as the function sees it now: an empty space, in which every access fails, while bus
+ * mastering is off. Ask at each use. Any thread. */
 AddressSpace *pci_dma_space(PciDevice *pci);
 
 /* ---- Buses ---- */
 /* INTx pin (0 to 3) of slot on this bus, level; wired by the host bridge or by a bridge's swizzle.
  */
 typedef void PciSetIrq(void *opaque, unsigned slot, unsigned pin, int level);
+/* A parent that is a bridge makes it the bridge's secondary bus; set_irq is then NULL. */
 PciBus *pci_bus_new(const char *name, Machine *machine, Device *parent, bool express,
                     AddressSpace *memory, AddressSpace *io, PciSetIrq *set_irq, void *opaque);
 void pci_bus_free(PciBus *bus);
