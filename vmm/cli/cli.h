@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The command line: one table of options (vmm/cli/options.c) fills a Cli; vmm/start.c makes the
+ * machine from it. Main thread.
+ */
+#ifndef VMM_CLI_CLI_H
+#define VMM_CLI_CLI_H
+
+#include "vmm/cli/opts.h"
+#include "vmm/machine/machine.h"
+
+typedef struct Cli {
+    MachineConfig config;
+    GPtrArray *objects;     /* Opts *, qom-type */
+    GPtrArray *chardevs;    /* Opts *, backend */
+    GPtrArray *blockdevs;   /* Opts *, driver */
+    GPtrArray *drives;      /* Opts *, file */
+    GPtrArray *netdevs;     /* Opts *, type */
+    GPtrArray *nics;        /* Opts *, type */
+    GPtrArray *devices;     /* Opts *, driver */
+    GPtrArray *globals;     /* char *: "driver.property=value" */
+    GPtrArray *serials;     /* char *: -serial texts */
+    GPtrArray *monitors;    /* char *: -monitor texts */
+    GPtrArray *qmps;        /* char *: -qmp texts */
+    GPtrArray *qmps_pretty; /* char *: -qmp-pretty texts */
+    GPtrArray *mons;        /* Opts *: -mon, chardev */
+    const char *debugcon;   /* -debugcon text, or NULL */
+    const char *qtest, *qtest_log;
+    const char *pidfile;
+    char *process_name; /* -name process= */
+    bool nodefaults;
+    bool nographic;
+    bool no_net;       /* -nic none, -net none */
+    bool display_none; /* -display none */
+    bool daemonize;
+    bool help_shown; /* an option printed what was asked for: exit 0 */
+} Cli;
+
+/* Reads argv into *cli; on false the error names the option. */
+bool cli_parse(Cli *cli, int argc, char **argv, GError **error);
+void cli_free(Cli *cli);
+
+/* `-help`, the man page's table. */
+void cli_help(GString *out);
+
+/* -smp's arithmetic: fills what was left out (zero) as QEMU does and checks the product. */
+bool smp_complete(SmpConfig *smp, GError **error);
+
+#endif

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* -device, -global and device_add. */
+#include "vmm/cli/device_add.h"
+
+#include <string.h>
+#include "vmm/machine/machine.h"
+
+typedef struct Global {
+    const DeviceClass *cls;
+    char *property;
+    char *value;
+} Global;
+
+static GArray *globals;
+
+static const DeviceClass *find_class(const char *driver, GError **error)
+{
+    const DeviceClass *cls = device_class_find(driver);
+    if (!cls) {
+        g_autofree char *near = device_class_suggest(driver);
+        error_set(error, "'%s' is not a valid device model name%s%s%s", driver,
+                  near ? " (did you mean '" : " (-device help lists them)", near ? near : "",
+                  near ? "'?)" : "");
+    }
+    return cls;
+}
+
+bool device_add_global(const char *text, GError **error)
+{
+    const char *equals = strchr(text, '=');
+    const char *dot = equals ? memchr(text, '.', (size_t)(equals - text)) : NULL;
+    if (!dot) {
+        return error_set(error, "'%s' is not of the form driver.property=value", text);
+    }
+    g_autofree char *driver = g_strndup(text, (gsize)(dot - text));
+    g_autofree char *property = g_strndup(dot + 1, (gsize)(equals - dot - 1));
+    const DeviceClass *cls = find_class(driver, error);
+    size_t base;
+    if (!cls) {
+        return false;
+    }
+    if (!device_class_find_prop(cls, property, &base)) {
+        return error_set(error, "Property '%s.%s' not found", cls->name, property);
+    }
+    if (!globals) {
+        globals = g_array_new(FALSE, FALSE, sizeof(Global));
+    }
+    Global global = { cls, g_steal_pointer(&property), g_strdup(equals + 1) };
+    g_array_append_val(globals, global);
+    return true;
+}
+
+static bool apply_globals(Device *dev, GError **error)
+{
+    for (guint i = 0; globals && i < globals->len; i++) {
+        Global *global = &g_array_index(globals, Global, i);
+        if (global->cls == dev->cls &&
+            !device_set_prop(dev, global->property, global->value, error)) {
+            g_prefix_error(error, "-global %s.%s: ", dev->cls->name, global->property);
+            return false;
+        }
+    }
+    return true;
+}
+
+typedef struct SetProps {
+    Device *dev;
+    Opts *options;
+    GError **error;
+    bool ok;
+} SetProps;
+
+/* Lists and structures (iothread-vq-mapping) come as dotted keys and are put together again. */
+static void set_json_prop(const Property *prop, size_t base, void *opaque)
+{
+    SetProps *set = opaque;
+    if (!set->ok || prop->type != PROP_TYPE_JSON) {
+        return;
+    }
+    g_autoptr(Opts) part = opts_take_prefix(set->options, prop->name);
+    if (part) {
+        json_object *value = opts_to_json(part);
+        set->ok = device_set_prop_json(set->dev, prop->name, value, set->error);
+        json_object_put(value);
+    }
+}
+
+static bool is_part_of_json_prop(const DeviceClass *cls, const char *key)
+{
+    const char *dot = strchr(key, '.');
+    if (!dot) {
+        return false;
+    }
+    size_t base;
+    g_autofree char *name = g_strndup(key, (gsize)(dot - key));
+    const Property *prop = device_class_find_prop(cls, name, &base);
+    return prop && prop->type == PROP_TYPE_JSON;
+}
+
+static void set_prop(const char *key, const char *value, void *opaque)
+{
+    SetProps *set = opaque;
+    static const char *const not_props[] = { "driver", "id", "bus", NULL };
+    if (set->ok && !g_strv_contains(not_props, key) && !is_part_of_json_prop(set->dev->cls, key)) {
+        set->ok = device_set_prop(set->dev, key, value, set->error);
+    }
+}
+
+static bool set_props(Device *dev, Opts *options, GError **error)
+{
+    SetProps set = { dev, options, error, true };
+    device_class_foreach_prop(dev->cls, set_json_prop, &set);
+    if (set.ok) {
+        opts_foreach_all(options, set_prop, &set);
+    }
+    return set.ok;
+}
+
+static Bus *find_bus(Machine *machine, const DeviceClass *cls, const char *name, GError **error)
+{
+    Bus *bus = bus_find(machine, name);
+    if (!bus) {
+        error_set(error, "Bus '%s' not found", name);
+        return NULL;
+    }
+    if (bus->type != cls->bus) {
+        error_set(error, "Device '%s' can't go on %s bus", cls->name, bus_type_name(bus->type));
+        return NULL;
+    }
+    return bus;
+}
+
+static bool check_id(Machine *machine, const char *id, GError **error)
+{
+    if (!id) {
+        return true;
+    }
+    if (!g_ascii_isalpha(id[0]) || strpbrk(id, "/ ,=")) {
+        return error_set(error,
+                         "Parameter 'id' expects an identifier (letters, digits, '-', '.', "
+                         "'_', starting with a letter), not '%s'",
+                         id);
+    }
+    if (device_find(machine, id)) {
+        return error_set(error, "Duplicate ID '%s' for device", id);
+    }
+    return true;
+}
+
+static Device *add_locked(Machine *machine, Opts *options, GError **error)
+{
+    const char *driver = opts_get(options, "driver");
+    const char *id = opts_get(options, "id");
+    const char *bus_name = opts_get(options, "bus");
+    if (!driver) {
+        error_set(error, "Parameter 'driver' is missing");
+        return NULL;
+    }
+    const DeviceClass *cls = find_class(driver, error);
+    if (!cls || !check_id(machine, id, error)) {
+        return NULL;
+    }
+    if (cls->internal) {
+        error_set(error,
+                  "Parameter 'driver' expects a pluggable device type: '%s' is built into "
+                  "the boards that have it",
+                  driver);
+        return NULL;
+    }
+    Bus *bus = bus_name ? find_bus(machine, cls, bus_name, error) : NULL;
+    if (bus_name && !bus) {
+        return NULL;
+    }
+    Device *dev = device_new(cls, id);
+    if (apply_globals(dev, error) && set_props(dev, options, error) &&
+        device_realize(dev, machine, bus, error)) {
+        return dev;
+    }
+    device_free(dev);
+    return NULL;
+}
+
+Device *device_add(Machine *machine, Opts *options, GError **error)
+{
+    machine_topology_lock(machine);
+    Device *dev = add_locked(machine, options, error);
+    machine_topology_unlock(machine);
+    return dev;
+}

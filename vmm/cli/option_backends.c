@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Options about devices and what stands behind them; and the Cli's own life. */
+#include "vmm/cli/option_handlers.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "config.h"
+#include "vmm/cli/device_add.h"
+#include "vmm/object/object.h"
+#include "vmm/util/bytes.h"
+
+#define DEFAULT_RAM (512 * MIB)
+
+static void opts_destroy(void *opts)
+{
+    opts_free(opts);
+}
+
+void cli_init(Cli *cli)
+{
+    *cli = (Cli){ 0 };
+    cli->objects = g_ptr_array_new_with_free_func(opts_destroy);
+    cli->chardevs = g_ptr_array_new_with_free_func(opts_destroy);
+    cli->blockdevs = g_ptr_array_new_with_free_func(opts_destroy);
+    cli->drives = g_ptr_array_new_with_free_func(opts_destroy);
+    cli->netdevs = g_ptr_array_new_with_free_func(opts_destroy);
+    cli->nics = g_ptr_array_new_with_free_func(opts_destroy);
+    cli->devices = g_ptr_array_new_with_free_func(opts_destroy);
+    cli->mons = g_ptr_array_new_with_free_func(opts_destroy);
+    cli->globals = g_ptr_array_new();
+    cli->serials = g_ptr_array_new();
+    cli->monitors = g_ptr_array_new();
+    cli->qmps = g_ptr_array_new();
+    cli->qmps_pretty = g_ptr_array_new();
+    cli->config = (MachineConfig){
+        .cls = machine_class_default(),
+        .accel = "kvm",
+        .ram_size = DEFAULT_RAM,
+        .mem_merge = true,
+        .mem_dump = true,
+        .rtc_base = -1,
+        .rtc_clock = VM_CLOCK_HOST,
+        .smbios = g_ptr_array_new_with_free_func(opts_destroy),
+    };
+}
+
+void cli_free(Cli *cli)
+{
+    GPtrArray *lists[] = { cli->objects,     cli->chardevs,     cli->blockdevs, cli->drives,
+                           cli->netdevs,     cli->nics,         cli->devices,   cli->mons,
+                           cli->globals,     cli->serials,      cli->monitors,  cli->qmps,
+                           cli->qmps_pretty, cli->config.smbios };
+    for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
+        g_ptr_array_unref(lists[i]);
+    }
+    json_object_put(cli->config.machine_props);
+    g_free((char *)cli->config.memory_backend);
+    g_free((char *)cli->config.name);
+    g_free((char *)cli->config.cpu_model);
+    g_free(cli->process_name);
+}
+
+bool cli_finish(Cli *cli, GError **error)
+{
+    MachineConfig *config = &cli->config;
+    if (!smp_complete(&config->smp, error)) {
+        g_prefix_error(error, "-smp: ");
+        return false;
+    }
+    if (config->smp.maxcpus > config->cls->max_cpus) {
+        return error_set(error,
+                         "-smp: Invalid SMP CPUs %u. The max CPUs supported by machine '%s' is %u",
+                         config->smp.maxcpus, config->cls->name, config->cls->max_cpus);
+    }
+    if (!config->kernel && (config->initrd || config->append)) {
+        return error_set(error, "-%s only allowed with -kernel option",
+                         config->initrd ? "initrd" : "append");
+    }
+    if (config->kernel && config->bios) {
+        return error_set(error, "-kernel and -bios: this version starts kernels without firmware; "
+                                "give one of the two");
+    }
+    config->nodefaults = cli->nodefaults;
+    return true;
+}
+
+static bool add_opts(GPtrArray *list, const char *value, const char *implied, GError **error)
+{
+    Opts *opts = opts_parse(value, implied, error);
+    if (!opts) {
+        return false;
+    }
+    g_ptr_array_add(list, opts);
+    return true;
+}
+
+static bool add_text(GPtrArray *list, const char *value)
+{
+    g_ptr_array_add(list, (char *)value);
+    return true;
+}
+
+bool cli_opt_help(Cli *cli, const char *value, GError **error)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+    cli_help(text);
+    fputs(text->str, stdout);
+    cli->help_shown = true;
+    return true;
+}
+
+bool cli_opt_version(Cli *cli, const char *value, GError **error)
+{
+    printf("Vireo " VIREO_VERSION "\n");
+    cli->help_shown = true;
+    return true;
+}
+
+bool cli_opt_nothing(Cli *cli, const char *value, GError **error)
+{
+    return true;
+}
+
+static void print_object_class(const ObjectClass *cls, void *opaque)
+{
+    printf("  %-24s %s\n", cls->name, cls->desc);
+}
+
+static void print_object_props(const ObjectClass *cls)
+{
+    printf("%s options:\n", cls->name);
+    for (const Property *prop = cls->props; prop->name; prop++) {
+        printf("  %s=<%s> - %s\n", prop->name, property_type_name(prop), prop->desc);
+    }
+}
+
+bool cli_opt_object(Cli *cli, const char *value, GError **error)
+{
+    g_autoptr(Opts) opts = opts_parse(value, "qom-type", error);
+    if (!opts) {
+        return false;
+    }
+    const char *type = opts_get(opts, "qom-type");
+    if (g_strcmp0(type, "help") == 0) {
+        printf("List of user creatable objects:\n");
+        object_class_foreach(print_object_class, NULL);
+        cli->help_shown = true;
+        return true;
+    }
+    if (type && opts_has(opts, "help") && object_class_find(type)) {
+        print_object_props(object_class_find(type));
+        cli->help_shown = true;
+        return true;
+    }
+    if (!type || !opts_has(opts, "id")) {
+        return error_set(error, "Parameter '%s' is missing", type ? "id" : "qom-type");
+    }
+    g_ptr_array_add(cli->objects, g_steal_pointer(&opts));
+    return true;
+}
+
+bool cli_opt_device(Cli *cli, const char *value, GError **error)
+{
+    g_autoptr(Opts) opts = opts_parse(value, "driver", error);
+    if (!opts) {
+        return false;
+    }
+    const char *driver = opts_get(opts, "driver");
+    g_autoptr(GString) text = g_string_new(NULL);
+    if (g_strcmp0(driver, "help") == 0 || g_strcmp0(driver, "?") == 0) {
+        device_help_list(text);
+    } else if (driver && opts_has(opts, "help") && device_class_find(driver)) {
+        device_help_class(device_class_find(driver), text);
+    } else {
+        g_ptr_array_add(cli->devices, g_steal_pointer(&opts));
+        return true;
+    }
+    fputs(text->str, stdout);
+    cli->help_shown = true;
+    return true;
+}
+
+bool cli_opt_global(Cli *cli, const char *value, GError **error)
+{
+    return device_add_global(value, error);
+}
+
+bool cli_opt_drive(Cli *cli, const char *value, GError **error)
+{
+    return add_opts(cli->drives, value, "file", error);
+}
+
+bool cli_opt_blockdev(Cli *cli, const char *value, GError **error)
+{
+    return add_opts(cli->blockdevs, value, "driver", error);
+}
+
+bool cli_opt_nic(Cli *cli, const char *value, GError **error)
+{
+    g_autoptr(Opts) opts = opts_parse(value, "type", error);
+    if (!opts) {
+        return false;
+    }
+    if (g_strcmp0(opts_get(opts, "type"), "none") == 0) {
+        cli->no_net = true;
+        return true;
+    }
+    g_ptr_array_add(cli->nics, g_steal_pointer(&opts));
+    return true;
+}
+
+bool cli_opt_netdev(Cli *cli, const char *value, GError **error)
+{
+    return add_opts(cli->netdevs, value, "type", error);
+}
+
+bool cli_opt_net(Cli *cli, const char *value, GError **error)
+{
+    if (!g_str_equal(value, "none")) {
+        return error_set(error, "Vireo has no hubs: -nic %s makes a card with its back end", value);
+    }
+    cli->no_net = true;
+    return true;
+}
+
+bool cli_opt_chardev(Cli *cli, const char *value, GError **error)
+{
+    return add_opts(cli->chardevs, value, "backend", error);
+}
+
+bool cli_opt_serial(Cli *cli, const char *value, GError **error)
+{
+    if (cli->serials->len == G_N_ELEMENTS(cli->config.serial)) {
+        return error_set(error, "too many serial ports: a machine has %zu",
+                         G_N_ELEMENTS(cli->config.serial));
+    }
+    return add_text(cli->serials, value);
+}
+
+bool cli_opt_debugcon(Cli *cli, const char *value, GError **error)
+{
+    cli->debugcon = value;
+    return true;
+}
+
+bool cli_opt_nographic(Cli *cli, const char *value, GError **error)
+{
+    cli->nographic = true;
+    return true;
+}
+
+/* -display, -vga, -parallel: this version has none of them, and "none" says so. */
+static bool only_none(const char *value, const char *what, GError **error)
+{
+    return g_str_equal(value, "none") ||
+           error_set(error, "this version has no %s: only 'none'", what);
+}
+
+bool cli_opt_display(Cli *cli, const char *value, GError **error)
+{
+    cli->display_none = true;
+    return only_none(value, "display", error);
+}
+
+bool cli_opt_vga(Cli *cli, const char *value, GError **error)
+{
+    return only_none(value, "graphics card", error);
+}
+
+bool cli_opt_parallel(Cli *cli, const char *value, GError **error)
+{
+    return only_none(value, "parallel port", error);
+}
+
+bool cli_opt_monitor(Cli *cli, const char *value, GError **error)
+{
+    return add_text(cli->monitors, value);
+}
+
+bool cli_opt_qmp(Cli *cli, const char *value, GError **error)
+{
+    return add_text(cli->qmps, value);
+}
+
+bool cli_opt_qmp_pretty(Cli *cli, const char *value, GError **error)
+{
+    return add_text(cli->qmps_pretty, value);
+}
+
+bool cli_opt_mon(Cli *cli, const char *value, GError **error)
+{
+    return add_opts(cli->mons, value, "chardev", error);
+}
+
+bool cli_opt_daemonize(Cli *cli, const char *value, GError **error)
+{
+    cli->daemonize = true;
+    return true;
+}
+
+bool cli_opt_pidfile(Cli *cli, const char *value, GError **error)
+{
+    cli->pidfile = value;
+    return true;
+}
+
+bool cli_opt_msg(Cli *cli, const char *value, GError **error)
+{
+    static const char *const known[] = { "timestamp", NULL };
+    bool timestamp = false;
+    g_autoptr(Opts) opts = opts_parse(value, NULL, error);
+    if (!opts || !opts_get_bool(opts, "timestamp", &timestamp, error) ||
+        !opts_check_unused(opts, "-msg", known, error)) {
+        return false;
+    }
+    report_set_timestamp(timestamp);
+    return true;
+}
+
+bool cli_opt_nodefaults(Cli *cli, const char *value, GError **error)
+{
+    cli->nodefaults = true;
+    return true;
+}
+
+bool cli_opt_qtest(Cli *cli, const char *value, GError **error)
+{
+    cli->qtest = value;
+    return true;
+}
+
+bool cli_opt_qtest_log(Cli *cli, const char *value, GError **error)
+{
+    cli->qtest_log = value;
+    return true;
+}

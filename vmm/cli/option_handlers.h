@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The handlers behind the option table: each takes one option's argument into the Cli. */
+#ifndef VMM_CLI_OPTION_HANDLERS_H
+#define VMM_CLI_OPTION_HANDLERS_H
+
+#include "vmm/cli/cli.h"
+
+typedef bool CliHandler(Cli *cli, const char *value, GError **error);
+
+typedef struct CliOption {
+    const char *name;
+    const char *alias;
+    const char *arg; /* its form in the help, NULL: takes none */
+    const char *section;
+    const char *help;
+    CliHandler *handle;
+} CliOption;
+
+void cli_init(Cli *cli);
+bool cli_finish(Cli *cli, GError **error); /* checks and defaults that need all options */
+
+CliHandler cli_opt_help, cli_opt_version, cli_opt_machine, cli_opt_accel, cli_opt_enable_kvm,
+    cli_opt_cpu, cli_opt_smp, cli_opt_m, cli_opt_mem_path, cli_opt_mem_prealloc, cli_opt_object,
+    cli_opt_device, cli_opt_global, cli_opt_name, cli_opt_uuid, cli_opt_smbios, cli_opt_rtc,
+    cli_opt_nodefaults, cli_opt_nothing, cli_opt_no_acpi, cli_opt_kernel, cli_opt_initrd,
+    cli_opt_append, cli_opt_bios, cli_opt_drive, cli_opt_blockdev, cli_opt_nic, cli_opt_netdev,
+    cli_opt_net, cli_opt_chardev, cli_opt_serial, cli_opt_debugcon, cli_opt_nographic,
+    cli_opt_display, cli_opt_vga, cli_opt_parallel, cli_opt_monitor, cli_opt_qmp,
+    cli_opt_qmp_pretty, cli_opt_mon, cli_opt_stopped, cli_opt_no_reboot, cli_opt_no_shutdown,
+    cli_opt_action, cli_opt_daemonize, cli_opt_pidfile, cli_opt_msg, cli_opt_qtest,
+    cli_opt_qtest_log;
+
+#endif

@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Options about the machine itself: board, CPUs, memory, clock, identity. */
+#include "vmm/cli/option_handlers.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "vmm/util/bytes.h"
+
+#define MAX_CPUS 1024 /* of the option; the board's own limit is checked later */
+
+static void print_machine(const MachineClass *cls, void *opaque)
+{
+    if (cls->alias) {
+        printf("%-20s %s (alias of %s)\n", cls->alias, cls->desc, cls->name);
+    }
+    printf("%-20s %s%s\n", cls->name, cls->desc, cls->is_default ? " (default)" : "");
+}
+
+static void print_machine_props(const MachineClass *cls)
+{
+    printf("%s options:\n", cls->name);
+    for (const Property *prop = cls->props; prop && prop->name; prop++) {
+        printf("  %s=<%s>%*s- %s\n", prop->name, property_type_name(prop),
+               MAX(1, 30 - (int)strlen(prop->name) - (int)strlen(property_type_name(prop))), "",
+               prop->desc);
+    }
+    printf(
+        "  accel=<kvm|qtest>, kernel-irqchip=<on|split>, memory-backend=<id>, mem-merge=<bool>,\n"
+        "  dump-guest-core=<bool>, acpi=<bool>\n");
+}
+
+static bool set_irqchip(Cli *cli, const char *value, GError **error)
+{
+    bool on;
+    if (g_str_equal(value, "split")) {
+        cli->config.irqchip_split = true;
+        return true;
+    }
+    if (!parse_bool(value, &on)) {
+        return error_set(error, "Parameter 'kernel-irqchip' expects 'on' or 'split', not '%s'",
+                         value);
+    }
+    cli->config.irqchip_split = false;
+    if (!on) {
+        return error_set(error, "kernel-irqchip=off: Vireo needs at least the local APIC in the "
+                                "kernel (kernel-irqchip=split)");
+    }
+    return true;
+}
+
+static bool set_accel(Cli *cli, const char *value, GError **error)
+{
+    if (g_str_equal(value, "help")) {
+        printf("Accelerators supported by Vireo:\nkvm\nqtest\n");
+        cli->help_shown = true;
+        return true;
+    }
+    /* "kvm:tcg" is a list of preferences in QEMU. */
+    g_auto(GStrv) names = g_strsplit(value, ":", -1);
+    for (char **name = names; *name; name++) {
+        if (g_str_equal(*name, "kvm") || g_str_equal(*name, "qtest")) {
+            cli->config.accel = g_str_equal(*name, "kvm") ? "kvm" : "qtest";
+            return true;
+        }
+    }
+    return error_set(error, "invalid accelerator %s (Vireo has kvm, and qtest for tests)", value);
+}
+
+/* What -machine takes on every board; the rest is the board's. Returns whether the key was one. */
+static bool machine_generic_key(Cli *cli, const char *key, const char *value, bool *ok,
+                                GError **error)
+{
+    MachineConfig *config = &cli->config;
+    bool *flag = g_str_equal(key, "mem-merge")         ? &config->mem_merge
+                 : g_str_equal(key, "dump-guest-core") ? &config->mem_dump
+                                                       : NULL;
+    if (flag) {
+        *ok = parse_bool(value, flag) ||
+              error_set(error, "Parameter '%s' expects 'on' or 'off', not '%s'", key, value);
+    } else if (g_str_equal(key, "accel")) {
+        *ok = set_accel(cli, value, error);
+    } else if (g_str_equal(key, "kernel-irqchip") || g_str_equal(key, "kernel_irqchip")) {
+        *ok = set_irqchip(cli, value, error);
+    } else if (g_str_equal(key, "memory-backend")) {
+        config->memory_backend = g_strdup(value);
+    } else if (g_str_equal(key, "acpi")) {
+        bool on = true;
+        *ok = parse_bool(value, &on) ||
+              error_set(error, "Parameter 'acpi' expects 'on' or 'off', not '%s'", value);
+        config->no_acpi = !on;
+    } else {
+        return false;
+    }
+    return true;
+}
+
+typedef struct MachineKeys {
+    Cli *cli;
+    GError **error;
+    bool ok;
+} MachineKeys;
+
+static void machine_key(const char *key, const char *value, void *opaque)
+{
+    MachineKeys *keys = opaque;
+    Cli *cli = keys->cli;
+    if (!keys->ok || machine_generic_key(cli, key, value, &keys->ok, keys->error)) {
+        return;
+    }
+    if (!cli->config.machine_props) {
+        cli->config.machine_props = json_object_new_object();
+    }
+    json_object_object_add(cli->config.machine_props, key, json_object_new_string(value));
+}
+
+bool cli_opt_machine(Cli *cli, const char *value, GError **error)
+{
+    g_autoptr(Opts) opts = opts_parse(value, "type", error);
+    if (!opts) {
+        return false;
+    }
+    const char *type = opts_get(opts, "type");
+    if (g_strcmp0(type, "help") == 0 || g_strcmp0(type, "?") == 0) {
+        printf("Supported machines are:\n");
+        machine_class_foreach(print_machine, NULL);
+        cli->help_shown = true;
+        return true;
+    }
+    if (type) {
+        const MachineClass *cls = machine_class_find(type);
+        if (!cls) {
+            return error_set(error, "unsupported machine type '%s' (-machine help lists them)",
+                             type);
+        }
+        cli->config.cls = cls;
+        opts_remove(opts, "type");
+    }
+    if (opts_has(opts, "help")) {
+        print_machine_props(cli->config.cls);
+        cli->help_shown = true;
+        return true;
+    }
+    MachineKeys keys = { cli, error, true };
+    opts_foreach_all(opts, machine_key, &keys);
+    return keys.ok;
+}
+
+bool cli_opt_accel(Cli *cli, const char *value, GError **error)
+{
+    static const char *const known[] = { "accel", "kernel-irqchip", NULL };
+    g_autoptr(Opts) opts = opts_parse(value, "accel", error);
+    if (!opts) {
+        return false;
+    }
+    const char *accel = opts_get(opts, "accel");
+    const char *irqchip = opts_get(opts, "kernel-irqchip");
+    return (!accel || set_accel(cli, accel, error)) &&
+           (!irqchip || set_irqchip(cli, irqchip, error)) &&
+           opts_check_unused(opts, "-accel", known, error);
+}
+
+bool cli_opt_enable_kvm(Cli *cli, const char *value, GError **error)
+{
+    return set_accel(cli, "kvm", error);
+}
+
+bool cli_opt_cpu(Cli *cli, const char *value, GError **error)
+{
+    g_free((char *)cli->config.cpu_model);
+    cli->config.cpu_model = g_strdup(value);
+    return true;
+}
+
+bool cli_opt_smp(Cli *cli, const char *value, GError **error)
+{
+    static const char *const known[] = { "cpus",  "maxcpus", "sockets", "dies",
+                                         "cores", "threads", NULL };
+    g_autoptr(Opts) opts = opts_parse(value, "cpus", error);
+    if (!opts) {
+        return false;
+    }
+    SmpConfig *smp = &cli->config.smp;
+    unsigned *fields[] = { &smp->cpus, &smp->maxcpus, &smp->sockets,
+                           &smp->dies, &smp->cores,   &smp->threads };
+    for (size_t i = 0; known[i]; i++) {
+        uint64_t number = 0;
+        bool given = opts_has(opts, known[i]);
+        if (!opts_get_uint(opts, known[i], MAX_CPUS, &number, error)) {
+            return false;
+        }
+        if (given && number == 0) {
+            return error_set(error, "Invalid CPU topology: %s must be greater than zero", known[i]);
+        }
+        *fields[i] = (unsigned)number;
+    }
+    return opts_check_unused(opts, "-smp", known, error);
+}
+
+bool cli_opt_m(Cli *cli, const char *value, GError **error)
+{
+    static const char *const known[] = { "size", NULL };
+    g_autoptr(Opts) opts = opts_parse(value, "size", error);
+    if (!opts) {
+        return false;
+    }
+    if (opts_has(opts, "slots") || opts_has(opts, "maxmem")) {
+        return error_set(error, "this version has no memory hotplug: give size= only");
+    }
+    const char *size = opts_get(opts, "size");
+    if (size && !parse_size(size, MIB, &cli->config.ram_size)) {
+        return error_set(error,
+                         "Parameter 'size' expects a size (MiB, or a number with a suffix k, "
+                         "M, G, T), not '%s'",
+                         size);
+    }
+    if (cli->config.ram_size < MIB) {
+        return error_set(error, "a machine needs at least 1 MiB of memory");
+    }
+    if (cli->config.ram_size > 16ULL * 1024 * GIB) {
+        return error_set(error, "ram size too large: at most 16 TiB");
+    }
+    cli->config.ram_size = ALIGN_UP(cli->config.ram_size, 8 * KIB);
+    return opts_check_unused(opts, "-m", known, error);
+}
+
+bool cli_opt_mem_path(Cli *cli, const char *value, GError **error)
+{
+    cli->config.mem_path = value;
+    return true;
+}
+
+bool cli_opt_mem_prealloc(Cli *cli, const char *value, GError **error)
+{
+    cli->config.mem_prealloc = true;
+    return true;
+}
+
+bool cli_opt_name(Cli *cli, const char *value, GError **error)
+{
+    static const char *const known[] = { "guest", "process", "debug-threads", NULL };
+    g_autoptr(Opts) opts = opts_parse(value, "guest", error);
+    if (!opts) {
+        return false;
+    }
+    bool threads = true; /* Vireo's threads always have names */
+    cli->config.name = g_strdup(opts_get(opts, "guest"));
+    const char *process = opts_get(opts, "process");
+    if (process) {
+        g_free(cli->process_name);
+        cli->process_name = g_strdup(process);
+    }
+    return opts_get_bool(opts, "debug-threads", &threads, error) &&
+           opts_check_unused(opts, "-name", known, error);
+}
+
+bool cli_opt_uuid(Cli *cli, const char *value, GError **error)
+{
+    if (!g_uuid_string_is_valid(value)) {
+        return error_set(error, "failed to parse UUID string: wrong format "
+                                "(xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx)");
+    }
+    unsigned byte = 0;
+    for (const char *p = value; *p && byte < 16; p++) {
+        if (*p != '-') {
+            cli->config.uuid[byte++] =
+                (uint8_t)(g_ascii_xdigit_value(p[0]) << 4 | g_ascii_xdigit_value(p[1]));
+            p++;
+        }
+    }
+    cli->config.has_uuid = true;
+    return true;
+}
+
+bool cli_opt_smbios(Cli *cli, const char *value, GError **error)
+{
+    Opts *opts = opts_parse(value, NULL, error);
+    if (!opts) {
+        return false;
+    }
+    g_ptr_array_add(cli->config.smbios, opts);
+    return true;
+}
+
+static bool set_rtc_base(Cli *cli, const char *base, GError **error)
+{
+    MachineConfig *config = &cli->config;
+    config->rtc_localtime = g_str_equal(base, "localtime");
+    if (g_str_equal(base, "utc") || config->rtc_localtime) {
+        config->rtc_base = -1;
+        return true;
+    }
+    g_autoptr(GTimeZone) utc = g_time_zone_new_utc();
+    g_autofree char *midnight = strchr(base, 'T') ? g_strdup(base)
+                                                  : g_strconcat(base, "T00:00:00", NULL);
+    g_autoptr(GDateTime) date = g_date_time_new_from_iso8601(midnight, utc);
+    if (!date) {
+        return error_set(error,
+                         "invalid datetime format '%s' (valid formats: 2006-06-17T16:01:21, "
+                         "2006-06-17, utc, localtime)",
+                         base);
+    }
+    config->rtc_base = g_date_time_to_unix(date);
+    return true;
+}
+
+bool cli_opt_rtc(Cli *cli, const char *value, GError **error)
+{
+    static const char *const known[] = { "base", "clock", "driftfix", NULL };
+    static const char *const clocks[] = { "host", "rt", "vm", NULL };
+    static const VmClock values[] = { VM_CLOCK_HOST, VM_CLOCK_REALTIME, VM_CLOCK_VIRTUAL };
+    g_autoptr(Opts) opts = opts_parse(value, "base", error);
+    if (!opts) {
+        return false;
+    }
+    const char *base = opts_get(opts, "base");
+    int clock = 0;
+    if ((base && !set_rtc_base(cli, base, error)) ||
+        !opts_get_enum(opts, "clock", clocks, &clock, error)) {
+        return false;
+    }
+    cli->config.rtc_clock = values[clock];
+    const char *driftfix = opts_get(opts, "driftfix");
+    if (driftfix && !g_str_equal(driftfix, "none")) {
+        return error_set(error, "driftfix=%s: this version does not make up for lost ticks",
+                         driftfix);
+    }
+    return opts_check_unused(opts, "-rtc", known, error);
+}
+
+bool cli_opt_no_acpi(Cli *cli, const char *value, GError **error)
+{
+    cli->config.no_acpi = true;
+    return true;
+}
+
+bool cli_opt_kernel(Cli *cli, const char *value, GError **error)
+{
+    cli->config.kernel = value;
+    return true;
+}
+
+bool cli_opt_initrd(Cli *cli, const char *value, GError **error)
+{
+    cli->config.initrd = value;
+    return true;
+}
+
+bool cli_opt_append(Cli *cli, const char *value, GError **error)
+{
+    cli->config.append = value;
+    return true;
+}
+
+bool cli_opt_bios(Cli *cli, const char *value, GError **error)
+{
+    cli->config.bios = value;
+    return true;
+}
+
+bool cli_opt_stopped(Cli *cli, const char *value, GError **error)
+{
+    cli->config.start_paused = true;
+    return true;
+}
+
+bool cli_opt_no_reboot(Cli *cli, const char *value, GError **error)
+{
+    cli->config.reboot_exits = true;
+    return true;
+}
+
+bool cli_opt_no_shutdown(Cli *cli, const char *value, GError **error)
+{
+    cli->config.shutdown_pauses = true;
+    return true;
+}
+
+bool cli_opt_action(Cli *cli, const char *value, GError **error)
+{
+    static const char *const known[] = { "reboot", "shutdown", "panic", NULL };
+    static const char *const reboots[] = { "reset", "shutdown", NULL };
+    static const char *const shutdowns[] = { "poweroff", "pause", NULL };
+    static const char *const panics[] = { "shutdown", "pause", "none", "exit-failure", NULL };
+    g_autoptr(Opts) opts = opts_parse(value, NULL, error);
+    MachineConfig *config = &cli->config;
+    int reboot = config->reboot_exits, shutdown = config->shutdown_pauses;
+    int panic = config->panic_action;
+    if (!opts || !opts_get_enum(opts, "reboot", reboots, &reboot, error) ||
+        !opts_get_enum(opts, "shutdown", shutdowns, &shutdown, error) ||
+        !opts_get_enum(opts, "panic", panics, &panic, error)) {
+        return false;
+    }
+    if (opts_has(opts, "watchdog")) {
+        return error_set(error, "watchdog: this version has no watchdog device");
+    }
+    config->reboot_exits = reboot;
+    config->shutdown_pauses = shutdown;
+    config->panic_action = panic;
+    return opts_check_unused(opts, "-action", known, error);
+}

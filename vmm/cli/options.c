@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The table of command line options, and help made from it. */
+#include "vmm/cli/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "config.h"
+#include "vmm/cli/option_handlers.h"
+
+static const CliOption options[] = {
+    { "help", "h", NULL, "Standard", "show this text", cli_opt_help },
+    { "version", NULL, NULL, "Standard", "show the version", cli_opt_version },
+    { "machine", "M", "[type=]NAME[,PROP=VALUE...]", "Standard",
+      "the board (-machine help lists them): q35 (default), microvm; accel=, "
+      "kernel-irqchip=on|split, "
+      "memory-backend=ID, mem-merge=, dump-guest-core=",
+      cli_opt_machine },
+    { "accel", NULL, "[accel=]kvm|qtest[,kernel-irqchip=on|split]", "Standard",
+      "what runs the guest's CPUs", cli_opt_accel },
+    { "enable-kvm", NULL, NULL, "Standard", "same as -accel kvm", cli_opt_enable_kvm },
+    { "cpu", NULL, "MODEL[,+FEATURE][,-FEATURE]...", "Standard",
+      "the CPU that the guest sees (-cpu help); default: host", cli_opt_cpu },
+    { "smp", NULL, "[cpus=]N[,maxcpus=N][,sockets=N][,dies=N][,cores=N][,threads=N]", "Standard",
+      "number and topology of CPUs", cli_opt_smp },
+    { "m", NULL, "[size=]MEGS", "Standard",
+      "size of memory in MiB, or with a suffix k, M, G, T; default 512M", cli_opt_m },
+    { "mem-path", NULL, "PATH", "Standard", "take memory from a file or hugetlbfs",
+      cli_opt_mem_path },
+    { "mem-prealloc", NULL, NULL, "Standard", "touch all memory at the start",
+      cli_opt_mem_prealloc },
+    { "object", NULL, "TYPE,id=ID[,PROP=VALUE...]", "Standard",
+      "make a back-end object (-object help lists the types)", cli_opt_object },
+    { "device", NULL, "DRIVER[,id=ID][,PROP=VALUE...]", "Standard",
+      "add a device (-device help lists them, -device DRIVER,help its properties)",
+      cli_opt_device },
+    { "global", NULL, "DRIVER.PROP=VALUE", "Standard", "set a property of all devices of that kind",
+      cli_opt_global },
+    { "name", NULL, "[guest=]NAME[,process=NAME]", "Standard", "name of the guest", cli_opt_name },
+    { "uuid", NULL, "UUID", "Standard", "the machine's UUID (SMBIOS)", cli_opt_uuid },
+    { "smbios", NULL, "type=N[,FIELD=VALUE...]", "Standard", "fields of the SMBIOS tables",
+      cli_opt_smbios },
+    { "rtc", NULL, "[base=utc|localtime|DATE][,clock=host|rt|vm]", "Standard",
+      "the guest's real-time clock", cli_opt_rtc },
+    { "nodefaults", NULL, NULL, "Standard", "no devices but the board's and those asked for",
+      cli_opt_nodefaults },
+    { "no-user-config", NULL, NULL, "Standard",
+      "read no configuration files (Vireo reads none anyway)", cli_opt_nothing },
+    { "no-acpi", NULL, NULL, "Standard", "no ACPI tables", cli_opt_no_acpi },
+    { "no-hpet", NULL, NULL, "Standard", "no HPET (Vireo's machines have none)", cli_opt_nothing },
+
+    { "kernel", NULL, "FILE", "Boot", "Linux bzImage, PVH ELF or multiboot kernel",
+      cli_opt_kernel },
+    { "initrd", NULL, "FILE", "Boot", "initial RAM disk, or multiboot modules", cli_opt_initrd },
+    { "append", NULL, "TEXT", "Boot", "the kernel's command line", cli_opt_append },
+    { "bios", NULL, "FILE", "Boot", "firmware image, mapped below 4 GiB", cli_opt_bios },
+
+    { "drive", NULL, "[file=FILE][,if=virtio|none][,format=F][,cache=C][,aio=A]...", "Block",
+      "a disk and the device for it", cli_opt_drive },
+    { "blockdev", NULL, "[driver=]DRIVER,node-name=NAME[,OPTION=VALUE...]", "Block",
+      "a block node, for -device ...,drive=NAME", cli_opt_blockdev },
+
+    { "nic", NULL, "user|tap|none[,model=M][,mac=MAC][,OPTION=VALUE...]", "Network",
+      "a network card and its back end", cli_opt_nic },
+    { "netdev", NULL, "user|tap,id=ID[,OPTION=VALUE...]", "Network",
+      "a network back end, for -device ...,netdev=ID (-netdev help)", cli_opt_netdev },
+    { "net", NULL, "none", "Network", "no network", cli_opt_net },
+
+    { "chardev", NULL, "BACKEND,id=ID[,OPTION=VALUE...]", "Character devices",
+      "a character device (-chardev help)", cli_opt_chardev },
+    { "serial", NULL, "DEV", "Character devices",
+      "the next serial port: stdio, mon:stdio, pty, unix:PATH,server=on, tcp:..., file:PATH, null, "
+      "none, chardev:ID",
+      cli_opt_serial },
+    { "debugcon", NULL, "DEV", "Character devices", "the debug console, port 0xe9",
+      cli_opt_debugcon },
+    { "nographic", NULL, NULL, "Character devices",
+      "serial port and monitor on the terminal, Ctrl-a switches (Ctrl-a h: help)",
+      cli_opt_nographic },
+    { "display", NULL, "none", "Character devices", "no display", cli_opt_display },
+    { "vga", NULL, "none", "Character devices", "no graphics card", cli_opt_vga },
+    { "parallel", NULL, "none", "Character devices", "no parallel port", cli_opt_parallel },
+
+    { "monitor", NULL, "DEV", "Monitor", "a human monitor on a character device", cli_opt_monitor },
+    { "qmp", NULL, "DEV", "Monitor", "a QMP server on a character device", cli_opt_qmp },
+    { "qmp-pretty", NULL, "DEV", "Monitor", "the same with indented JSON", cli_opt_qmp_pretty },
+    { "mon", NULL, "[chardev=]ID[,mode=readline|control][,pretty=on|off]", "Monitor",
+      "a monitor on a -chardev", cli_opt_mon },
+
+    { "S", NULL, NULL, "Run", "do not start the CPUs (QMP cont does)", cli_opt_stopped },
+    { "no-reboot", NULL, NULL, "Run", "exit instead of rebooting", cli_opt_no_reboot },
+    { "no-shutdown", NULL, NULL, "Run", "stop instead of exiting", cli_opt_no_shutdown },
+    { "action", NULL, "reboot=reset|shutdown|,shutdown=poweroff|pause|,panic=...", "Run",
+      "what follows a reboot, a shutdown, a panic (pause, shutdown, exit-failure, none)",
+      cli_opt_action },
+    { "daemonize", NULL, NULL, "Run", "go into the background once the machine is up",
+      cli_opt_daemonize },
+    { "pidfile", NULL, "FILE", "Run", "write the process id there", cli_opt_pidfile },
+    { "msg", NULL, "timestamp=on|off", "Run", "time stamps on messages", cli_opt_msg },
+
+    { "qtest", NULL, "DEV", "Testing", "the test protocol on a character device", cli_opt_qtest },
+    { "qtest-log", NULL, "FILE", "Testing", "a log of the test protocol", cli_opt_qtest_log },
+    { NULL },
+};
+
+/* What QEMU has and Vireo has not, with the reason. */
+static const struct {
+    const char *name;
+    const char *why;
+} absent[] = {
+    { "hda", "Vireo has no IDE controller; -drive file=...,if=virtio makes a virtio disk" },
+    { "hdb", "Vireo has no IDE controller; -drive file=...,if=virtio makes a virtio disk" },
+    { "hdc", "Vireo has no IDE controller; -drive file=...,if=virtio makes a virtio disk" },
+    { "hdd", "Vireo has no IDE controller; -drive file=...,if=virtio makes a virtio disk" },
+    { "cdrom", "Vireo has no CD-ROM drive" },
+    { "fda", "Vireo has no floppy controller" },
+    { "boot", "Vireo boots kernels (-kernel) and firmware images (-bios) directly" },
+    { "snapshot", "temporary overlays need the qcow2 format, which this version has not" },
+    { "vnc", "this version has no display" },
+    { "spice", "Vireo has no SPICE server" },
+    { "sdl", "this version has no display" },
+    { "full-screen", "this version has no display" },
+    { "usb", "this version has no USB controller" },
+    { "usbdevice", "this version has no USB controller" },
+    { "audiodev", "this version has no sound" },
+    { "audio", "this version has no sound" },
+    { "soundhw", "this version has no sound" },
+    { "virtfs", "this version has no shared folders" },
+    { "fsdev", "this version has no shared folders" },
+    { "tpmdev", "this version has no TPM" },
+    { "numa", "this version has no NUMA topology" },
+    { "sandbox", "this version has no seccomp filter" },
+    { "gdb", "this version has no GDB stub" },
+    { "s", "this version has no GDB stub" },
+    { "loadvm", "this version cannot save and load machines" },
+    { "incoming", "this version cannot migrate" },
+    { "only-migratable", "this version cannot migrate" },
+    { "readconfig", "this version reads no configuration files" },
+    { "writeconfig", "QEMU itself has dropped it" },
+    { "set", "write the property where the device is made" },
+    { "trace", "this version has no trace points" },
+    { "d", "this version has no log items; messages go to standard error" },
+    { "D", "this version has no log file; messages go to standard error" },
+    { "fw_cfg", "Vireo boots without firmware tables (fw_cfg)" },
+    { "pflash", "this version has no flash memory; -bios maps a firmware image" },
+    { "mtdblock", "this version has no flash memory" },
+    { "sd", "Vireo has no SD card controller" },
+    { "watchdog", "this version has no watchdog device" },
+    { "watchdog-action", "this version has no watchdog device" },
+    { "icount", "Vireo runs guests on KVM, where instructions are not counted" },
+    { "tb-size", "Vireo has no TCG" },
+    { "singlestep", "Vireo has no TCG" },
+    { "k", "this version has no display, so no keyboard layouts" },
+    { "option-rom", "this version has no option ROMs" },
+    { "dtb", "x86 machines take no device tree" },
+    { "L", "give -bios a path" },
+    { "runas", "start Vireo as the user that it shall run as" },
+    { "chroot", "start Vireo in the directory tree that it shall see" },
+    { "run-with", "this version cannot change user or root directory" },
+    { "overcommit", "this version does not lock memory" },
+    { "semihosting", "semihosting is for other architectures" },
+    { "xen-domid", "Vireo runs on KVM only" },
+    { "plugin", "Vireo has no TCG" },
+    { "add-fd", "name the file, or use fd= of the back end that has it" },
+    { "realtime", "QEMU itself has dropped it" },
+    { "balloon", "-device virtio-balloon-pci adds a balloon" },
+    { "tdf", "QEMU itself has dropped it" },
+    { "win2k-hack", "Vireo has no IDE controller" },
+    { "no-fd-bootchk", "Vireo has no floppy controller" },
+    { "rotate", "this version has no display" },
+    { "portrait", "this version has no display" },
+    { "prom-env", "it is for other architectures" },
+    { "iscsi", "Vireo has no iSCSI client" },
+    { "compat", "Vireo has no deprecated interfaces to choose about" },
+};
+
+static const CliOption *find_option(const char *name)
+{
+    for (const CliOption *option = options; option->name; option++) {
+        if (g_str_equal(option->name, name) || g_strcmp0(option->alias, name) == 0) {
+            return option;
+        }
+    }
+    return NULL;
+}
+
+static bool unknown_option(const char *name, GError **error)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(absent); i++) {
+        if (g_str_equal(absent[i].name, name)) {
+            return error_set(error, "-%s: QEMU has this option, Vireo does not: %s", name,
+                             absent[i].why);
+        }
+    }
+    const char *names[G_N_ELEMENTS(options)] = { NULL };
+    for (size_t i = 0; options[i].name; i++) {
+        names[i] = options[i].name;
+    }
+    g_autofree char *near = suggest_nearest(name, names);
+    return error_set(error, "-%s: invalid option%s%s%s", name, near ? " (did you mean '-" : "",
+                     near ? near : " (-help lists them)", near ? "'?)" : "");
+}
+
+bool cli_parse(Cli *cli, int argc, char **argv, GError **error)
+{
+    cli_init(cli);
+    for (int i = 1; i < argc; i++) {
+        const char *word = argv[i];
+        if (word[0] != '-' || !word[1]) {
+            return error_set(error,
+                             "'%s': this version does not boot disk images by themselves: "
+                             "-kernel FILE -drive file=%s,format=raw,if=virtio does",
+                             word, word);
+        }
+        const char *name = word + 1 + (word[1] == '-');
+        const CliOption *option = find_option(name);
+        if (!option) {
+            return unknown_option(name, error);
+        }
+        const char *value = NULL;
+        if (option->arg) {
+            if (++i == argc) {
+                return error_set(error, "-%s: requires an argument: %s", name, option->arg);
+            }
+            value = argv[i];
+        }
+        if (!option->handle(cli, value, error)) {
+            g_prefix_error(error, "-%s%s%s: ", name, value ? " " : "", value ? value : "");
+            return false;
+        }
+        if (cli->help_shown) {
+            return true;
+        }
+    }
+    return cli_finish(cli, error);
+}
+
+static void append_wrapped(GString *out, const char *text, size_t indent, size_t width)
+{
+    g_auto(GStrv) words = g_strsplit(text, " ", -1);
+    size_t column = indent;
+    g_string_append_printf(out, "%*s", (int)indent, "");
+    for (char **word = words; *word; word++) {
+        if (column > indent && column + strlen(*word) + 1 > width) {
+            g_string_append_printf(out, "\n%*s", (int)indent, "");
+            column = indent;
+        }
+        g_string_append_printf(out, "%s%s", column > indent ? " " : "", *word);
+        column += strlen(*word) + 1;
+    }
+    g_string_append_c(out, '\n');
+}
+
+void cli_help(GString *out)
+{
+    g_string_append(out, "Vireo " VIREO_VERSION ", a virtual machine monitor for Linux/KVM\n"
+                         "usage: vireo [options]\n");
+    const char *section = "";
+    for (const CliOption *option = options; option->name; option++) {
+        if (!g_str_equal(section, option->section)) {
+            section = option->section;
+            g_string_append_printf(out, "\n%s:\n", section);
+        }
+        g_string_append_printf(out, "-%s", option->name);
+        if (option->alias) {
+            g_string_append_printf(out, ", -%s", option->alias);
+        }
+        g_string_append_printf(out, "%s%s\n", option->arg ? " " : "",
+                               option->arg ? option->arg : "");
+        append_wrapped(out, option->help, 16, 100);
+    }
+    g_string_append(out,
+                    "\nOptions have QEMU's syntax. Examples:\n"
+                    "  vireo -m 2G -smp 2 -kernel vmlinuz -initrd initrd.img \\\n"
+                    "        -append \"console=ttyS0 root=/dev/vda\" \\\n"
+                    "        -drive file=disk.img,format=raw,if=virtio -nic user -nographic\n");
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* -smp: completing the topology. */
+#include "vmm/cli/cli.h"
+
+bool smp_complete(SmpConfig *smp, GError **error)
+{
+    unsigned maxcpus = smp->maxcpus ? smp->maxcpus : smp->cpus;
+    smp->dies = smp->dies ? smp->dies : 1;
+    if (maxcpus && !smp->cores) {
+        smp->sockets = smp->sockets ? smp->sockets : 1;
+        smp->threads = smp->threads ? smp->threads : 1;
+        smp->cores = maxcpus / (smp->sockets * smp->dies * smp->threads);
+    } else if (maxcpus && !smp->sockets) {
+        smp->threads = smp->threads ? smp->threads : 1;
+        smp->sockets = maxcpus / (smp->dies * smp->cores * smp->threads);
+    } else if (maxcpus && !smp->threads) {
+        smp->threads = maxcpus / (smp->sockets * smp->dies * smp->cores);
+    }
+    smp->sockets = smp->sockets ? smp->sockets : 1;
+    smp->cores = smp->cores ? smp->cores : 1;
+    smp->threads = smp->threads ? smp->threads : 1;
+    uint64_t product = (uint64_t)smp->sockets * smp->dies * smp->cores * smp->threads;
+    smp->maxcpus = maxcpus ? maxcpus : (unsigned)product;
+    smp->cpus = smp->cpus ? smp->cpus : smp->maxcpus;
+    if (product != smp->maxcpus) {
+        return error_set(
+            error,
+            "Invalid CPU topology: product of the hierarchy must match maxcpus: sockets "
+            "(%u) * dies (%u) * cores (%u) * threads (%u) != maxcpus (%u)",
+            smp->sockets, smp->dies, smp->cores, smp->threads, smp->maxcpus);
+    }
+    if (smp->cpus > smp->maxcpus) {
+        return error_set(error,
+                         "Invalid CPU topology: maxcpus (%u) must be equal to or greater than "
+                         "smp (%u)",
+                         smp->maxcpus, smp->cpus);
+    }
+    return true;
+}

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Assembling a machine from the command line. */
+#include "vmm/start.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "block/block.h"
+#include "config.h"
+#include "net/net.h"
+#include "vmm/chardev/chardev.h"
+#include "vmm/cli/device_add.h"
+#include "vmm/machine/qtest.h"
+#include "vmm/monitor/monitor.h"
+#include "vmm/object/object.h"
+
+/* ---- Help of back ends ---- */
+
+static bool asks_help(GPtrArray *list, const char *key)
+{
+    for (guint i = 0; i < list->len; i++) {
+        const char *value = opts_get(g_ptr_array_index(list, i), key);
+        if (g_strcmp0(value, "help") == 0 || g_strcmp0(value, "?") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool start_help(const Cli *cli)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+    if (asks_help(cli->netdevs, "type") || asks_help(cli->nics, "type")) {
+        net_backends_help(text);
+    } else if (asks_help(cli->chardevs, "backend")) {
+        chardevs_help(text);
+    } else if (asks_help(cli->blockdevs, "driver") || asks_help(cli->drives, "format")) {
+        block_drivers_help(text);
+    } else {
+        return false;
+    }
+    fputs(text->str, stdout);
+    return true;
+}
+
+/* ---- Back ends ---- */
+
+/* Calls make for each element; an error gets "-OPTION KEY=VALUE..." in front. */
+static bool for_each_opts(GPtrArray *list, const char *option,
+                          bool (*make)(Opts *opts, GError **error), GError **error)
+{
+    for (guint i = 0; i < list->len; i++) {
+        if (!make(g_ptr_array_index(list, i), error)) {
+            g_prefix_error(error, "-%s: ", option);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool make_object(Opts *opts, GError **error)
+{
+    g_autofree char *type = g_strdup(opts_get(opts, "qom-type"));
+    g_autofree char *id = g_strdup(opts_get(opts, "id"));
+    opts_remove(opts, "qom-type");
+    opts_remove(opts, "id");
+    json_object *props = opts_to_json(opts);
+    bool ok = object_create(type, id, props, error) != NULL;
+    json_object_put(props);
+    return ok;
+}
+
+static bool make_chardev(Opts *opts, GError **error)
+{
+    return chardev_new(opts, error) != NULL;
+}
+
+static bool make_blockdev(Opts *opts, GError **error)
+{
+    if (!opts_has(opts, "node-name")) {
+        return error_set(error, "'node-name' must be specified for the root node");
+    }
+    return block_node_open(opts, error) != NULL;
+}
+
+static bool make_netdev(Opts *opts, GError **error)
+{
+    return net_backend_new(opts, error) != NULL;
+}
+
+/* One of -serial, -monitor, -qmp, -debugcon, -qtest; *id is NULL for "none". */
+static bool make_legacy_chardev(const char *text, const char *option, const char *label,
+                                unsigned index, const char **id, GError **error)
+{
+    if (g_str_has_prefix(text, "chardev:")) {
+        text += strlen("chardev:");
+        if (!chardev_find(text)) {
+            return error_set(error, "-%s chardev:%s: no such character device", option, text);
+        }
+        *id = text;
+        return true;
+    }
+    GError *cause = NULL;
+    g_autofree char *name = g_strdup_printf("%s%u", label, index);
+    Chardev *chardev = chardev_new_legacy(text, name, &cause);
+    if (!chardev && cause) {
+        g_propagate_prefixed_error(error, cause, "-%s %s: ", option, text);
+        return false;
+    }
+    *id = chardev ? chardev_id(chardev) : NULL;
+    return true;
+}
+
+/* Where the first serial port goes when nothing was said: the terminal, shared with the monitor. */
+static const char *default_serial(const Cli *cli)
+{
+    if (cli->nodefaults || cli->config.nodefaults) {
+        return NULL;
+    }
+    if (cli->daemonize || (cli->display_none && !cli->nographic)) {
+        return "null";
+    }
+    return cli->monitors->len || cli->mons->len ? "stdio" : "mon:stdio";
+}
+
+static bool make_serials(Cli *cli, GError **error)
+{
+    if (cli->serials->len == 0) {
+        const char *text = default_serial(cli);
+        return !text ||
+               make_legacy_chardev(text, "serial", "serial", 0, &cli->config.serial[0], error);
+    }
+    for (guint i = 0; i < cli->serials->len; i++) {
+        if (!make_legacy_chardev(g_ptr_array_index(cli->serials, i), "serial", "serial", i,
+                                 &cli->config.serial[i], error)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool make_backends(Cli *cli, GError **error)
+{
+    return for_each_opts(cli->objects, "object", make_object, error) &&
+           for_each_opts(cli->chardevs, "chardev", make_chardev, error) &&
+           for_each_opts(cli->blockdevs, "blockdev", make_blockdev, error) &&
+           for_each_opts(cli->netdevs, "netdev", make_netdev, error) && make_serials(cli, error) &&
+           (!cli->debugcon || make_legacy_chardev(cli->debugcon, "debugcon", "debugcon", 0,
+                                                  &cli->config.debugcon, error));
+}
+
+/* ---- Devices of -drive and -nic ---- */
+
+/* "virtio-blk" on this board: "virtio-blk-pci" or "virtio-blk-device". */
+static void set_virtio_driver(const Machine *machine, Opts *opts, const char *kind)
+{
+    g_autofree char *driver = g_strconcat("virtio-", kind, machine->cls->virtio_suffix, NULL);
+    opts_set(opts, "driver", driver);
+}
+
+static bool make_drive(Machine *machine, Opts *opts, GError **error)
+{
+    Drive *drive = drive_add(opts, machine->cls->default_disk, error);
+    if (!drive) {
+        return false;
+    }
+    if (g_str_equal(drive->interface, "none")) {
+        return true;
+    }
+    if (!g_str_equal(drive->interface, "virtio")) {
+        return error_set(error,
+                         "if=%s: machine '%s' has no such disk controller (it has: virtio, none)",
+                         drive->interface, machine->cls->name);
+    }
+    g_autoptr(Opts) device = opts_new();
+    set_virtio_driver(machine, device, "blk");
+    opts_set(device, "drive", drive->id);
+    return device_add(machine, device, error) != NULL;
+}
+
+static bool make_nic(Machine *machine, Opts *opts, unsigned index, GError **error)
+{
+    static const char *const device_keys[] = { "mac", "addr", NULL };
+    g_autoptr(Opts) device = opts_new();
+    const char *model = opts_get(opts, "model");
+    if (!model || g_str_equal(model, "virtio")) {
+        set_virtio_driver(machine, device, "net");
+    } else {
+        opts_set(device, "driver", model);
+    }
+    opts_remove(opts, "model");
+    for (size_t i = 0; device_keys[i]; i++) {
+        if (opts_has(opts, device_keys[i])) {
+            /* -nic says mac where the back end has none; "addr" is the card's place on its bus. */
+            opts_set(device, device_keys[i], opts_get(opts, device_keys[i]));
+            opts_remove(opts, device_keys[i]);
+        }
+    }
+    if (!opts_has(opts, "id")) {
+        g_autofree char *id = g_strdup_printf("__org.vireo.nic%u", index);
+        opts_set(opts, "id", id);
+    }
+    opts_set(device, "netdev", opts_get(opts, "id"));
+    return net_backend_new(opts, error) && device_add(machine, device, error);
+}
+
+/* Without a word about the network a machine has a card on the user network, as in QEMU. */
+static bool add_default_nic(Cli *cli, const Machine *machine)
+{
+    bool wanted = !cli->nodefaults && !cli->no_net && cli->nics->len == 0 &&
+                  cli->netdevs->len == 0 && machine->cls->default_nic &&
+                  !g_str_equal(cli->config.accel, "qtest");
+#ifndef HAVE_SLIRP
+    wanted = false;
+#endif
+    return wanted;
+}
+
+static bool make_devices(Cli *cli, Machine *machine, GError **error)
+{
+    if (add_default_nic(cli, machine)) {
+        g_ptr_array_add(cli->nics, opts_parse("user", "type", NULL));
+    }
+    for (guint i = 0; i < cli->drives->len; i++) {
+        if (!make_drive(machine, g_ptr_array_index(cli->drives, i), error)) {
+            g_prefix_error(error, "-drive: ");
+            return false;
+        }
+    }
+    for (guint i = 0; i < cli->nics->len; i++) {
+        if (!make_nic(machine, g_ptr_array_index(cli->nics, i), i, error)) {
+            g_prefix_error(error, "-nic: ");
+            return false;
+        }
+    }
+    for (guint i = 0; i < cli->devices->len; i++) {
+        Opts *opts = g_ptr_array_index(cli->devices, i);
+        g_autofree char *driver = g_strdup(opts_get(opts, "driver"));
+        if (!device_add(machine, opts, error)) {
+            g_prefix_error(error, "-device %s: ", driver ? driver : "");
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- Monitors ---- */
+
+static bool make_monitor_list(GPtrArray *texts, const char *option, bool qmp, bool pretty,
+                              GError **error)
+{
+    for (guint i = 0; i < texts->len; i++) {
+        const char *id = NULL;
+        g_autofree char *label = g_strdup_printf("compat_%s", option);
+        const char *text = g_ptr_array_index(texts, i);
+        if (!make_legacy_chardev(text, option, label, i, &id, error)) {
+            return false;
+        }
+        Chardev *chardev = id ? chardev_find(id) : NULL;
+        if (chardev &&
+            !(qmp ? monitor_add_qmp(chardev, pretty, error) : monitor_add_hmp(chardev, error))) {
+            g_prefix_error(error, "-%s %s: ", option, text);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool make_mon(Opts *opts, GError **error)
+{
+    static const char *const modes[] = { "readline", "control", NULL };
+    static const char *const known[] = { "chardev", "mode", "pretty", NULL };
+    int mode = 0;
+    bool pretty = false;
+    const char *id = opts_get(opts, "chardev");
+    Chardev *chardev = id ? chardev_find(id) : NULL;
+    if (!chardev) {
+        return error_set(error, "chardev \"%s\" not found", id ? id : "");
+    }
+    return opts_get_enum(opts, "mode", modes, &mode, error) &&
+           opts_get_bool(opts, "pretty", &pretty, error) &&
+           opts_check_unused(opts, "-mon", known, error) &&
+           (mode ? monitor_add_qmp(chardev, pretty, error) : monitor_add_hmp(chardev, error));
+}
+
+/* "mon:stdio" brings its own human monitor. */
+static bool make_mux_monitor(const Cli *cli, GError **error)
+{
+    const char *serial = cli->config.serial[0];
+    Chardev *chardev = serial ? chardev_find(serial) : NULL;
+    bool implicit = cli->serials->len == 0 && chardev &&
+                    g_strcmp0(default_serial(cli), "mon:stdio") == 0;
+    for (guint i = 0; i < cli->serials->len && !implicit; i++) {
+        if (g_str_has_prefix(g_ptr_array_index(cli->serials, i), "mon:")) {
+            implicit = true;
+            chardev = chardev_find(cli->config.serial[i]);
+        }
+    }
+    return !implicit || monitor_add_hmp(chardev, error);
+}
+
+static bool make_monitors(Cli *cli, GError **error)
+{
+    return make_mux_monitor(cli, error) &&
+           make_monitor_list(cli->monitors, "monitor", false, false, error) &&
+           make_monitor_list(cli->qmps, "qmp", true, false, error) &&
+           make_monitor_list(cli->qmps_pretty, "qmp-pretty", true, true, error) &&
+           for_each_opts(cli->mons, "mon", make_mon, error);
+}
+
+static bool make_qtest(const Cli *cli, Machine *machine, GError **error)
+{
+    const char *id = NULL;
+    if (!cli->qtest) {
+        return true;
+    }
+    return make_legacy_chardev(cli->qtest, "qtest", "qtest", 0, &id, error) &&
+           qtest_server_start(machine, chardev_find(id), cli->qtest_log, error);
+}
+
+Machine *start_machine(Cli *cli, GError **error)
+{
+    if (!make_backends(cli, error)) {
+        start_undo(NULL);
+        return NULL;
+    }
+    Machine *machine = machine_new(&cli->config, error);
+    if (!machine || !make_devices(cli, machine, error) || !make_monitors(cli, error) ||
+        !machine_finish(machine, error) || !make_qtest(cli, machine, error)) {
+        start_undo(machine);
+        return NULL;
+    }
+    return machine;
+}
+
+void start_undo(Machine *machine)
+{
+    monitors_close();
+    machine_free(machine);
+    net_close_all();
+    block_close_all();
+    machine_run_exit_notifiers();
+    chardev_close_all();
+    objects_delete_all();
+}
