@@ -83,6 +83,7 @@ struct Device {
     Bus *bus;         /* from realize on */
     GPtrArray *child_buses;
     DeviceStage stage;
+    int number; /* in the path of a device without an id; set by realize */
     bool hotplugged;
     bool broken_reported;
     json_object *set_props; /* names that the user set explicitly */
@@ -130,6 +131,10 @@ bool device_realize(Device *dev, Machine *machine, Bus *bus, GError **error);
 void device_unrealize(Device *dev); /* children first */
 void device_free(Device *dev);      /* unrealized, or never realized; waits for dispatchers */
 void device_reset(Device *dev);     /* itself, then what hangs on its buses */
+/* All devices, parents first: cls->quiesce, cls->resume. Main thread. */
+void devices_quiesce(Machine *machine);
+void devices_resume(Machine *machine);
+void device_number(Device *dev); /* private to vmm/device */
 char *
 device_path(const Device *dev); /* "/machine/peripheral/ID", "/machine/unattached/device[N]" */
 Device *device_find(Machine *machine, const char *id_or_path); /* NULL */

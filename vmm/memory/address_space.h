@@ -63,6 +63,10 @@ void mem_region_init_ram(MemRegion *region, const char *name, RamBlock *ram, uin
 /* The region must not be placed. */
 void mem_region_cleanup(MemRegion *region);
 
+/* What the changing functions assert: whether the caller holds the topology lock. The machine sets
+ * it; without it nothing is asserted (unit tests). Main thread. */
+void address_space_set_lock_check(bool (*held)(void));
+
 AddressSpace *address_space_new(const char *name, uint64_t limit); /* last address, inclusive */
 void address_space_free(AddressSpace *space);
 
