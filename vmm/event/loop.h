@@ -67,10 +67,15 @@ typedef struct FdWatch {
     /* private */
     uint32_t generation;
     uint32_t slot;
-    bool level_pending;
 } FdWatch;
 
-/* Level-triggered semantics: ready is called as long as the condition holds. */
+/* Among the events: edge-triggered. ready is called once for each new wake-up and need not read the
+ * fd: for eventfds that only ring (ioeventfds, wake-ups), it saves a system call and a re-arming.
+ */
+#define FD_WATCH_EDGE (1u << 31)
+
+/* Level-triggered semantics: ready is called as long as the condition holds. Stop a watch before
+ * its fd is closed. */
 void fd_watch_start(FdWatch *watch, EventLoop *loop, int fd, unsigned events, FdReady *ready,
                     void *opaque);
 void fd_watch_set_events(FdWatch *watch, unsigned events); /* 0 pauses it */
@@ -108,6 +113,9 @@ void event_loop_defer(EventLoop *loop, LoopTask *task);
 
 /* Runs the task once in the loop's thread, waking it. Already queued: nothing. Any thread. */
 void event_loop_post(EventLoop *loop, LoopTask *task);
+
+/* Takes a task that waits to run out of its queue. Not while another thread may post it. */
+void event_loop_cancel_task(EventLoop *loop, LoopTask *task);
 
 /* Runs fn in the loop's thread and waits for it; runs it directly when called there, or when the
  * loop has no thread yet. Main thread, or a thread the loop's thread never waits for. */
