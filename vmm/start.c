@@ -335,6 +335,7 @@ Machine *start_machine(Cli *cli, GError **error)
 void start_undo(Machine *machine)
 {
     monitors_close();
+    qtest_server_stop();
     machine_free(machine);
     net_close_all();
     block_close_all();

@@ -168,9 +168,8 @@ static GPtrArray *siblings(Device *dev)
     return dev->bus ? dev->bus->children : dev->machine->devices;
 }
 
-bool device_realize(Device *dev, Machine *machine, Bus *bus, GError **error)
+static bool realize_locked(Device *dev, Machine *machine, Bus *bus, GError **error)
 {
-    g_assert(dev->stage == DEVICE_CREATED);
     if (!check_bus(dev, machine, &bus, error)) {
         return false;
     }
@@ -194,9 +193,17 @@ bool device_realize(Device *dev, Machine *machine, Bus *bus, GError **error)
     return true;
 }
 
-void device_unrealize(Device *dev)
+bool device_realize(Device *dev, Machine *machine, Bus *bus, GError **error)
 {
-    g_assert(dev->stage == DEVICE_REALIZED);
+    g_assert(dev->stage == DEVICE_CREATED);
+    machine_topology_lock(machine);
+    bool ok = realize_locked(dev, machine, bus, error);
+    machine_topology_unlock(machine);
+    return ok;
+}
+
+static void unrealize_locked(Device *dev)
+{
     for (guint i = dev->child_buses->len; i > 0; i--) {
         Bus *bus = g_ptr_array_index(dev->child_buses, i - 1);
         while (bus->children->len) {
@@ -216,7 +223,15 @@ void device_unrealize(Device *dev)
     dev->stage = DEVICE_UNREALIZED;
 }
 
-void device_reset(Device *dev)
+void device_unrealize(Device *dev)
+{
+    g_assert(dev->stage == DEVICE_REALIZED);
+    machine_topology_lock(dev->machine);
+    unrealize_locked(dev);
+    machine_topology_unlock(dev->machine);
+}
+
+static void reset_locked(Device *dev)
 {
     if (dev->cls->reset) {
         dev->cls->reset(dev);
@@ -224,9 +239,16 @@ void device_reset(Device *dev)
     for (guint i = 0; i < dev->child_buses->len; i++) {
         Bus *bus = g_ptr_array_index(dev->child_buses, i);
         for (guint j = 0; j < bus->children->len; j++) {
-            device_reset(g_ptr_array_index(bus->children, j));
+            reset_locked(g_ptr_array_index(bus->children, j));
         }
     }
+}
+
+void device_reset(Device *dev)
+{
+    machine_topology_lock(dev->machine);
+    reset_locked(dev);
+    machine_topology_unlock(dev->machine);
 }
 
 static void quiesce_one(Device *dev, void *opaque)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include "vmm/device/device.h"
 #include "vmm/device/stream.h"
+#include "vmm/machine/machine.h"
 
 #define STREAM_MAGIC   0x56454456u /* "VDEV" */
 #define STREAM_VERSION 1
@@ -71,7 +72,10 @@ static bool load_one(GHashTable *missing, const char *path, Stream *in, GError *
     }
     g_hash_table_remove(missing, path);
     const uint8_t *cursor = part.at;
-    if (!state_load(dev->cls->state, dev, &cursor, part.end, error)) {
+    machine_topology_lock(dev->machine); /* post_load moves windows */
+    bool ok = state_load(dev->cls->state, dev, &cursor, part.end, error);
+    machine_topology_unlock(dev->machine);
+    if (!ok) {
         g_prefix_error(error, "device '%s': ", path);
         return false;
     }

@@ -102,6 +102,11 @@ static bool create_ram(Machine *machine, GError **error)
     return machine->ram != NULL;
 }
 
+static bool this_thread_holds_topology(void)
+{
+    return topology_depth > 0;
+}
+
 Machine *machine_new(const MachineConfig *config, GError **error)
 {
     Machine *machine = g_new0(Machine, 1);
@@ -111,6 +116,7 @@ Machine *machine_new(const MachineConfig *config, GError **error)
     machine->buses = g_ptr_array_new();
     machine->devices = g_ptr_array_new();
     g_rec_mutex_init(&machine->topology);
+    address_space_set_lock_check(this_thread_holds_topology);
     machine->memory = address_space_new("memory", UINT64_MAX);
     machine->io = address_space_new("I/O", 0xffff);
     machine->board = g_malloc0(MAX(config->cls->size, sizeof(void *)));

@@ -6,7 +6,11 @@
 #include "vmm/chardev/chardev.h"
 #include "vmm/machine/machine.h"
 
-/* Serves the protocol from now on; log NULL: none, else a file ("/dev/null" too) that gets every line. Main thread. */
+/* Serves the protocol from now on; log NULL: none, else a file ("/dev/null" too) that gets every
+ * line. Main thread. */
 bool qtest_server_start(Machine *machine, Chardev *chardev, const char *log, GError **error);
+
+/* Detaches it; nothing when it was not started. Before the machine is freed. Main thread. */
+void qtest_server_stop(void);
 
 #endif
