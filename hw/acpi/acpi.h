@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * ACPI tables (ACPI 6.4) of a board: what it has, said once in an AcpiConfig, becomes RSDP, XSDT,
+ * FADT, FACS, MADT, MCFG, WAET and DSDT. Main thread.
+ */
+#ifndef HW_ACPI_ACPI_H
+#define HW_ACPI_ACPI_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "vmm/machine/machine.h"
+
+/* The chipset's fixed power management block (ICH9: PMBASE). */
+typedef struct AcpiPmBlock {
+    uint16_t base; /* PM1 event at +0, control at +4, timer at +8, GPE0 at gpe_base */
+    uint16_t gpe_base;
+    uint8_t gpe_len;
+    uint8_t sci_irq;
+    uint16_t smi_command; /* port; 0: always in ACPI mode */
+    uint8_t acpi_enable, acpi_disable;
+} AcpiPmBlock;
+
+/* Hardware-reduced ACPI: a generic event device with sleep and reset registers (QEMU's microvm
+ * layout). */
+typedef struct AcpiGed {
+    uint64_t base;      /* event selector, 4 bytes; bit 1: power button */
+    uint64_t registers; /* sleep control, sleep status, reset: one byte each */
+    uint32_t gsi;
+    uint8_t reset_value;
+} AcpiGed;
+
+typedef struct AcpiPci {
+    uint64_t ecam_base; /* 0: none */
+    uint8_t last_bus;
+    uint64_t io_first, io_last; /* above the legacy ports; equal: none */
+    uint32_t mem32_first, mem32_last;
+    uint64_t mem64_first, mem64_last; /* 0: none */
+    uint32_t (*gsi)(unsigned slot,
+                    unsigned pin); /* of INTA (0) to INTD (3) of a root bus slot, with the IOAPIC */
+    uint8_t (*isa_irq)(unsigned slot, unsigned pin); /* the same with the PICs; NULL: no PICs */
+    bool express;
+} AcpiPci;
+
+typedef struct AcpiIsaDevice {
+    const char *name; /* AML name, "COM1" */
+    const char *hid;  /* "PNP0501", or a string id such as "QEMU0001" */
+    uint16_t io, io_len;
+    uint16_t io2, io2_len; /* 0: none */
+    uint8_t irq;           /* 0: none */
+    uint8_t uid;
+} AcpiIsaDevice;
+
+typedef struct AcpiVirtioMmio {
+    uint64_t base;
+    uint32_t size, gsi;
+} AcpiVirtioMmio;
+
+typedef struct AcpiConfig {
+    const SmpConfig *smp;
+    bool has_pic;            /* two 8259s (PCAT_COMPAT), IRQ0 on GSI 2 */
+    uint32_t level_isa_irqs; /* bits: ISA interrupts that are level-triggered, active high */
+    uint32_t ioapic_base;
+    const AcpiPmBlock *pm; /* one of pm and ged */
+    const AcpiGed *ged;
+    uint16_t reset_port; /* FADT reset register in I/O space, 0: none */
+    uint8_t reset_value;
+    bool has_i8042;
+    bool has_rtc;
+    const AcpiPci *pci; /* NULL: none */
+    uint8_t isa_devfn;  /* of the ISA bridge, where the ISA devices stand; without pci they stand
+                           under \_SB */
+    const AcpiIsaDevice *isa_devices;
+    unsigned isa_device_count;
+    const AcpiVirtioMmio *virtio_mmio;
+    unsigned virtio_mmio_count;
+} AcpiConfig;
+
+/* All tables as one block to be placed at guest-physical `base` (16-byte aligned, below 4 GiB). The
+ * RSDP stands at its beginning. */
+GByteArray *acpi_build(const AcpiConfig *config, uint64_t base);
+
+/* ---- Between tables.c and dsdt.c ---- */
+void acpi_build_dsdt(const AcpiConfig *config, GByteArray *out); /* the body, without header */
+
+#endif

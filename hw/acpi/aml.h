@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A writer of ACPI Machine Language (ACPI 6.4, chapter 20). Terms are appended in order; what has a
+ * length is opened and closed: AmlMark dev = aml_device(out, "PCI0"); ... aml_close(out, dev);
+ */
+#ifndef HW_ACPI_AML_H
+#define HW_ACPI_AML_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef gsize AmlMark; /* where the package length of an open term goes */
+
+void aml_close(GByteArray *out, AmlMark mark);
+
+AmlMark aml_scope(GByteArray *out, const char *path);
+AmlMark aml_device(GByteArray *out, const char *name);
+AmlMark aml_method(GByteArray *out, const char *name, unsigned args, bool serialized);
+AmlMark aml_package(GByteArray *out, uint8_t elements);
+AmlMark aml_if(GByteArray *out); /* then the predicate, then the terms */
+AmlMark aml_else(GByteArray *out);
+/* A buffer of descriptors that ends with the end tag when closed by aml_close_resources(). */
+AmlMark aml_resources(GByteArray *out);
+void aml_close_resources(GByteArray *out, AmlMark mark);
+
+void aml_path(GByteArray *out, const char *path); /* "\\_SB.PCI0", "_HID", "Local0", "Arg1" */
+void aml_integer(GByteArray *out, uint64_t value);
+void aml_string(GByteArray *out, const char *text);
+void aml_eisa_id(GByteArray *out, const char *id); /* "PNP0A03" */
+void aml_uuid(GByteArray *out, const char *uuid);  /* a buffer in ToUUID's order */
+void aml_op(GByteArray *out, uint8_t op);
+
+void aml_name_integer(GByteArray *out, const char *name, uint64_t value);
+void aml_name_string(GByteArray *out, const char *name, const char *text);
+void aml_name_eisa(GByteArray *out, const char *name, const char *id);
+
+/* OperationRegion(name, space, address, length) and Field(name, access, NoLock, Preserve) { first,
+ * bits; ... } */
+enum { AML_SYSTEM_MEMORY = 0, AML_SYSTEM_IO = 1 };
+enum { AML_ACCESS_BYTE = 1, AML_ACCESS_DWORD = 3 };
+void aml_operation_region(GByteArray *out, const char *name, uint8_t space, uint64_t addr,
+                          uint64_t len);
+void aml_field(GByteArray *out, const char *region, uint8_t access, const char *field,
+               uint8_t bits);
+
+/* Opcodes that the tables use by themselves. */
+enum {
+    AML_OP_NAME = 0x08,
+    AML_OP_STORE = 0x70,
+    AML_OP_AND = 0x7b,
+    AML_OP_OR = 0x7d,
+    AML_OP_NOTIFY = 0x86,
+    AML_OP_CREATE_DWORD_FIELD = 0x8a,
+    AML_OP_LNOT = 0x92,
+    AML_OP_LEQUAL = 0x93,
+    AML_OP_RETURN = 0xa4,
+};
+
+/* ---- Resource descriptors (6.4), inside aml_resources() ---- */
+void aml_res_io(GByteArray *out, uint16_t base, uint8_t len);
+void aml_res_irq(GByteArray *out, uint8_t irq);
+void aml_res_memory32_fixed(GByteArray *out, uint32_t base, uint32_t len, bool writable);
+void aml_res_interrupt(GByteArray *out, uint32_t gsi, bool level);
+void aml_res_bus_range(GByteArray *out, uint16_t first, uint16_t last);
+void aml_res_io_range(GByteArray *out, uint16_t first, uint16_t last);
+void aml_res_memory32_range(GByteArray *out, uint32_t first, uint32_t last);
+void aml_res_memory64_range(GByteArray *out, uint64_t first, uint64_t last);
+
+#endif
