@@ -75,8 +75,8 @@ static void test_structures_end_where_the_entry_points_say(void)
 
 static void test_options_arrive_in_the_tables(void)
 {
-    g_autoptr(GByteArray) blob =
-        build("type=1,product=Box,uuid=00112233-4455-6677-8899-aabbccddeeff", NULL);
+    g_autoptr(GByteArray)
+        blob = build("type=1,product=Box,uuid=00112233-4455-6677-8899-aabbccddeeff", NULL);
     const uint8_t *system = find_structure(blob, 1);
     static const uint8_t uuid[16] = { 0x33, 0x22, 0x11, 0x00, 0x55, 0x44, 0x77, 0x66,
                                       0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff };
@@ -115,7 +115,8 @@ static void test_wrong_options_are_named(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/smbios/structures-end-where-said", test_structures_end_where_the_entry_points_say);
+    g_test_add_func("/smbios/structures-end-where-said",
+                    test_structures_end_where_the_entry_points_say);
     g_test_add_func("/smbios/options-arrive", test_options_arrive_in_the_tables);
     g_test_add_func("/smbios/memory-beyond-32-gib", test_memory_beyond_32_gib_is_described);
     g_test_add_func("/smbios/wrong-options-are-named", test_wrong_options_are_named);
