@@ -51,12 +51,17 @@ bool chardev_frontend_open(const Chardev *chardev);
 void chardev_foreach(void (*fn)(Chardev *chardev, void *opaque), void *opaque);
 void chardevs_help(GString *out);
 void chardev_close_all(void); /* at exit: flushes what can be flushed, restores the terminal */
+/* Puts the terminal back as it was. Async-signal-safe: for handlers of fatal signals; any thread.
+ */
+void chardev_restore_terminal(void);
 /* -nographic, mon:stdio: what the Ctrl-a keys of a mux do besides switching: x quits, h helps, s
  * saves, b breaks, t time stamps. */
 typedef struct CharMuxHooks {
     void (*quit)(void);
+    void (*save)(void); /* commits -snapshot overlays; NULL: says that there is nothing to save */
 } CharMuxHooks;
 void chardev_set_mux_hooks(const CharMuxHooks *hooks);
+void chardev_set_mux_escape(uint8_t character); /* -echr; 1 (Ctrl-a) unless set */
 
 /* ringbuf-read, ringbuf-write. */
 bool chardev_ringbuf_read(Chardev *chardev, size_t max, GByteArray *out, GError **error);
