@@ -3,6 +3,8 @@
 #include "hw/devices.h"
 
 const DeviceClass *const device_classes[] = {
+    &isa_debugcon_class,
+    &isa_serial_class,
     &pcie_root_port_class,
     NULL,
 };

@@ -9,6 +9,9 @@
 extern const DeviceClass *const device_classes[];   /* NULL-terminated */
 extern const MachineClass *const machine_classes[]; /* NULL-terminated */
 
+/* hw/isa */
+extern const DeviceClass isa_debugcon_class, isa_serial_class;
+
 /* hw/pci */
 extern const DeviceClass pcie_root_port_class;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* isa-debugcon: a port whose written bytes go to a chardev (firmware's debug output). */
+#include "hw/devices.h"
 #include "vmm/chardev/chardev.h"
 #include "vmm/device/device.h"
 #include "vmm/machine/machine.h"
@@ -74,7 +75,7 @@ static const Property debugcon_props[] = {
     PROP_END,
 };
 
-const DeviceClass isa_debugcon = {
+const DeviceClass isa_debugcon_class = {
     .name = "isa-debugcon",
     .desc = "Debug console port",
     .bus = BUS_ISA,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* isa-serial: COM1 to COM4, a 16550A at the ports and interrupts of the PC. */
+#include "hw/devices.h"
 #include "hw/isa/serial.h"
-
 #include "vmm/machine/machine.h"
 
 #define SERIAL_PORTS 4
@@ -55,14 +55,12 @@ static const MemOps isa_serial_ops = {
     .max_size = 1,
 };
 
-static const DeviceClass *isa_serial_class(void);
-
 static int first_free_index(const IsaSerial *s)
 {
     uint32_t used = 0;
     for (guint i = 0; i < s->dev.bus->children->len; i++) {
         const Device *other = g_ptr_array_index(s->dev.bus->children, i);
-        if (other->cls == isa_serial_class() && other != &s->dev) {
+        if (other->cls == &isa_serial_class && other != &s->dev) {
             used |= 1u << ((const IsaSerial *)other)->index;
         }
     }
@@ -141,7 +139,7 @@ static const StateSection isa_serial_section = {
     .fields = isa_serial_fields,
 };
 
-const DeviceClass isa_serial = {
+const DeviceClass isa_serial_class = {
     .name = "isa-serial",
     .desc = "Serial port (16550A)",
     .bus = BUS_ISA,
@@ -154,14 +152,9 @@ const DeviceClass isa_serial = {
     .reset = isa_serial_reset,
 };
 
-static const DeviceClass *isa_serial_class(void)
-{
-    return &isa_serial;
-}
-
 bool isa_serial_resources(const Device *dev, uint16_t *iobase, unsigned *irq, unsigned *index)
 {
-    if (dev->cls != isa_serial_class()) {
+    if (dev->cls != &isa_serial_class) {
         return false;
     }
     const IsaSerial *s = (const IsaSerial *)dev;

@@ -16,14 +16,42 @@ enum {
     IIR_FIFOS = 0xc0
 };
 enum { FCR_ENABLE = 0x01, FCR_CLEAR_RX = 0x02, FCR_CLEAR_TX = 0x04, FCR_KEPT = 0xc9 };
-enum { LCR_BITS = 0x03, LCR_STOP = 0x04, LCR_PARITY = 0x08, LCR_EVEN = 0x10, LCR_BREAK = 0x40,
-       LCR_DLAB = 0x80 };
-enum { MCR_DTR = 0x01, MCR_RTS = 0x02, MCR_OUT1 = 0x04, MCR_OUT2 = 0x08, MCR_LOOP = 0x10,
-       MCR_ALL = 0x1f };
-enum { LSR_DR = 0x01, LSR_OE = 0x02, LSR_PE = 0x04, LSR_FE = 0x08, LSR_BI = 0x10, LSR_THRE = 0x20,
-       LSR_TEMT = 0x40, LSR_FIFO_ERROR = 0x80, LSR_ERRORS = 0x1e };
-enum { MSR_DELTAS = 0x0f, MSR_TERI = 0x04, MSR_CTS = 0x10, MSR_DSR = 0x20, MSR_RI = 0x40,
-       MSR_DCD = 0x80, MSR_LINES = 0xf0 };
+enum {
+    LCR_BITS = 0x03,
+    LCR_STOP = 0x04,
+    LCR_PARITY = 0x08,
+    LCR_EVEN = 0x10,
+    LCR_BREAK = 0x40,
+    LCR_DLAB = 0x80
+};
+enum {
+    MCR_DTR = 0x01,
+    MCR_RTS = 0x02,
+    MCR_OUT1 = 0x04,
+    MCR_OUT2 = 0x08,
+    MCR_LOOP = 0x10,
+    MCR_ALL = 0x1f
+};
+enum {
+    LSR_DR = 0x01,
+    LSR_OE = 0x02,
+    LSR_PE = 0x04,
+    LSR_FE = 0x08,
+    LSR_BI = 0x10,
+    LSR_THRE = 0x20,
+    LSR_TEMT = 0x40,
+    LSR_FIFO_ERROR = 0x80,
+    LSR_ERRORS = 0x1e
+};
+enum {
+    MSR_DELTAS = 0x0f,
+    MSR_TERI = 0x04,
+    MSR_CTS = 0x10,
+    MSR_DSR = 0x20,
+    MSR_RI = 0x40,
+    MSR_DCD = 0x80,
+    MSR_LINES = 0xf0
+};
 
 #define DIVIDER_RESET 12 /* 9600 bit/s */
 
@@ -259,8 +287,9 @@ static void serial_writable(void *opaque)
     g_mutex_unlock(s->lock);
 }
 
-/* The common case is one write(2) and an empty transmitter again. Where the chardev is full the byte
- * waits and THRE is clear until it has gone; what overflows the FIFO is lost, as on the chip. */
+/* The common case is one write(2) and an empty transmitter again. Where the chardev is full the
+ * byte waits and THRE is clear until it has gone; what overflows the FIFO is lost, as on the chip.
+ */
 static void write_data(Serial *s, uint8_t byte)
 {
     s->thre_pending = false;
