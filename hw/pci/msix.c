@@ -19,7 +19,7 @@ static uint32_t pba_offset(const PciDevice *pci)
 
 static uint32_t pba_size(const PciDevice *pci)
 {
-    return ALIGN_UP(pci->msix_count, 64) / 8;
+    return ALIGN_UP((uint32_t)pci->msix_count, 64) / 8;
 }
 
 static uint8_t *vector_entry(const PciDevice *pci, unsigned vector)
@@ -175,8 +175,8 @@ void msix_uninit(PciDevice *pci)
     for (unsigned i = 0; i < PCI_BAR_COUNT; i++)
         if (pci->bars[i].region == &pci->msix_region)
             pci->bars[i] = (PciBar){ .mapped_at = UINT64_MAX };
-    address_space_synchronize();
-    mem_region_cleanup(&pci->msix_region);
+    /* A dispatcher that is still on its way finds an empty table. */
+    g_mutex_lock(&pci->dev.lock);
     for (unsigned i = 0; i < pci->msix_count; i++)
         if (pci->msix_vectors[i].route)
             msi_route_free(pci->msix_vectors[i].route);
@@ -185,6 +185,8 @@ void msix_uninit(PciDevice *pci)
     g_clear_pointer(&pci->msix_pba, g_free);
     pci->msix_cap = 0;
     pci->msix_count = 0;
+    g_mutex_unlock(&pci->dev.lock);
+    mem_region_cleanup(&pci->msix_region);
 }
 
 void msix_config_written(PciDevice *pci, uint32_t offset, unsigned size)

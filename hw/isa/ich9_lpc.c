@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The LPC bridge of ICH9, function 1f.0 (ICH9, chapter 13 and 10.1): the ISA bus, interrupt routing
+ * (PIRQ registers, chipset configuration registers behind RCBA), the ACPI block, APM ports.
+ */
+#include "hw/devices.h"
+#include "hw/isa/acpi_pm.h"
+#include "hw/isa/ich9.h"
+#include "vmm/device/registers.h"
+#include "vmm/util/bytes.h"
+
+#define LPC_PMBASE    0x40
+#define LPC_ACPI_CNTL 0x44
+#define LPC_RCBA      0xf0
+
+#define PMBASE_MASK      0xff80
+#define PMBASE_IO        1
+#define ACPI_CNTL_ENABLE 0x80
+#define RCBA_MASK        0xffffc000U
+#define RCBA_ENABLE      1
+#define RCBA_SIZE        0x4000
+
+#define PIRQ_DISABLED 0x80
+#define PIRQ_IRQ_MASK 0x0f
+#define DIR_DEFAULT   0x3210 /* INTA to PIRQA ... INTD to PIRQD */
+#define DIR_WRITABLE  0x7777
+#define GCS_NO_REBOOT 0x20 /* the TCO timer is absent: it cannot reset */
+
+typedef struct Ich9Lpc {
+    PciDevice pci;
+    Bus *isa;
+    AcpiPm pm;
+    MemRegion rcba, apm;
+    uint8_t apm_control, apm_status;
+    /* Interrupt routing, under route_lock: a leaf below the root bus's. */
+    GMutex route_lock;
+    uint16_t dir[7]; /* D25IR to D31IR */
+    uint32_t gcs;
+    uint8_t intx[32]; /* levels of a slot's pins, a bit each */
+    uint8_t pirq_route[ICH9_PIRQ_COUNT];
+    bool pirq_level[ICH9_PIRQ_COUNT];
+    bool isa_level[16]; /* as driven by PIRQs */
+} Ich9Lpc;
+
+/* ---- Interrupt routing ---- */
+
+static unsigned pin_to_pirq(const Ich9Lpc *lpc, unsigned slot, unsigned pin)
+{
+    if (slot < 25)
+        return 4 + ((slot + pin) & 3);
+    if (slot == 30)
+        return 4 + pin;
+    return (lpc->dir[slot - 25] >> (4 * pin)) & 7;
+}
+
+/* Drives the lines from levels and routes. */
+static void route_update(Ich9Lpc *lpc)
+{
+    Machine *machine = lpc->pci.dev.machine;
+    bool pirq[ICH9_PIRQ_COUNT] = { false }, isa[16] = { false };
+
+    for (unsigned slot = 0; slot < 32; slot++)
+        for (unsigned pin = 0; lpc->intx[slot] && pin < 4; pin++)
+            if (lpc->intx[slot] & 1U << pin)
+                pirq[pin_to_pirq(lpc, slot, pin)] = true;
+    for (unsigned i = 0; i < ICH9_PIRQ_COUNT; i++) {
+        if (pirq[i] && !(lpc->pirq_route[i] & PIRQ_DISABLED))
+            isa[lpc->pirq_route[i] & PIRQ_IRQ_MASK] = true;
+        if (pirq[i] != lpc->pirq_level[i])
+            irq_set(&machine->gsi[ICH9_PIRQ_FIRST_GSI + i], pirq[i]);
+        lpc->pirq_level[i] = pirq[i];
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(isa); i++) {
+        if (isa[i] != lpc->isa_level[i])
+            irq_set(&machine->gsi[i], isa[i]);
+        lpc->isa_level[i] = isa[i];
+    }
+}
+
+void ich9_lpc_set_intx(void *opaque, unsigned slot, unsigned pin, int level)
+{
+    Ich9Lpc *lpc = opaque;
+
+    g_mutex_lock(&lpc->route_lock);
+    if (level)
+        lpc->intx[slot & 31] |= 1U << pin;
+    else
+        lpc->intx[slot & 31] &= ~(1U << pin);
+    route_update(lpc);
+    g_mutex_unlock(&lpc->route_lock);
+}
+
+/* Takes the routes over from configuration space. */
+static void routes_refresh(Ich9Lpc *lpc)
+{
+    g_mutex_lock(&lpc->route_lock);
+    for (unsigned i = 0; i < ICH9_PIRQ_COUNT; i++)
+        lpc->pirq_route[i] =
+            lpc->pci.config[(i < 4 ? ICH9_LPC_PIRQ_A_D : ICH9_LPC_PIRQ_E_H - 4) + i];
+    route_update(lpc);
+    g_mutex_unlock(&lpc->route_lock);
+}
+
+uint8_t ich9_lpc_irq_line(void *opaque, uint8_t slot, uint8_t pin)
+{
+    Ich9Lpc *lpc = opaque;
+
+    return lpc->pirq_route[pin_to_pirq(lpc, slot & 31, pin & 3)] & PIRQ_IRQ_MASK;
+}
+
+/* ---- Chipset configuration registers ---- */
+
+#define DIR_REG(slot, at)                                                                          \
+    {                                                                                              \
+        .name = "D" #slot "IR", .offset = (at), .size = 2, .reset = DIR_DEFAULT,                   \
+        .writable = (slot) == 30 ? 0 : DIR_WRITABLE, .field = offsetof(Ich9Lpc, dir[(slot)-25]),   \
+    }
+
+static const RegisterDesc rcba_regs[] = {
+    DIR_REG(31, 0x3140),
+    DIR_REG(30, 0x3142),
+    DIR_REG(29, 0x3144),
+    DIR_REG(28, 0x3146),
+    DIR_REG(27, 0x3148),
+    DIR_REG(26, 0x314c),
+    DIR_REG(25, 0x3150),
+    { .name = "GCS",
+      .offset = 0x3410,
+      .size = 4,
+      .reset = GCS_NO_REBOOT,
+      .field = offsetof(Ich9Lpc, gcs) },
+};
+
+static const RegisterFile rcba_file = { rcba_regs, G_N_ELEMENTS(rcba_regs), 0 };
+
+static uint64_t rcba_read(void *opaque, uint64_t offset, unsigned size)
+{
+    return register_read(&rcba_file, opaque, offset, size);
+}
+
+static void rcba_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
+{
+    Ich9Lpc *lpc = opaque;
+
+    register_write(&rcba_file, lpc, offset, value, size);
+    route_update(lpc);
+}
+
+static const MemOps rcba_ops = { .read = rcba_read, .write = rcba_write, .max_size = 4 };
+
+/* ---- APM: the command port turns ACPI on and off, as the SMI handler of a firmware would ---- */
+
+static uint64_t apm_read(void *opaque, uint64_t offset, unsigned size)
+{
+    Ich9Lpc *lpc = opaque;
+
+    return offset == 0 ? lpc->apm_control : lpc->apm_status;
+}
+
+static void apm_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
+{
+    Ich9Lpc *lpc = opaque;
+
+    if (offset == 1) {
+        lpc->apm_status = value;
+        return;
+    }
+    lpc->apm_control = value;
+    if (value == ICH9_APM_ACPI_ENABLE || value == ICH9_APM_ACPI_DISABLE)
+        acpi_pm_set_sci_enabled(&lpc->pm, value == ICH9_APM_ACPI_ENABLE);
+}
+
+static const MemOps apm_ops = { .read = apm_read, .write = apm_write, .max_size = 1 };
+
+/* ---- Windows that configuration registers move ---- */
+
+static void window_move(AddressSpace *space, MemRegion *region, bool on, uint64_t base)
+{
+    if (on == (region->space != NULL) && (!on || region->addr == base))
+        return;
+    address_space_begin(space);
+    address_space_unmap(region);
+    if (on)
+        address_space_map(space, region, base, 0);
+    address_space_commit(space);
+}
+
+static void lpc_remap(PciDevice *pci)
+{
+    Ich9Lpc *lpc = (Ich9Lpc *)pci;
+    uint32_t pmbase = load_le32(pci->config + LPC_PMBASE) & PMBASE_MASK;
+    uint32_t rcba = load_le32(pci->config + LPC_RCBA);
+
+    routes_refresh(lpc);
+    window_move(pci->bus->io, &lpc->pm.region,
+                (pci->config[LPC_ACPI_CNTL] & ACPI_CNTL_ENABLE) && pmbase, pmbase);
+    window_move(pci->bus->memory, &lpc->rcba, rcba & RCBA_ENABLE, rcba & RCBA_MASK);
+}
+
+void ich9_lpc_configure(Device *dev)
+{
+    static const uint8_t irqs[ICH9_PIRQ_COUNT] = { 10, 10, 11, 11, 10, 10, 11, 11 };
+    uint8_t *config = ((PciDevice *)dev)->config;
+
+    memcpy(config + ICH9_LPC_PIRQ_A_D, irqs, 4);
+    memcpy(config + ICH9_LPC_PIRQ_E_H, irqs + 4, 4);
+    store_le32(config + LPC_PMBASE, ICH9_PMBASE | PMBASE_IO);
+    config[LPC_ACPI_CNTL] = ACPI_CNTL_ENABLE;
+    store_le32(config + LPC_RCBA, ICH9_RCBA | RCBA_ENABLE);
+    lpc_remap((PciDevice *)dev);
+}
+
+Bus *ich9_lpc_isa_bus(Device *dev)
+{
+    return ((Ich9Lpc *)dev)->isa;
+}
+
+/* ---- Life ---- */
+
+static void power_button(void *opaque)
+{
+    Ich9Lpc *lpc = opaque;
+
+    acpi_pm_power_button(&lpc->pm);
+}
+
+static bool lpc_realize(Device *dev, GError **error)
+{
+    Ich9Lpc *lpc = (Ich9Lpc *)dev;
+    uint8_t *wmask = lpc->pci.wmask;
+    Machine *machine = dev->machine;
+
+    lpc->pci.multifunction = true;
+    if (!pci_device_realize(&lpc->pci, error))
+        return false;
+    g_mutex_init(&lpc->route_lock);
+    lpc->pci.config[LPC_PMBASE] = PMBASE_IO;
+    store_le32(wmask + LPC_PMBASE, PMBASE_MASK);
+    wmask[LPC_ACPI_CNTL] = ACPI_CNTL_ENABLE;
+    memset(wmask + ICH9_LPC_PIRQ_A_D, PIRQ_DISABLED | PIRQ_IRQ_MASK, 4);
+    memset(wmask + ICH9_LPC_PIRQ_E_H, PIRQ_DISABLED | PIRQ_IRQ_MASK, 4);
+    store_le32(wmask + LPC_RCBA, RCBA_MASK | RCBA_ENABLE);
+
+    acpi_pm_init(&lpc->pm, dev, &machine->gsi[ICH9_SCI_GSI]);
+    mem_region_init_io(&lpc->rcba, "lpc-rcrb", RCBA_SIZE, &rcba_ops, lpc, &lpc->route_lock);
+    mem_region_init_io(&lpc->apm, "apm", 2, &apm_ops, lpc, &dev->lock);
+    machine_topology_lock(machine);
+    window_move(machine->io, &lpc->apm, true, ICH9_APM_PORT);
+    machine_topology_unlock(machine);
+    machine_add_powerdown_notifier(machine, power_button, lpc);
+    lpc->isa = bus_new(BUS_ISA, "isa.0", machine, dev);
+    return true;
+}
+
+static void lpc_unrealize(Device *dev)
+{
+    Ich9Lpc *lpc = (Ich9Lpc *)dev;
+
+    g_clear_pointer(&lpc->isa, bus_free);
+    machine_remove_powerdown_notifier(dev->machine, power_button, lpc);
+    machine_topology_lock(dev->machine);
+    address_space_unmap(&lpc->apm);
+    address_space_unmap(&lpc->rcba);
+    address_space_unmap(&lpc->pm.region);
+    machine_topology_unlock(dev->machine);
+    acpi_pm_cleanup(&lpc->pm);
+    pci_device_unrealize(&lpc->pci);
+    g_mutex_clear(&lpc->route_lock);
+}
+
+static void lpc_reset(Device *dev)
+{
+    Ich9Lpc *lpc = (Ich9Lpc *)dev;
+
+    pci_device_reset(&lpc->pci);
+    memset(lpc->pci.config + ICH9_LPC_PIRQ_A_D, PIRQ_DISABLED, 4);
+    memset(lpc->pci.config + ICH9_LPC_PIRQ_E_H, PIRQ_DISABLED, 4);
+    lpc->apm_control = lpc->apm_status = 0;
+    g_mutex_lock(&lpc->route_lock);
+    register_reset(&rcba_file, lpc);
+    g_mutex_unlock(&lpc->route_lock);
+    acpi_pm_reset(&lpc->pm);
+    routes_refresh(lpc);
+}
+
+static bool lpc_post_load(void *base, uint16_t version, GError **error)
+{
+    Ich9Lpc *lpc = base;
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(lpc->dir); i++)
+        lpc->dir[i] &= DIR_WRITABLE;
+    routes_refresh(lpc);
+    return true;
+}
+
+static const StateField lpc_fields[] = {
+    STATE_STRUCT(Ich9Lpc, pci, &pci_device_state),
+    STATE_STRUCT(Ich9Lpc, pm, &acpi_pm_state),
+    STATE_INT(Ich9Lpc, apm_control),
+    STATE_INT(Ich9Lpc, apm_status),
+    STATE_INT_ARRAY(Ich9Lpc, dir),
+    STATE_END,
+};
+
+static const StateSection lpc_state = {
+    .name = "ICH9-LPC",
+    .version = 1,
+    .fields = lpc_fields,
+    .post_load = lpc_post_load,
+};
+
+static const PciDeviceClass lpc_pci = {
+    .vendor_id = 0x8086,
+    .device_id = 0x2918,
+    .revision = 2,
+    .class_code = 0x060100,
+    .remap = lpc_remap,
+};
+
+static const PropertyGroup lpc_groups[] = {
+    { pci_device_props, offsetof(Ich9Lpc, pci) },
+    { NULL },
+};
+
+const DeviceClass ich9_lpc_class = {
+    .name = "ICH9-LPC",
+    .desc = "LPC bridge of ICH9: ISA bus, interrupt routing, ACPI",
+    .bus = BUS_PCI,
+    .category = DEVICE_CATEGORY_BRIDGE,
+    .size = sizeof(Ich9Lpc),
+    .groups = lpc_groups,
+    .state = &lpc_state,
+    .internal = true,
+    .has_child_bus = true,
+    .child_bus = BUS_ISA,
+    .realize = lpc_realize,
+    .unrealize = lpc_unrealize,
+    .reset = lpc_reset,
+    .ops = &lpc_pci,
+};

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Host bridges: the root buses of the boards and the ways into configuration space. */
+#ifndef HW_PCI_HOST_H
+#define HW_PCI_HOST_H
+
+#include "hw/pci/pci.h"
+
+#define Q35_ECAM_BASE 0xb0000000ULL
+#define ECAM_SIZE     (256ULL << 20) /* 256 buses */
+
+/* Where the root bus's interrupt pins go, set once after realize. Main thread. */
+void q35_host_connect_intx(Device *host, PciSetIrq *set_irq, void *opaque);
+PciBus *q35_host_bus(Device *host);
+
+/* What firmware does first: ECAM at its base, enabled. Topology lock, after reset. */
+void q35_mch_enable_ecam(PciDevice *mch, uint64_t base);
+
+/* The generic host of microvm: ECAM and windows at fixed places, pin n of slot s at
+ * gsi[(slot + pin) % 4]. */
+void gpex_host_configure(Device *host, uint64_t ecam_base, unsigned first_gsi);
+PciBus *gpex_host_bus(Device *host);
+
+/* An ECAM window onto a root bus (PCI Express Base 4.0, 7.2.2); opaque is the PciBus. */
+extern const MemOps pci_ecam_ops;
+
+#endif

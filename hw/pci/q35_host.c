@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The host bridge of q35: root bus pcie.0, configuration ports 0xCF8/0xCFC with the reset control
+ * register 0xCF9 between them, and the memory controller hub with PCIEXBAR (Intel 3 Series
+ * Express Chipset, 5.1.15; ICH9, 13.7.5).
+ */
+#include "hw/devices.h"
+#include "hw/pci/host.h"
+#include "hw/pci/pci_internal.h"
+
+#define CONFIG_ADDRESS_PORT   0xcf8
+#define CONFIG_DATA_PORT      0xcfc
+#define CONFIG_ADDRESS_ENABLE (1U << 31)
+#define RESET_CONTROL_OFFSET  1 /* 0xcf9 */
+#define RESET_CONTROL_CPU     0x04
+#define RESET_CONTROL_MASK    0x0e
+
+#define MCH_PCIEXBAR        0x60
+#define MCH_PCIEXBAR_ENABLE 1
+#define MCH_PCIEXBAR_LENGTH 0x06 /* 0: 256 MiB, 2: 128 MiB, 4: 64 MiB */
+
+typedef struct Q35Host {
+    Device dev;
+    PciBus *bus;
+    PciSetIrq *set_irq;
+    void *set_irq_opaque;
+    MemRegion address_region, data_region;
+    uint32_t config_address;
+    uint8_t reset_control;
+} Q35Host;
+
+typedef struct Mch {
+    PciDevice pci;
+    MemRegion ecam;
+} Mch;
+
+/* ---- Configuration ports ---- */
+
+static uint64_t address_read(void *opaque, uint64_t offset, unsigned size)
+{
+    Q35Host *host = opaque;
+    uint64_t value = __atomic_load_n(&host->config_address, __ATOMIC_RELAXED);
+
+    if (size == 1 && offset == RESET_CONTROL_OFFSET)
+        return __atomic_load_n(&host->reset_control, __ATOMIC_RELAXED);
+    return value >> (8 * offset) & (UINT64_MAX >> (64 - 8 * size));
+}
+
+/* Only a double word reaches the address register; a byte at 0xcf9 is the reset control. */
+static void address_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
+{
+    Q35Host *host = opaque;
+
+    if (size == 4) {
+        __atomic_store_n(&host->config_address, value & ~3U, __ATOMIC_RELAXED);
+        return;
+    }
+    if (size != 1 || offset != RESET_CONTROL_OFFSET)
+        return;
+    uint8_t old = __atomic_exchange_n(&host->reset_control, value & RESET_CONTROL_MASK,
+                                      __ATOMIC_RELAXED);
+    if ((value & RESET_CONTROL_CPU) && !(old & RESET_CONTROL_CPU))
+        machine_request_reset(host->dev.machine, SHUTDOWN_CAUSE_GUEST_RESET);
+}
+
+static const MemOps address_ops = { .read = address_read, .write = address_write, .max_size = 4 };
+
+static uint64_t data_read(void *opaque, uint64_t offset, unsigned size)
+{
+    Q35Host *host = opaque;
+    uint32_t address = __atomic_load_n(&host->config_address, __ATOMIC_RELAXED);
+
+    if (!(address & CONFIG_ADDRESS_ENABLE))
+        return UINT32_MAX;
+    return pci_config_read(host->bus, address >> 16, address >> 8, (address & 0xfc) + offset,
+                           size);
+}
+
+static void data_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
+{
+    Q35Host *host = opaque;
+    uint32_t address = __atomic_load_n(&host->config_address, __ATOMIC_RELAXED);
+
+    if (address & CONFIG_ADDRESS_ENABLE)
+        pci_config_write(host->bus, address >> 16, address >> 8, (address & 0xfc) + offset, value,
+                         size);
+}
+
+static const MemOps data_ops = { .read = data_read, .write = data_write, .max_size = 4 };
+
+/* ---- ECAM ---- */
+
+static uint64_t ecam_read(void *opaque, uint64_t offset, unsigned size)
+{
+    return pci_config_read(opaque, offset >> 20, offset >> 12, offset & 0xfff, size);
+}
+
+static void ecam_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
+{
+    pci_config_write(opaque, offset >> 20, offset >> 12, offset & 0xfff, value, size);
+}
+
+const MemOps pci_ecam_ops = { .read = ecam_read, .write = ecam_write, .max_size = 4 };
+
+/* ---- The host: what has the root bus ---- */
+
+static void host_set_irq(void *opaque, unsigned slot, unsigned pin, int level)
+{
+    Q35Host *host = opaque;
+
+    if (host->set_irq)
+        host->set_irq(host->set_irq_opaque, slot, pin, level);
+}
+
+void q35_host_connect_intx(Device *dev, PciSetIrq *set_irq, void *opaque)
+{
+    Q35Host *host = (Q35Host *)dev;
+
+    host->set_irq = set_irq;
+    host->set_irq_opaque = opaque;
+}
+
+PciBus *q35_host_bus(Device *dev)
+{
+    return ((Q35Host *)dev)->bus;
+}
+
+static bool host_realize(Device *dev, GError **error)
+{
+    Q35Host *host = (Q35Host *)dev;
+    Machine *machine = dev->machine;
+
+    host->bus =
+        pci_bus_new("pcie.0", machine, dev, true, machine->memory, machine->io, host_set_irq, host);
+    mem_region_init_io(&host->address_region, "pci-conf-idx", 4, &address_ops, host, NULL);
+    mem_region_init_io(&host->data_region, "pci-conf-data", 4, &data_ops, host, NULL);
+    machine_topology_lock(machine);
+    address_space_begin(machine->io);
+    address_space_map(machine->io, &host->address_region, CONFIG_ADDRESS_PORT, 0);
+    address_space_map(machine->io, &host->data_region, CONFIG_DATA_PORT, 0);
+    address_space_commit(machine->io);
+    machine_topology_unlock(machine);
+    return true;
+}
+
+static void host_unrealize(Device *dev)
+{
+    Q35Host *host = (Q35Host *)dev;
+
+    machine_topology_lock(dev->machine);
+    address_space_unmap(&host->address_region);
+    address_space_unmap(&host->data_region);
+    machine_topology_unlock(dev->machine);
+    g_clear_pointer(&host->bus, pci_bus_free);
+}
+
+static void host_reset(Device *dev)
+{
+    Q35Host *host = (Q35Host *)dev;
+
+    host->config_address = 0;
+    host->reset_control = 0;
+}
+
+static const StateField host_fields[] = {
+    STATE_INT(Q35Host, config_address),
+    STATE_INT(Q35Host, reset_control),
+    STATE_END,
+};
+
+static const StateSection host_state = {
+    .name = "q35-pcihost",
+    .version = 1,
+    .fields = host_fields,
+};
+
+const DeviceClass q35_host_class = {
+    .name = "q35-pcihost",
+    .desc = "Q35 PCI host: configuration ports and root bus",
+    .bus = BUS_SYSTEM,
+    .category = DEVICE_CATEGORY_BRIDGE,
+    .size = sizeof(Q35Host),
+    .state = &host_state,
+    .internal = true,
+    .has_child_bus = true,
+    .child_bus = BUS_PCI,
+    .realize = host_realize,
+    .unrealize = host_unrealize,
+    .reset = host_reset,
+};
+
+/* ---- The hub: function 00.0 ---- */
+
+static void mch_remap(PciDevice *pci)
+{
+    Mch *mch = (Mch *)pci;
+    uint64_t bar = load_le64(pci->config + MCH_PCIEXBAR);
+    unsigned length = (bar & MCH_PCIEXBAR_LENGTH) >> 1;
+    bool on = (bar & MCH_PCIEXBAR_ENABLE) && length < 3;
+    uint64_t size = ECAM_SIZE >> length;
+    uint64_t base = bar & ~(size - 1);
+
+    if (on == (mch->ecam.space != NULL) &&
+        (!on || (mch->ecam.addr == base && mch->ecam.size == size)))
+        return;
+    address_space_begin(pci->bus->memory);
+    address_space_unmap(&mch->ecam);
+    mch->ecam.size = size;
+    if (on)
+        address_space_map(pci->bus->memory, &mch->ecam, base, -1);
+    address_space_commit(pci->bus->memory);
+}
+
+void q35_mch_enable_ecam(PciDevice *pci, uint64_t base)
+{
+    store_le64(pci->config + MCH_PCIEXBAR, base | MCH_PCIEXBAR_ENABLE);
+    mch_remap(pci);
+}
+
+static bool mch_realize(Device *dev, GError **error)
+{
+    Mch *mch = (Mch *)dev;
+
+    if (!pci_device_realize(&mch->pci, error))
+        return false;
+    store_le64(mch->pci.wmask + MCH_PCIEXBAR,
+               0xff0000000ULL | 0x0c000000 | MCH_PCIEXBAR_LENGTH | MCH_PCIEXBAR_ENABLE);
+    mem_region_init_io(&mch->ecam, "pcie-mmcfg", ECAM_SIZE, &pci_ecam_ops, mch->pci.bus, NULL);
+    return true;
+}
+
+static void mch_unrealize(Device *dev)
+{
+    Mch *mch = (Mch *)dev;
+
+    machine_topology_lock(dev->machine);
+    address_space_unmap(&mch->ecam);
+    machine_topology_unlock(dev->machine);
+    pci_device_unrealize(&mch->pci);
+}
+
+static void mch_reset(Device *dev)
+{
+    Mch *mch = (Mch *)dev;
+
+    pci_device_reset(&mch->pci);
+    store_le64(mch->pci.config + MCH_PCIEXBAR, Q35_ECAM_BASE);
+}
+
+static const StateField mch_fields[] = {
+    STATE_STRUCT(Mch, pci, &pci_device_state),
+    STATE_END,
+};
+
+static const StateSection mch_state = { .name = "mch", .version = 1, .fields = mch_fields };
+
+static const PciDeviceClass mch_pci = {
+    .vendor_id = 0x8086,
+    .device_id = 0x29c0,
+    .class_code = 0x060000,
+    .remap = mch_remap,
+};
+
+static const PropertyGroup mch_groups[] = {
+    { pci_device_props, offsetof(Mch, pci) },
+    { NULL },
+};
+
+const DeviceClass q35_mch_class = {
+    .name = "mch",
+    .desc = "Q35 host bridge (Intel 82G33)",
+    .bus = BUS_PCI,
+    .category = DEVICE_CATEGORY_BRIDGE,
+    .size = sizeof(Mch),
+    .groups = mch_groups,
+    .state = &mch_state,
+    .internal = true,
+    .realize = mch_realize,
+    .unrealize = mch_unrealize,
+    .reset = mch_reset,
+    .ops = &mch_pci,
+};
