@@ -5,7 +5,16 @@
 const DeviceClass *const device_classes[] = {
     &isa_debugcon_class,
     &isa_serial_class,
+    &q35_host_class,
+    &q35_mch_class,
     &pcie_root_port_class,
+    &ich9_lpc_class,
+    &mc146818rtc_class,
+    &i8042_class,
+    &port92_class,
+    &isa_debug_exit_class,
+    &pvpanic_class,
+    &pvpanic_pci_class,
     NULL,
 };
 

@@ -14,5 +14,21 @@ extern const DeviceClass isa_debugcon_class, isa_serial_class;
 
 /* hw/pci */
 extern const DeviceClass pcie_root_port_class;
+extern const DeviceClass q35_host_class;
+extern const DeviceClass q35_mch_class;
+
+/* hw/isa */
+extern const DeviceClass i8042_class;
+extern const DeviceClass ich9_lpc_class;
+extern const DeviceClass mc146818rtc_class;
+extern const DeviceClass port92_class;
+
+/* hw/misc */
+extern const DeviceClass isa_debug_exit_class;
+extern const DeviceClass pvpanic_class;
+extern const DeviceClass pvpanic_pci_class;
+
+/* hw/board */
+extern const MachineClass q35_machine_class;
 
 #endif

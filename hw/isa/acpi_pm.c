@@ -47,8 +47,7 @@ static void pm_update(AcpiPm *pm)
     if (ticks_now() >= pm->overflow_ticks)
         pm->pm1_sts |= PM1_STS_TMR;
     events = pm->pm1_sts & pm->pm1_en & PM1_EN_BITS;
-    irq_set(pm->sci,
-            (pm->pm1_cnt & PM1_CNT_SCI_EN) && (events || (pm->gpe0_sts & pm->gpe0_en)));
+    irq_set(pm->sci, (pm->pm1_cnt & PM1_CNT_SCI_EN) && (events || (pm->gpe0_sts & pm->gpe0_en)));
     if ((pm->pm1_en & PM1_STS_TMR) && !(pm->pm1_sts & PM1_STS_TMR))
         timer_arm(&pm->overflow, ticks_to_ns(pm->overflow_ticks));
     else
@@ -187,8 +186,11 @@ static bool pm_post_load(void *base, uint16_t version, GError **error)
 {
     AcpiPm *pm = base;
 
+    g_mutex_lock(&pm->dev->lock);
     pm->pm1_cnt &= ~PM1_CNT_SLP_EN;
+    pm->overflow_ticks = MIN(pm->overflow_ticks, ticks_now() + 2 * TIMER_TOP_BIT);
     pm_update(pm);
+    g_mutex_unlock(&pm->dev->lock);
     return true;
 }
 

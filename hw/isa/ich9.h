@@ -13,7 +13,7 @@
 #define ICH9_APM_ACPI_ENABLE  0x02
 #define ICH9_APM_ACPI_DISABLE 0x03
 #define ICH9_PIRQ_COUNT       8
-#define ICH9_PIRQ_FIRST_GSI   16 /* PIRQA */
+#define ICH9_PIRQ_FIRST_GSI   16   /* PIRQA */
 #define ICH9_LPC_PIRQ_A_D     0x60 /* configuration offsets of the PIRQ routing registers */
 #define ICH9_LPC_PIRQ_E_H     0x68
 

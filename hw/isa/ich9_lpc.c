@@ -192,9 +192,9 @@ static void lpc_remap(PciDevice *pci)
     uint32_t rcba = load_le32(pci->config + LPC_RCBA);
 
     routes_refresh(lpc);
-    window_move(pci->bus->io, &lpc->pm.region,
+    window_move(pci->dev.machine->io, &lpc->pm.region,
                 (pci->config[LPC_ACPI_CNTL] & ACPI_CNTL_ENABLE) && pmbase, pmbase);
-    window_move(pci->bus->memory, &lpc->rcba, rcba & RCBA_ENABLE, rcba & RCBA_MASK);
+    window_move(pci->dev.machine->memory, &lpc->rcba, rcba & RCBA_ENABLE, rcba & RCBA_MASK);
 }
 
 void ich9_lpc_configure(Device *dev)

@@ -57,8 +57,8 @@ static void address_write(void *opaque, uint64_t offset, uint64_t value, unsigne
     }
     if (size != 1 || offset != RESET_CONTROL_OFFSET)
         return;
-    uint8_t old = __atomic_exchange_n(&host->reset_control, value & RESET_CONTROL_MASK,
-                                      __ATOMIC_RELAXED);
+    uint8_t old =
+        __atomic_exchange_n(&host->reset_control, value & RESET_CONTROL_MASK, __ATOMIC_RELAXED);
     if ((value & RESET_CONTROL_CPU) && !(old & RESET_CONTROL_CPU))
         machine_request_reset(host->dev.machine, SHUTDOWN_CAUSE_GUEST_RESET);
 }
@@ -72,8 +72,7 @@ static uint64_t data_read(void *opaque, uint64_t offset, unsigned size)
 
     if (!(address & CONFIG_ADDRESS_ENABLE))
         return UINT32_MAX;
-    return pci_config_read(host->bus, address >> 16, address >> 8, (address & 0xfc) + offset,
-                           size);
+    return pci_config_read(host->bus, address >> 16, address >> 8, (address & 0xfc) + offset, size);
 }
 
 static void data_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
