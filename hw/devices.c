@@ -19,5 +19,6 @@ const DeviceClass *const device_classes[] = {
 };
 
 const MachineClass *const machine_classes[] = {
+    &q35_machine_class,
     NULL,
 };

@@ -10,6 +10,8 @@
 #include "vmm/memory/address_space.h"
 
 #define ACPI_PM_SIZE     128
+#define ACPI_PM_GPE0     0x20 /* offset of the GPE0 block: status, then enable */
+#define ACPI_PM_GPE0_LEN 16
 #define ACPI_PM_TIMER_HZ 3579545
 
 typedef struct AcpiPm {

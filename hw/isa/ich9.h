@@ -28,4 +28,8 @@ void ich9_lpc_configure(Device *lpc);
 uint8_t ich9_lpc_irq_line(void *lpc, uint8_t slot, uint8_t pin); /* PciApertures.irq_line */
 Bus *ich9_lpc_isa_bus(Device *lpc);
 
+/* Where ich9_lpc_configure() leaves the pins, for the ACPI tables. */
+uint32_t ich9_default_gsi(unsigned slot, unsigned pin);
+uint8_t ich9_default_isa_irq(unsigned slot, unsigned pin);
+
 #endif

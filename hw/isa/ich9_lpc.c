@@ -44,13 +44,30 @@ typedef struct Ich9Lpc {
 
 /* ---- Interrupt routing ---- */
 
-static unsigned pin_to_pirq(const Ich9Lpc *lpc, unsigned slot, unsigned pin)
+static unsigned route_pin(unsigned slot, unsigned pin, uint16_t dir)
 {
     if (slot < 25)
         return 4 + ((slot + pin) & 3);
     if (slot == 30)
         return 4 + pin;
-    return (lpc->dir[slot - 25] >> (4 * pin)) & 7;
+    return (dir >> (4 * pin)) & 7;
+}
+
+static unsigned pin_to_pirq(const Ich9Lpc *lpc, unsigned slot, unsigned pin)
+{
+    return route_pin(slot, pin, slot < 25 ? 0 : lpc->dir[slot - 25]);
+}
+
+static const uint8_t default_irqs[ICH9_PIRQ_COUNT] = { 10, 10, 11, 11, 10, 10, 11, 11 };
+
+uint32_t ich9_default_gsi(unsigned slot, unsigned pin)
+{
+    return ICH9_PIRQ_FIRST_GSI + route_pin(slot & 31, pin & 3, DIR_DEFAULT);
+}
+
+uint8_t ich9_default_isa_irq(unsigned slot, unsigned pin)
+{
+    return default_irqs[route_pin(slot & 31, pin & 3, DIR_DEFAULT)];
 }
 
 /* Drives the lines from levels and routes. */
@@ -199,11 +216,10 @@ static void lpc_remap(PciDevice *pci)
 
 void ich9_lpc_configure(Device *dev)
 {
-    static const uint8_t irqs[ICH9_PIRQ_COUNT] = { 10, 10, 11, 11, 10, 10, 11, 11 };
     uint8_t *config = ((PciDevice *)dev)->config;
 
-    memcpy(config + ICH9_LPC_PIRQ_A_D, irqs, 4);
-    memcpy(config + ICH9_LPC_PIRQ_E_H, irqs + 4, 4);
+    memcpy(config + ICH9_LPC_PIRQ_A_D, default_irqs, 4);
+    memcpy(config + ICH9_LPC_PIRQ_E_H, default_irqs + 4, 4);
     store_le32(config + LPC_PMBASE, ICH9_PMBASE | PMBASE_IO);
     config[LPC_ACPI_CNTL] = ACPI_CNTL_ENABLE;
     store_le32(config + LPC_RCBA, ICH9_RCBA | RCBA_ENABLE);

@@ -15,4 +15,6 @@ void isa_unmap_ports(Device *dev, MemRegion *region);
 void mc146818_set_cmos(Device *rtc, uint8_t index, uint8_t value);
 void mc146818_set_memory(Device *rtc, uint64_t below_4g, uint64_t above_4g, unsigned cpus);
 
+uint16_t pvpanic_port(const Device *dev); /* of a device of pvpanic_class */
+
 #endif

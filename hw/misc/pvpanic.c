@@ -73,6 +73,11 @@ static void pvpanic_isa_unrealize(Device *dev)
     isa_unmap_ports(dev, &((PvPanicIsa *)dev)->panic.region);
 }
 
+uint16_t pvpanic_port(const Device *dev)
+{
+    return ((const PvPanicIsa *)dev)->port;
+}
+
 static const Property pvpanic_isa_props[] = {
     PROP_U16("ioport", PvPanicIsa, port, 0x505, "The port"),
     PROP_END,

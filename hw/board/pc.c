@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the x86 boards share: see the header. */
+#include "hw/board/pc.h"
+#include "vmm/memory/dma.h"
+#include "vmm/util/bytes.h"
+
+#define PC_EBDA_START     0x9fc00
+#define PC_LEGACY_END     0xa0000
+#define PC_ROM_START      0xe0000
+#define PC_ACPI_RESERVE   (256 * KIB)
+#define PC_ACPI_TOP_ALIGN (64 * KIB)
+#define RSDP_SIZE         36
+
+void pc_map_ram(Machine *machine, uint64_t low_size)
+{
+    PcBoard *pc = machine->board;
+    uint64_t size = machine->ram->size;
+
+    machine->ram_below_4g = MIN(size, low_size);
+    machine->ram_above_4g = size - machine->ram_below_4g;
+    mem_region_init_ram(&pc->ram_low, "ram-below-4g", machine->ram, 0, machine->ram_below_4g,
+                        false);
+    address_space_map(machine->memory, &pc->ram_low, 0, 0);
+    if (!machine->ram_above_4g)
+        return;
+    mem_region_init_ram(&pc->ram_high, "ram-above-4g", machine->ram, machine->ram_below_4g,
+                        machine->ram_above_4g, false);
+    address_space_map(machine->memory, &pc->ram_high, PC_ABOVE_4G, 0);
+}
+
+static void gsi_forward(void *opaque, int pin, int level)
+{
+    Machine *machine = opaque;
+
+    machine->accel->gsi_set(machine, pin, level);
+}
+
+bool pc_create_irqchip(Machine *machine, GError **error)
+{
+    machine->gsi_count = PC_GSI_COUNT;
+    machine->gsi = g_new0(IrqLine, PC_GSI_COUNT);
+    for (unsigned i = 0; i < PC_GSI_COUNT; i++)
+        irq_line_init(&machine->gsi[i], machine->irqchip == IRQCHIP_OFF ? NULL : gsi_forward,
+                      machine, i);
+    return true;
+}
+
+Device *pc_add_device(Machine *machine, const char *name, Bus *bus, const char *const *props,
+                      GError **error)
+{
+    const DeviceClass *cls = device_class_find(name);
+    Device *dev;
+
+    if (!cls) {
+        error_set(error, "this build has no device '%s', which machine '%s' needs", name,
+                  machine->cls->name);
+        return NULL;
+    }
+    dev = device_new(cls, NULL);
+    for (; props && props[0]; props += 2) {
+        if (!device_set_prop(dev, props[0], props[1], error)) {
+            g_prefix_error(error, "%s: ", name);
+            device_free(dev);
+            return NULL;
+        }
+    }
+    if (!device_realize(dev, machine, bus, error)) {
+        g_prefix_error(error, "%s: ", name);
+        device_free(dev);
+        return NULL;
+    }
+    return dev;
+}
+
+bool pc_add_serials(Machine *machine, Bus *bus, GError **error)
+{
+    const MachineConfig *config = machine->config;
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(config->serial); i++) {
+        char index[2] = { '0' + i, 0 };
+        const char *props[] = { "index", index, "chardev", config->serial[i], NULL };
+        if (config->serial[i] && !pc_add_device(machine, "isa-serial", bus, props, error))
+            return false;
+    }
+    if (config->debugcon) {
+        const char *props[] = { "iobase", "0xe9", "chardev", config->debugcon, NULL };
+        return pc_add_device(machine, "isa-debugcon", bus, props, error) != NULL;
+    }
+    return true;
+}
+
+/* ---- Loading ---- */
+
+bool pc_load(Machine *machine, GError **error)
+{
+    const MachineConfig *config = machine->config;
+    PcBoard *pc = machine->board;
+
+    if (config->kernel) {
+        pc->image = boot_image_load(config->kernel, config->initrd, config->append, error);
+        return pc->image != NULL;
+    }
+    if (config->initrd || config->append)
+        return error_set(error, "-%s needs a kernel: give it with -kernel FILE",
+                         config->initrd ? "initrd" : "append");
+    if (config->bios)
+        return boot_firmware_map(machine, config->bios, error);
+    if (g_str_equal(config->accel, "qtest"))
+        return true;
+    return error_set(error, "nothing to boot: give a kernel with -kernel FILE, or a firmware image "
+                            "with -bios FILE (starting a disk without a kernel needs a firmware, "
+                            "and none is built in yet)");
+}
+
+bool pc_build_acpi(Machine *machine, const AcpiConfig *config, GError **error)
+{
+    PcBoard *pc = machine->board;
+    uint64_t top = ALIGN_DOWN(machine->ram_below_4g, PC_ACPI_TOP_ALIGN);
+
+    if (top < MIB + 2 * PC_ACPI_RESERVE)
+        return error_set(error, "-m: %" G_GUINT64_FORMAT " KiB are too little to boot a kernel",
+                         machine->ram->size / KIB);
+    pc->acpi_base = top - PC_ACPI_RESERVE;
+    pc->acpi = acpi_build(config, pc->acpi_base);
+    if (pc->acpi->len > PC_ACPI_RESERVE)
+        return error_set(error, "the ACPI tables take %u bytes; %llu are reserved for them",
+                         pc->acpi->len, PC_ACPI_RESERVE);
+    return true;
+}
+
+static void map_add(MemoryMap *map, uint64_t start, uint64_t length, MemoryMapType type)
+{
+    if (length)
+        map->entries[map->count++] = (MemoryMapEntry){ start, length, type };
+}
+
+/* reserved: in order, above low RAM and below 4 GiB. */
+void pc_make_map(Machine *machine, const MemoryMapEntry *reserved, unsigned count)
+{
+    PcBoard *pc = machine->board;
+    MemoryMap *map = &pc->map;
+    uint64_t low = machine->ram_below_4g, usable = pc->acpi ? pc->acpi_base : low;
+
+    map->count = 0;
+    map_add(map, 0, MIN(low, PC_EBDA_START), MEMORY_MAP_RAM);
+    map_add(map, PC_EBDA_START, PC_LEGACY_END - PC_EBDA_START, MEMORY_MAP_RESERVED);
+    map_add(map, PC_ROM_START, MIB - PC_ROM_START, MEMORY_MAP_RESERVED);
+    if (usable > MIB)
+        map_add(map, MIB, usable - MIB, MEMORY_MAP_RAM);
+    if (pc->acpi)
+        map_add(map, usable, low - usable, MEMORY_MAP_ACPI);
+    for (unsigned i = 0; i < count; i++)
+        map->entries[map->count++] = reserved[i];
+    map_add(map, PC_ABOVE_4G, machine->ram_above_4g, MEMORY_MAP_RAM);
+}
+
+bool pc_boot(Machine *machine, GError **error)
+{
+    PcBoard *pc = machine->board;
+    uint64_t rsdp = pc->acpi ? pc->acpi_base : 0;
+    BootCpu cpu = { .mode = BOOT_CPU_FIRMWARE };
+
+    if (!pc->image)
+        return true;
+    if (pc->acpi) {
+        dma_write(machine->memory, pc->acpi_base, pc->acpi->data, pc->acpi->len);
+        dma_write(machine->memory, PC_RSDP_ADDRESS, pc->acpi->data, RSDP_SIZE);
+    }
+    if (!boot_image_place(pc->image, machine, &pc->map, rsdp, &cpu, error))
+        return false;
+    machine->accel->vcpu_set_boot(machine, &cpu);
+    return true;
+}
+
+void pc_destroy(Machine *machine)
+{
+    PcBoard *pc = machine->board;
+
+    address_space_unmap(&pc->ram_low);
+    address_space_unmap(&pc->ram_high);
+    g_clear_pointer(&pc->image, boot_image_free);
+    g_clear_pointer(&machine->gsi, g_free);
+    if (pc->acpi)
+        g_byte_array_unref(pc->acpi);
+    pc->acpi = NULL;
+}

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * q35: the PC with PCI Express (Intel Q35 and ICH9), at QEMU's addresses. With -kernel the board
+ * does what firmware would: PCI resources, chipset bases, ACPI tables, memory map.
+ */
+#include "hw/board/pc.h"
+#include "hw/devices.h"
+#include "hw/isa/acpi_pm.h"
+#include "hw/isa/ich9.h"
+#include "hw/isa/isa.h"
+#include "hw/isa/serial.h"
+#include "hw/pci/host.h"
+#include "vmm/util/bytes.h"
+
+#define LOW_RAM_MAX      Q35_ECAM_BASE /* RAM that ends below the ECAM is all low */
+#define LOW_RAM_SPLIT    (2 * GIB)     /* else this much is */
+#define MEM32_FIRST      0xc0000000U
+#define MEM32_LAST       0xfebfffffU
+#define MEM64_SIZE       (64 * GIB)
+#define MEM64_ALIGN      GIB
+#define IO_FIRST         0x1000 /* for BARs that the board places */
+#define IO_WINDOW_FIRST  0xd00  /* for those that the system does */
+#define KVM_PRIVATE_PAGE 0xfeffc000ULL
+#define RESET_PORT       0xcf9
+#define RESET_VALUE      0x06 /* hard reset */
+#define ISA_DEVICES_MAX  8
+
+typedef struct Q35Board {
+    PcBoard pc;
+    Device *host, *mch, *lpc, *rtc;
+    bool acpi, i8042;
+    bool hpet, sata, smbus, usb, graphics; /* what a board of QEMU has and this one not yet */
+    int smm, vmport;
+    AcpiIsaDevice isa_devices[ISA_DEVICES_MAX];
+    unsigned isa_device_count;
+} Q35Board;
+
+static const Property q35_props[] = {
+    PROP_BOOL("acpi", Q35Board, acpi, true, "ACPI tables"),
+    PROP_BOOL("i8042", Q35Board, i8042, true, "The keyboard controller (reset)"),
+    PROP_BOOL("hpet", Q35Board, hpet, false, "High precision event timer: only off"),
+    PROP_BOOL("sata", Q35Board, sata, false, "AHCI controller: only off"),
+    PROP_BOOL("smbus", Q35Board, smbus, false, "SMBus controller: only off"),
+    PROP_BOOL("usb", Q35Board, usb, false, "USB controllers: only off"),
+    PROP_BOOL("graphics", Q35Board, graphics, false, "Graphics adapter: only off"),
+    PROP_ONOFFAUTO("smm", Q35Board, smm, ON_OFF_AUTO_AUTO,
+                   "System management mode: only off or auto"),
+    PROP_ONOFFAUTO("vmport", Q35Board, vmport, ON_OFF_AUTO_AUTO, "VMware's port: only off or auto"),
+    PROP_END,
+};
+
+static bool check_props(const Q35Board *board, GError **error)
+{
+    const struct {
+        const char *name, *what;
+        bool on;
+    } absent[] = {
+        { "hpet", "a high precision event timer", board->hpet },
+        { "sata", "an AHCI controller", board->sata },
+        { "smbus", "an SMBus controller", board->smbus },
+        { "usb", "USB controllers", board->usb },
+        { "graphics", "a graphics adapter", board->graphics },
+        { "smm", "system management mode", board->smm == ON_OFF_AUTO_ON },
+        { "vmport", "VMware's port", board->vmport == ON_OFF_AUTO_ON },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(absent); i++)
+        if (absent[i].on)
+            return error_set(error, "-machine %s=on: QEMU has %s, Vireo does not; leave it out",
+                             absent[i].name, absent[i].what);
+    return true;
+}
+
+/* ---- Building ---- */
+
+static bool build_pci(Machine *machine, Q35Board *board, GError **error)
+{
+    static const char *const mch_props[] = { "addr", "0.0", NULL };
+    static const char *const lpc_props[] = { "addr", "1f.0", "multifunction", "on", NULL };
+
+    board->host = pc_add_device(machine, q35_host_class.name, NULL, NULL, error);
+    if (!board->host)
+        return false;
+    Bus *pcie = pci_bus_base(q35_host_bus(board->host));
+    board->mch = pc_add_device(machine, q35_mch_class.name, pcie, mch_props, error);
+    if (!board->mch)
+        return false;
+    board->lpc = pc_add_device(machine, ich9_lpc_class.name, pcie, lpc_props, error);
+    if (!board->lpc)
+        return false;
+    q35_host_connect_intx(board->host, ich9_lpc_set_intx, board->lpc);
+    return true;
+}
+
+static bool build_isa(Machine *machine, Q35Board *board, GError **error)
+{
+    Bus *isa = ich9_lpc_isa_bus(board->lpc);
+
+    board->rtc = pc_add_device(machine, mc146818rtc_class.name, isa, NULL, error);
+    if (!board->rtc)
+        return false;
+    mc146818_set_memory(board->rtc, machine->ram_below_4g, machine->ram_above_4g,
+                        machine->config->smp.cpus);
+    if (board->i8042 && !pc_add_device(machine, i8042_class.name, isa, NULL, error))
+        return false;
+    return pc_add_device(machine, port92_class.name, isa, NULL, error) &&
+           pc_add_serials(machine, isa, error);
+}
+
+static bool q35_build(Machine *machine, GError **error)
+{
+    Q35Board *board = machine->board;
+    bool ok;
+
+    if (!check_props(board, error))
+        return false;
+    address_space_begin(machine->memory);
+    address_space_begin(machine->io);
+    pc_map_ram(machine, machine->ram->size < LOW_RAM_MAX ? LOW_RAM_MAX : LOW_RAM_SPLIT);
+    ok = pc_create_irqchip(machine, error) && build_pci(machine, board, error) &&
+         build_isa(machine, board, error);
+    address_space_commit(machine->io);
+    address_space_commit(machine->memory);
+    return ok;
+}
+
+/* ---- Describing ---- */
+
+/* Above RAM, on a boundary of its own size where that is possible. */
+static void mem64_window(const Machine *machine, uint64_t *first, uint64_t *last)
+{
+    *first = ALIGN_UP(PC_ABOVE_4G + machine->ram_above_4g, MEM64_ALIGN);
+    *last = *first + MEM64_SIZE - 1;
+}
+
+static void add_isa_device(Q35Board *board, AcpiIsaDevice isa)
+{
+    if (board->isa_device_count < ISA_DEVICES_MAX)
+        board->isa_devices[board->isa_device_count++] = isa;
+}
+
+static void describe_serial(Device *dev, void *opaque)
+{
+    static const char *const names[] = { "COM1", "COM2", "COM3", "COM4" };
+    uint16_t iobase;
+    unsigned irq, index;
+
+    if (isa_serial_resources(dev, &iobase, &irq, &index) && index < G_N_ELEMENTS(names))
+        add_isa_device(opaque, (AcpiIsaDevice){ .name = names[index],
+                                                .hid = "PNP0501",
+                                                .io = iobase,
+                                                .io_len = 8,
+                                                .irq = irq,
+                                                .uid = index + 1 });
+}
+
+static void describe_panic(Device *dev, void *opaque)
+{
+    if (dev->cls == &pvpanic_class)
+        add_isa_device(
+            opaque, (AcpiIsaDevice){
+                        .name = "PEVT", .hid = "QEMU0001", .io = pvpanic_port(dev), .io_len = 1 });
+}
+
+static bool describe(Machine *machine, Q35Board *board, GError **error)
+{
+    const AcpiPmBlock pm = {
+        .base = ICH9_PMBASE,
+        .gpe_base = ICH9_PMBASE + ACPI_PM_GPE0,
+        .gpe_len = ACPI_PM_GPE0_LEN,
+        .sci_irq = ICH9_SCI_GSI,
+        .smi_command = ICH9_APM_PORT,
+        .acpi_enable = ICH9_APM_ACPI_ENABLE,
+        .acpi_disable = ICH9_APM_ACPI_DISABLE,
+    };
+    AcpiPci pci = {
+        .ecam_base = Q35_ECAM_BASE,
+        .last_bus = 255,
+        .io_first = IO_WINDOW_FIRST,
+        .io_last = 0xffff,
+        .mem32_first = MEM32_FIRST,
+        .mem32_last = MEM32_LAST,
+        .gsi = ich9_default_gsi,
+        .isa_irq = ich9_default_isa_irq,
+        .express = true,
+    };
+    AcpiConfig config = {
+        .smp = &machine->config->smp,
+        .has_pic = true,
+        .level_isa_irqs = 1U << ICH9_SCI_GSI | 1U << 10 | 1U << 11,
+        .ioapic_base = PC_IOAPIC_BASE,
+        .pm = &pm,
+        .reset_port = RESET_PORT,
+        .reset_value = RESET_VALUE,
+        .has_rtc = true,
+        .pci = &pci,
+        .isa_devfn = PCI_DEVFN(ICH9_LPC_SLOT, 0),
+        .isa_devices = board->isa_devices,
+    };
+
+    mem64_window(machine, &pci.mem64_first, &pci.mem64_last);
+    add_isa_device(board, (AcpiIsaDevice){
+                              .name = "RTC", .hid = "PNP0B00", .io = 0x70, .io_len = 2, .irq = 8 });
+    device_foreach(machine, describe_serial, board);
+    device_foreach(machine, describe_panic, board);
+    config.isa_device_count = board->isa_device_count;
+    return pc_build_acpi(machine, &config, error);
+}
+
+static bool q35_finish(Machine *machine, GError **error)
+{
+    static const MemoryMapEntry reserved[] = {
+        { Q35_ECAM_BASE, ECAM_SIZE, MEMORY_MAP_RESERVED },
+        { ICH9_RCBA, 0x4000, MEMORY_MAP_RESERVED },
+        { KVM_PRIVATE_PAGE, 0x4000, MEMORY_MAP_RESERVED },
+    };
+    Q35Board *board = machine->board;
+
+    if (!pc_load(machine, error))
+        return false;
+    if (!board->pc.image)
+        return true;
+    if (board->acpi && !describe(machine, board, error))
+        return false;
+    pc_make_map(machine, reserved, G_N_ELEMENTS(reserved));
+    return true;
+}
+
+/* ---- Starting ---- */
+
+static bool boot(Machine *machine, Q35Board *board, GError **error)
+{
+    PciApertures apertures = {
+        .io_start = IO_FIRST,
+        .io_last = 0xffff,
+        .mem32_start = MEM32_FIRST,
+        .mem32_last = MEM32_LAST,
+        .irq_line = ich9_lpc_irq_line,
+        .opaque = board->lpc,
+    };
+    bool ok;
+
+    mem64_window(machine, &apertures.mem64_start, &apertures.mem64_last);
+    machine_topology_lock(machine);
+    address_space_begin(machine->memory);
+    address_space_begin(machine->io);
+    q35_mch_enable_ecam((PciDevice *)board->mch, Q35_ECAM_BASE);
+    ich9_lpc_configure(board->lpc);
+    ok = pci_assign_resources(q35_host_bus(board->host), &apertures, error);
+    address_space_commit(machine->io);
+    address_space_commit(machine->memory);
+    machine_topology_unlock(machine);
+    return ok && pc_boot(machine, error);
+}
+
+static void q35_reset(Machine *machine)
+{
+    Q35Board *board = machine->board;
+    g_autoptr(GError) error = NULL;
+
+    if (board->pc.image && !boot(machine, board, &error)) {
+        report_error("%s", error->message);
+        machine_request_exit(machine, 1);
+    }
+}
+
+const MachineClass q35_machine_class = {
+    .name = "pc-q35-7.2",
+    .alias = "q35",
+    .desc = "PC with PCI Express (Q35 + ICH9), as QEMU 7.2's",
+    .is_default = true,
+    .max_cpus = 255,
+    .size = sizeof(Q35Board),
+    .props = q35_props,
+    .build = q35_build,
+    .finish = q35_finish,
+    .reset = q35_reset,
+    .destroy = pc_destroy,
+    .default_nic = "virtio-net-pci",
+    .default_disk = "virtio",
+    .virtio_suffix = "-pci",
+};
