@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the x86 boards share: see the header. */
 #include "hw/board/pc.h"
+#include "hw/firmware/smbios.h"
 #include "vmm/memory/dma.h"
 #include "vmm/util/bytes.h"
 
@@ -97,6 +98,10 @@ bool pc_load(Machine *machine, GError **error)
     PcBoard *pc = machine->board;
 
     if (config->kernel) {
+        pc->smbios = smbios_build(machine, machine->cls->desc, machine->cls->name, PC_SMBIOS_BASE,
+                                  MIB - PC_SMBIOS_BASE, error);
+        if (!pc->smbios)
+            return false;
         pc->image = boot_image_load(config->kernel, config->initrd, config->append, error);
         return pc->image != NULL;
     }
@@ -119,7 +124,7 @@ bool pc_build_acpi(Machine *machine, const AcpiConfig *config, GError **error)
 
     if (top < MIB + 2 * PC_ACPI_RESERVE)
         return error_set(error, "-m: %" G_GUINT64_FORMAT " KiB are too little to boot a kernel",
-                         machine->ram->size / KIB);
+                         (guint64)(machine->ram->size / KIB));
     pc->acpi_base = top - PC_ACPI_RESERVE;
     pc->acpi = acpi_build(config, pc->acpi_base);
     if (pc->acpi->len > PC_ACPI_RESERVE)
@@ -166,6 +171,7 @@ bool pc_boot(Machine *machine, GError **error)
         dma_write(machine->memory, pc->acpi_base, pc->acpi->data, pc->acpi->len);
         dma_write(machine->memory, PC_RSDP_ADDRESS, pc->acpi->data, RSDP_SIZE);
     }
+    dma_write(machine->memory, PC_SMBIOS_BASE, pc->smbios->data, pc->smbios->len);
     if (!boot_image_place(pc->image, machine, &pc->map, rsdp, &cpu, error))
         return false;
     machine->accel->vcpu_set_boot(machine, &cpu);
@@ -180,7 +186,6 @@ void pc_destroy(Machine *machine)
     address_space_unmap(&pc->ram_high);
     g_clear_pointer(&pc->image, boot_image_free);
     g_clear_pointer(&machine->gsi, g_free);
-    if (pc->acpi)
-        g_byte_array_unref(pc->acpi);
-    pc->acpi = NULL;
+    g_clear_pointer(&pc->acpi, g_byte_array_unref);
+    g_clear_pointer(&pc->smbios, g_byte_array_unref);
 }

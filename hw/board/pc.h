@@ -14,13 +14,15 @@
 #define PC_GSI_COUNT    24
 #define PC_IOAPIC_BASE  0xfec00000U
 #define PC_RSDP_ADDRESS 0xf0000ULL /* where systems that are not told look for it */
+#define PC_SMBIOS_BASE  0xf0040ULL
 
 /* First member of a board's struct. */
 typedef struct PcBoard {
     MemRegion ram_low, ram_high;
     BootImage *image; /* NULL: firmware, or a test */
     uint64_t acpi_base;
-    GByteArray *acpi; /* NULL: no tables */
+    GByteArray *acpi;   /* NULL: no tables */
+    GByteArray *smbios; /* NULL: no kernel */
     MemoryMap map;
 } PcBoard;
 
@@ -34,7 +36,8 @@ Device *pc_add_device(Machine *machine, const char *cls, Bus *bus, const char *c
                       GError **error);
 bool pc_add_serials(Machine *machine, Bus *bus, GError **error); /* -serial and -debugcon */
 
-/* Reads the kernel, or maps the firmware; an error when there is neither (but under qtest). */
+/* Reads the kernel and makes SMBIOS tables, or maps the firmware; an error when there is neither
+ * (but under qtest). */
 bool pc_load(Machine *machine, GError **error);
 
 /* Room for the ACPI tables is taken from the top of low RAM before the map is made. */

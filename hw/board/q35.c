@@ -267,7 +267,7 @@ static void q35_reset(Machine *machine)
 const MachineClass q35_machine_class = {
     .name = "pc-q35-7.2",
     .alias = "q35",
-    .desc = "PC with PCI Express (Q35 + ICH9), as QEMU 7.2's",
+    .desc = "Standard PC (Q35 + ICH9, 2009)",
     .is_default = true,
     .max_cpus = 255,
     .size = sizeof(Q35Board),
