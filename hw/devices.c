@@ -15,6 +15,11 @@ const DeviceClass *const device_classes[] = {
     &isa_debug_exit_class,
     &pvpanic_class,
     &pvpanic_pci_class,
+    &virtio_mmio_class,
+    &virtio_blk_pci_class,
+    &virtio_blk_pci_transitional_class,
+    &virtio_blk_pci_non_transitional_class,
+    &virtio_blk_device_class,
     NULL,
 };
 

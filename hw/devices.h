@@ -28,6 +28,14 @@ extern const DeviceClass isa_debug_exit_class;
 extern const DeviceClass pvpanic_class;
 extern const DeviceClass pvpanic_pci_class;
 
+/* hw/virtio: on PCI as NAME-pci, -pci-transitional and -pci-non-transitional; on MMIO slots as
+ * NAME-device */
+#define VIRTIO_CLASSES(name)                                                                       \
+    extern const DeviceClass name##_pci_class, name##_pci_transitional_class,                      \
+        name##_pci_non_transitional_class, name##_device_class
+extern const DeviceClass virtio_mmio_class;
+VIRTIO_CLASSES(virtio_blk);
+
 /* hw/board */
 extern const MachineClass q35_machine_class;
 

@@ -47,6 +47,8 @@ typedef struct PciDeviceClass {
     uint8_t interrupt_pin; /* 1: INTA ... 0: none */
     bool is_bridge;
     bool is_express; /* PCI Express capability when on an express bus */
+    /* Before a read: brings config up to date. Topology and device lock held. May be NULL. */
+    void (*config_reading)(PciDevice *pci, uint32_t offset, unsigned size);
     /* After the common work. Topology and device lock held. May be NULL. */
     void (*config_written)(PciDevice *pci, uint32_t offset, unsigned size);
     /* After config_written, and after reset and load, with the topology lock only: the place to

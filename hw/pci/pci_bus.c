@@ -183,6 +183,11 @@ uint32_t pci_config_read(PciBus *root, uint8_t bus, uint8_t devfn, uint32_t offs
     machine_topology_lock(root->machine);
     PciDevice *pci = pci_find_device(root, bus, devfn);
     if (pci && config_offset_valid(pci, offset, size)) {
+        if (pci_class(pci)->config_reading) {
+            g_mutex_lock(&pci->dev.lock);
+            pci_class(pci)->config_reading(pci, offset, size);
+            g_mutex_unlock(&pci->dev.lock);
+        }
         g_mutex_lock(&root->leaf);
         value = load_le(pci->config + offset, size);
         if (pci->irq_level && offset <= PCI_STATUS && PCI_STATUS < offset + size)

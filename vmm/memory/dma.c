@@ -140,6 +140,49 @@ void dma_dirty(AddressSpace *space, uint64_t addr, uint64_t len)
     rcu_section_leave();
 }
 
+bool dma_logging(void)
+{
+    return logging();
+}
+
+/* The RAM range that host points into, and how far; NULL when none. */
+static const RamRange *find_host(const FlatMap *map, const uint8_t *host, uint64_t *in_range)
+{
+    for (uint32_t i = 0; i < map->ram_count; i++) {
+        const RamRange *range = &map->ram[i];
+        const uint8_t *first = range->block->host + range->offset;
+        if (host >= first && (uint64_t)(host - first) <= range->last - range->start) {
+            *in_range = host - first;
+            return range;
+        }
+    }
+    return NULL;
+}
+
+void dma_dirty_host(AddressSpace *space, const void *host, uint64_t len)
+{
+    uint64_t in_range;
+    rcu_section_enter();
+    const RamRange *range = find_host(address_space_map_get(space), host, &in_range);
+    if (range && len) {
+        uint64_t room = range->last - range->start - in_range;
+        ram_block_mark_dirty(range->block, range->offset + in_range, MIN(len - 1, room) + 1);
+    }
+    rcu_section_leave();
+}
+
+bool dma_guest_address(AddressSpace *space, const void *host, uint64_t *addr)
+{
+    uint64_t in_range;
+    rcu_section_enter();
+    const RamRange *range = find_host(address_space_map_get(space), host, &in_range);
+    if (range) {
+        *addr = range->start + in_range;
+    }
+    rcu_section_leave();
+    return range != NULL;
+}
+
 bool dma_find_ram(AddressSpace *space, uint64_t addr, uint64_t len, RamBlock **block,
                   uint64_t *offset)
 {

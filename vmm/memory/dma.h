@@ -32,6 +32,12 @@ bool dma_map(AddressSpace *space, uint64_t addr, uint64_t len, bool write, struc
 /* Marks what was written through a translated pointer. Cheap when no log is on. */
 void dma_dirty(AddressSpace *space, uint64_t addr, uint64_t len);
 
+/* Whether a dirty log is on: a device then marks what it wrote through host pointers. */
+bool dma_logging(void);
+void dma_dirty_host(AddressSpace *space, const void *host, uint64_t len);
+/* A guest address behind a host pointer into RAM; false when there is none. */
+bool dma_guest_address(AddressSpace *space, const void *host, uint64_t *addr);
+
 /* The RAM block and offset behind an address; false when not RAM. */
 bool dma_find_ram(AddressSpace *space, uint64_t addr, uint64_t len, RamBlock **block,
                   uint64_t *offset);

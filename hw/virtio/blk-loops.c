@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Which I/O thread runs which queue of a virtio-blk device. Main thread. */
+#include "hw/virtio/blk.h"
+#include "vmm/object/iothread.h"
+
+static EventLoop *claim(VirtioBlk *blk, const char *id, GError **error)
+{
+    EventLoop *loop = iothread_claim(id, error);
+    if (loop) {
+        g_ptr_array_add(blk->iothreads, g_strdup(id));
+    }
+    return loop;
+}
+
+void virtio_blk_release_loops(VirtioBlk *blk)
+{
+    for (unsigned i = 0; i < blk->iothreads->len; i++) {
+        iothread_release(blk->iothreads->pdata[i]);
+    }
+    g_clear_pointer(&blk->iothreads, g_ptr_array_unref);
+}
+
+static bool mapping_error(GError **error, const char *what)
+{
+    return error_set(error,
+                     "iothread-vq-mapping: %s; write "
+                     "[{\"iothread\":\"ID\",\"vqs\":[0,1]},...] or leave every vqs out",
+                     what);
+}
+
+/* One entry with "vqs": each of the queues named gets the loop. */
+static bool map_queues(VirtioBlk *blk, json_object *vqs, EventLoop *loop, EventLoop **loops,
+                       GError **error)
+{
+    for (size_t i = 0; i < json_object_array_length(vqs); i++) {
+        json_object *item = json_object_array_get_idx(vqs, i);
+        int64_t index = json_object_is_type(item, json_type_int) ? json_object_get_int64(item) : -1;
+        if (index < 0 || index >= blk->num_queues) {
+            return mapping_error(error, "a queue number that does not exist");
+        }
+        if (loops[index]) {
+            return mapping_error(error, "a queue is named twice");
+        }
+        loops[index] = loop;
+    }
+    return true;
+}
+
+static bool map_entry(VirtioBlk *blk, size_t i, size_t count, EventLoop **loops, bool *by_number,
+                      GError **error)
+{
+    json_object *entry = json_object_array_get_idx(blk->vq_mapping, i);
+    json_object *id, *vqs = NULL;
+    if (!json_object_is_type(entry, json_type_object) ||
+        !json_object_object_get_ex(entry, "iothread", &id) ||
+        !json_object_is_type(id, json_type_string)) {
+        return mapping_error(error, "an entry without \"iothread\"");
+    }
+    bool has_vqs = json_object_object_get_ex(entry, "vqs", &vqs);
+    if (i == 0) {
+        *by_number = has_vqs;
+    }
+    if (has_vqs != *by_number || (has_vqs && !json_object_is_type(vqs, json_type_array))) {
+        return mapping_error(error, "some entries have a list of \"vqs\" and some have not");
+    }
+    EventLoop *loop = claim(blk, json_object_get_string(id), error);
+    if (!loop) {
+        return false;
+    }
+    if (has_vqs) {
+        return map_queues(blk, vqs, loop, loops, error);
+    }
+    for (size_t queue = i; queue < blk->num_queues; queue += count) {
+        loops[queue] = loop;
+    }
+    return true;
+}
+
+static bool map_all(VirtioBlk *blk, EventLoop **loops, GError **error)
+{
+    if (!json_object_is_type(blk->vq_mapping, json_type_array) ||
+        json_object_array_length(blk->vq_mapping) == 0) {
+        return mapping_error(error, "not a list with entries");
+    }
+    size_t count = json_object_array_length(blk->vq_mapping);
+    bool by_number = false;
+    for (size_t i = 0; i < count; i++) {
+        if (!map_entry(blk, i, count, loops, &by_number, error)) {
+            return false;
+        }
+    }
+    for (unsigned i = 0; i < blk->num_queues; i++) {
+        if (!loops[i]) {
+            g_autofree char *text = g_strdup_printf("queue %u has no I/O thread", i);
+            return mapping_error(error, text);
+        }
+    }
+    return true;
+}
+
+bool virtio_blk_choose_loops(VirtioBlk *blk, EventLoop **loops, GError **error)
+{
+    if (blk->vq_mapping) {
+        if (blk->iothread) {
+            return error_set(error, "iothread and iothread-vq-mapping exclude each other");
+        }
+        return map_all(blk, loops, error);
+    }
+    EventLoop *loop = blk->iothread ? claim(blk, blk->iothread, error)
+                                    : machine_io_loop(blk->vdev.dev->machine, error);
+    for (unsigned i = 0; i < blk->num_queues; i++) {
+        loops[i] = loop;
+    }
+    return loop != NULL;
+}
