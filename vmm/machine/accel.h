@@ -44,6 +44,14 @@ typedef struct BootCpu {
     uint16_t gdt_limit;
 } BootCpu;
 
+/* A PIC and an IOAPIC outside the accelerator (hw/misc/irqchip.c), as the vCPUs of a split
+ * irqchip see them. Called on vCPU threads. */
+typedef struct UserIrqchip {
+    int (*pic_acknowledge)(void *opaque); /* the vector of the pending interrupt, or -1 */
+    void (*ioapic_eoi)(void *opaque, uint8_t vector);
+    void *opaque;
+} UserIrqchip;
+
 typedef struct AccelOps {
     const char *name;
     /* Opens and creates the VM, before memory and devices; sets machine->accel_data and
@@ -72,6 +80,12 @@ typedef struct AccelOps {
                            GError **error);                      /* message set, notifier open */
     void (*msi_route_update)(Machine *machine, MsiRoute *route); /* message changed; vCPU thread */
     void (*msi_route_unbind)(Machine *machine, MsiRoute *route);
+
+    /* IRQCHIP_SPLIT only; NULL in accelerators without. The chip stays where it is; main thread. */
+    void (*user_irqchip_set)(Machine *machine, const UserIrqchip *chip);
+    void (*extint_set)(Machine *machine, int level); /* the PIC's output; any thread */
+    /* What an unmasked IOAPIC pin sends, so that KVM knows whose end of interrupt to report. */
+    void (*ioapic_pin_set)(Machine *machine, unsigned pin, MsiMessage message);
 
     void (*nmi)(Machine *machine);
     /* What `info registers` and internal errors print, for vCPU index. vCPUs paused. */

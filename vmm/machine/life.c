@@ -25,6 +25,7 @@ typedef struct Requests {
     bool panicked;
     bool crashloaded;
     bool internal_error;
+    unsigned error_vcpu;
     bool stop;
     RunState stop_state;
     bool exit;
@@ -255,10 +256,13 @@ static void do_panic(Machine *machine, bool crashloaded)
 
 /* A vCPU that KVM cannot run on. `-action panic=pause` and panic=none keep the machine for a look
  * at it. */
-static void do_internal_error(Machine *machine)
+static void do_internal_error(Machine *machine, unsigned vcpu)
 {
     const MachineConfig *config = machine->config;
     machine_stop(machine, RUN_STATE_INTERNAL_ERROR);
+    g_autoptr(GString) dump = g_string_new(NULL);
+    machine->accel->vcpu_dump(machine, vcpu, dump);
+    report_error("CPU %u stopped with these registers:\n%s", vcpu, dump->str);
     bool keep = config->panic_action == PANIC_PAUSE || config->panic_action == PANIC_NONE ||
                 config->shutdown_pauses;
     if (!keep) {
@@ -290,7 +294,7 @@ static void carry_out(void *opaque)
         return;
     }
     if (todo.internal_error) {
-        do_internal_error(machine);
+        do_internal_error(machine, todo.error_vcpu);
     }
     if (todo.panicked) {
         do_panic(machine, todo.crashloaded);
@@ -373,7 +377,9 @@ void machine_guest_panicked(Machine *machine, bool crashloaded)
 
 void machine_internal_error(Machine *machine, unsigned vcpu)
 {
-    requests_begin(machine)->internal_error = true;
+    Requests *requests = requests_begin(machine);
+    requests->internal_error = true;
+    requests->error_vcpu = vcpu;
     requests_post(machine);
 }
 

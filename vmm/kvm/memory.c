@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Memory slots and ioeventfds: KVM's view of the address spaces, kept by their listeners. Ranges
+ * that continue each other in the guest and in the host become one slot. KVM cannot change a
+ * slot's place or size: the slot is deleted and made again, while all vCPUs are kept out of the
+ * guest, so that none sees the hole.
+ */
+#include "vmm/kvm/kvm.h"
+
+#include <errno.h>
+#include <string.h>
+#include "vmm/util/bytes.h"
+
+#define PAGE 4096ULL
+/* KVM takes up to 2^31 - 1 pages a slot (KVM_MEM_MAX_NR_PAGES). */
+#define SLOT_MAX_SIZE (4ULL << 40)
+
+static bool slot_equal(const KvmSlot *a, const KvmSlot *b)
+{
+    return a->start == b->start && a->size == b->size && a->host == b->host &&
+           a->readonly == b->readonly;
+}
+
+static gint slot_compare(gconstpointer a, gconstpointer b)
+{
+    const KvmSlot *x = a, *y = b;
+    return x->start < y->start ? -1 : x->start > y->start;
+}
+
+static bool slot_from_range(const FlatRange *range, KvmSlot *slot)
+{
+    const MemRegion *region = range->region;
+    uint64_t skip = ALIGN_UP(range->start, PAGE) - range->start;
+    uint64_t size = range->last - range->start + 1;
+    if (size <= skip) {
+        return false;
+    }
+    *slot = (KvmSlot){
+        .start = range->start + skip,
+        .size = ALIGN_DOWN(size - skip, PAGE),
+        .host = (uintptr_t)region->ram->host + region->ram_offset + range->offset + skip,
+        .readonly = region->kind == REGION_ROM || region->ram->readonly,
+    };
+    /* RAM that is not page aligned in its block cannot be mapped; the dispatcher serves it. */
+    return slot->size > 0 && slot->host % PAGE == 0;
+}
+
+static void memory_ram_add(void *opaque, const FlatRange *range)
+{
+    KvmState *kvm = opaque;
+    KvmSlot slot;
+    if (slot_from_range(range, &slot)) {
+        g_array_append_val(kvm->mem.ranges, slot);
+        kvm->mem.changed = true;
+    }
+}
+
+static void memory_ram_del(void *opaque, const FlatRange *range)
+{
+    KvmState *kvm = opaque;
+    KvmSlot slot;
+    if (!slot_from_range(range, &slot)) {
+        return;
+    }
+    for (guint i = 0; i < kvm->mem.ranges->len; i++) {
+        if (slot_equal(&g_array_index(kvm->mem.ranges, KvmSlot, i), &slot)) {
+            g_array_remove_index_fast(kvm->mem.ranges, i);
+            kvm->mem.changed = true;
+            return;
+        }
+    }
+}
+
+/* The ranges, sorted, with neighbours joined. */
+static GArray *memory_wanted_slots(KvmState *kvm)
+{
+    GArray *wanted = g_array_new(FALSE, FALSE, sizeof(KvmSlot));
+    g_array_sort(kvm->mem.ranges, slot_compare);
+    for (guint i = 0; i < kvm->mem.ranges->len; i++) {
+        const KvmSlot *range = &g_array_index(kvm->mem.ranges, KvmSlot, i);
+        KvmSlot *last = wanted->len ? &g_array_index(wanted, KvmSlot, wanted->len - 1) : NULL;
+        if (last && last->start + last->size == range->start &&
+            last->host + last->size == range->host && last->readonly == range->readonly &&
+            last->size + range->size <= SLOT_MAX_SIZE) {
+            last->size += range->size;
+        } else {
+            g_array_append_val(wanted, *range);
+        }
+    }
+    return wanted;
+}
+
+static int memory_set_slot(KvmState *kvm, const KvmSlot *slot, uint64_t size)
+{
+    struct kvm_userspace_memory_region region = {
+        .slot = slot->id,
+        .flags = slot->readonly ? KVM_MEM_READONLY : 0,
+        .guest_phys_addr = slot->start,
+        .memory_size = size,
+        .userspace_addr = slot->host,
+    };
+    return kvm_ioctl(kvm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region);
+}
+
+static bool memory_take_id(KvmMemory *mem, uint32_t *id)
+{
+    for (unsigned i = 0; i < mem->max_slots; i++) {
+        if (!(mem->used[i / 64] >> (i % 64) & 1)) {
+            mem->used[i / 64] |= 1ULL << (i % 64);
+            *id = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void memory_delete_slot(KvmState *kvm, const KvmSlot *slot)
+{
+    int result = memory_set_slot(kvm, slot, 0);
+    if (result < 0) {
+        kvm_fail(kvm, "KVM could not remove the memory slot at 0x%" PRIx64 ": %s", slot->start,
+                 g_strerror(-result));
+    }
+    kvm->mem.used[slot->id / 64] &= ~(1ULL << (slot->id % 64));
+}
+
+static void memory_add_slot(KvmState *kvm, KvmSlot *slot)
+{
+    if (!memory_take_id(&kvm->mem, &slot->id)) {
+        kvm_fail(kvm,
+                 "the guest's memory map needs more than the %u memory slots that this host's "
+                 "KVM has",
+                 kvm->mem.max_slots);
+        return;
+    }
+    int result = memory_set_slot(kvm, slot, slot->size);
+    if (result < 0) {
+        kvm_fail(kvm, "KVM could not map %" PRIu64 " bytes of guest memory at 0x%" PRIx64 ": %s",
+                 slot->size, slot->start, g_strerror(-result));
+    }
+}
+
+static bool slots_contain(const GArray *slots, const KvmSlot *slot, KvmSlot *found)
+{
+    for (guint i = 0; i < slots->len; i++) {
+        const KvmSlot *candidate = &g_array_index(slots, KvmSlot, i);
+        if (slot_equal(candidate, slot)) {
+            if (found) {
+                *found = *candidate;
+            }
+            return true;
+        }
+    }
+    return false;
+}
+
+static void memory_commit(void *opaque)
+{
+    KvmState *kvm = opaque;
+    KvmMemory *mem = &kvm->mem;
+    if (!mem->changed) {
+        return;
+    }
+    mem->changed = false;
+    GArray *wanted = memory_wanted_slots(kvm);
+    bool inhibited = false;
+    for (guint i = 0; i < mem->slots->len; i++) {
+        const KvmSlot *slot = &g_array_index(mem->slots, KvmSlot, i);
+        if (!slots_contain(wanted, slot, NULL)) {
+            if (!inhibited) {
+                kvm_vcpus_inhibit(kvm);
+                inhibited = true;
+            }
+            memory_delete_slot(kvm, slot);
+        }
+    }
+    for (guint i = 0; i < wanted->len; i++) {
+        KvmSlot *slot = &g_array_index(wanted, KvmSlot, i);
+        KvmSlot present;
+        if (slots_contain(mem->slots, slot, &present)) {
+            slot->id = present.id;
+        } else {
+            memory_add_slot(kvm, slot);
+        }
+    }
+    if (inhibited) {
+        kvm_vcpus_uninhibit(kvm);
+    }
+    g_array_unref(mem->slots);
+    mem->slots = wanted;
+}
+
+static void ioeventfd_set(KvmState *kvm, const IoEventFd *eventfd, uint32_t flags)
+{
+    struct kvm_ioeventfd request = {
+        .addr = eventfd->addr,
+        .len = eventfd->size,
+        .fd = eventfd->fd,
+        .flags = flags,
+        .datamatch = eventfd->value,
+    };
+    if (eventfd->match) {
+        request.flags |= KVM_IOEVENTFD_FLAG_DATAMATCH;
+    }
+    int result = kvm_ioctl(kvm->vm_fd, KVM_IOEVENTFD, &request);
+    if (result < 0 && !(flags & KVM_IOEVENTFD_FLAG_DEASSIGN)) {
+        /* The window's handler serves the doorbell then: slower, nothing lost. */
+        report_warning("KVM could not watch the doorbell at 0x%" PRIx64 ": %s", eventfd->addr,
+                       g_strerror(-result));
+    }
+}
+
+static void memory_ioeventfd_add(void *opaque, const IoEventFd *eventfd)
+{
+    ioeventfd_set(opaque, eventfd, 0);
+}
+
+static void memory_ioeventfd_del(void *opaque, const IoEventFd *eventfd)
+{
+    ioeventfd_set(opaque, eventfd, KVM_IOEVENTFD_FLAG_DEASSIGN);
+}
+
+static void io_ioeventfd_add(void *opaque, const IoEventFd *eventfd)
+{
+    ioeventfd_set(opaque, eventfd, KVM_IOEVENTFD_FLAG_PIO);
+}
+
+static void io_ioeventfd_del(void *opaque, const IoEventFd *eventfd)
+{
+    ioeventfd_set(opaque, eventfd, KVM_IOEVENTFD_FLAG_PIO | KVM_IOEVENTFD_FLAG_DEASSIGN);
+}
+
+static void io_ram_ignore(void *opaque, const FlatRange *range)
+{
+}
+
+static void io_commit(void *opaque)
+{
+}
+
+void kvm_memory_init(KvmState *kvm)
+{
+    KvmMemory *mem = &kvm->mem;
+    int slots = kvm_check_cap(kvm, KVM_CAP_NR_MEMSLOTS);
+    mem->max_slots = slots > 0 ? (unsigned)slots : 32;
+    mem->used = g_new0(uint64_t, (mem->max_slots + 63) / 64);
+    mem->ranges = g_array_new(FALSE, FALSE, sizeof(KvmSlot));
+    mem->slots = g_array_new(FALSE, FALSE, sizeof(KvmSlot));
+    mem->listener = (MemListener){
+        .ram_add = memory_ram_add,
+        .ram_del = memory_ram_del,
+        .ioeventfd_add = memory_ioeventfd_add,
+        .ioeventfd_del = memory_ioeventfd_del,
+        .commit = memory_commit,
+        .opaque = kvm,
+    };
+    mem->io_listener = (MemListener){
+        .ram_add = io_ram_ignore,
+        .ram_del = io_ram_ignore,
+        .ioeventfd_add = io_ioeventfd_add,
+        .ioeventfd_del = io_ioeventfd_del,
+        .commit = io_commit,
+        .opaque = kvm,
+    };
+}
+
+void kvm_memory_attach(KvmState *kvm)
+{
+    address_space_set_listener(kvm->machine->memory, &kvm->mem.listener);
+    address_space_set_listener(kvm->machine->io, &kvm->mem.io_listener);
+}
+
+void kvm_memory_detach(KvmState *kvm)
+{
+    Machine *machine = kvm->machine;
+    machine_topology_lock(machine);
+    if (machine->memory) {
+        address_space_set_listener(machine->memory, NULL);
+    }
+    if (machine->io) {
+        address_space_set_listener(machine->io, NULL);
+    }
+    machine_topology_unlock(machine);
+    g_clear_pointer(&kvm->mem.ranges, g_array_unref);
+    g_clear_pointer(&kvm->mem.slots, g_array_unref);
+    g_clear_pointer(&kvm->mem.used, g_free);
+}

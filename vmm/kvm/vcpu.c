@@ -1,0 +1,528 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * vCPU threads: KVM_RUN and what follows an exit, parking, kicks.
+ *
+ * A thread that wants a vCPU out of the guest sets a request bit, then looks at `in_guest`; the
+ * vCPU sets `in_guest`, then looks at its requests. Both are sequentially consistent, so one sees
+ * the other. The kick itself sets immediate_exit and sends a signal whose handler does nothing: the
+ * signal ends a running KVM_RUN, immediate_exit one that is about to start.
+ */
+#include "vmm/kvm/kvm.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <urcu.h>
+
+#define VCPU_STACK_SIZE (256 * 1024)
+
+#ifndef KVM_EXIT_MEMORY_FAULT
+#define KVM_EXIT_MEMORY_FAULT 39
+#endif
+
+/* ---- Kicks and requests ---- */
+
+static void kick_handler(int signal_number)
+{
+}
+
+static void kick_install(void)
+{
+    struct sigaction action = { .sa_handler = kick_handler, .sa_flags = SA_RESTART };
+    sigemptyset(&action.sa_mask);
+    sigaction(KVM_KICK_SIGNAL, &action, NULL);
+}
+
+static void vcpu_kick(KvmVcpu *vcpu)
+{
+    if (vcpu->thread_started && __atomic_load_n(&vcpu->in_guest, __ATOMIC_SEQ_CST)) {
+        __atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+        pthread_kill(vcpu->thread, KVM_KICK_SIGNAL);
+    }
+}
+
+void kvm_vcpu_request(KvmVcpu *vcpu, unsigned request)
+{
+    __atomic_fetch_or(&vcpu->requests, request, __ATOMIC_SEQ_CST);
+    vcpu_kick(vcpu);
+}
+
+static void vcpu_unrequest(KvmVcpu *vcpu, unsigned request)
+{
+    __atomic_fetch_and(&vcpu->requests, ~request, __ATOMIC_SEQ_CST);
+}
+
+static bool vcpu_requested(KvmVcpu *vcpu, unsigned request)
+{
+    return (__atomic_load_n(&vcpu->requests, __ATOMIC_SEQ_CST) & request) != 0;
+}
+
+void kvm_vcpu_internal_error(KvmVcpu *vcpu, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    g_autofree char *text = g_strdup_vprintf(format, args);
+    va_end(args);
+    report_error("CPU %u: %s", vcpu->index, text);
+    kvm_vcpu_request(vcpu, VCPU_REQUEST_PARK);
+    machine_internal_error(vcpu->kvm->machine, vcpu->index);
+}
+
+/* The vCPU waits for the machine to act on what it was told. */
+static void vcpu_stop_and(KvmVcpu *vcpu, void (*request)(Machine *machine, ShutdownCause cause),
+                          ShutdownCause cause)
+{
+    kvm_vcpu_request(vcpu, VCPU_REQUEST_PARK);
+    request(vcpu->kvm->machine, cause);
+}
+
+/* ---- Exits ---- */
+
+static void vcpu_handle_io(KvmVcpu *vcpu, struct kvm_run *run)
+{
+    uint8_t *data = (uint8_t *)run + run->io.data_offset;
+    unsigned size = run->io.size;
+    uint32_t count = run->io.count;
+    uint16_t port = run->io.port;
+    if (run->io.direction == KVM_EXIT_IO_OUT) {
+        do {
+            uint32_t value = 0;
+            memcpy(&value, data, size);
+            address_space_store(vcpu->io, &vcpu->io_cache, port, value, size);
+            data += size;
+        } while (--count);
+    } else {
+        do {
+            uint32_t value = (uint32_t)address_space_load(vcpu->io, &vcpu->io_cache, port, size);
+            memcpy(data, &value, size);
+            data += size;
+        } while (--count);
+    }
+}
+
+static void vcpu_handle_mmio(KvmVcpu *vcpu, struct kvm_run *run)
+{
+    uint64_t addr = run->mmio.phys_addr;
+    unsigned len = run->mmio.len;
+    uint64_t value = 0;
+    if (len != 1 && len != 2 && len != 4 && len != 8) {
+        /* A part of an access that crosses a page. */
+        if (run->mmio.is_write) {
+            address_space_write(vcpu->memory, addr, run->mmio.data, len);
+        } else {
+            address_space_read(vcpu->memory, addr, run->mmio.data, len);
+        }
+    } else if (run->mmio.is_write) {
+        memcpy(&value, run->mmio.data, len);
+        address_space_store(vcpu->memory, &vcpu->memory_cache, addr, value, len);
+    } else {
+        value = address_space_load(vcpu->memory, &vcpu->memory_cache, addr, len);
+        memcpy(run->mmio.data, &value, len);
+    }
+}
+
+static void vcpu_handle_system_event(KvmVcpu *vcpu, struct kvm_run *run)
+{
+    switch (run->system_event.type) {
+    case KVM_SYSTEM_EVENT_SHUTDOWN:
+        vcpu_stop_and(vcpu, machine_request_shutdown, SHUTDOWN_CAUSE_GUEST_SHUTDOWN);
+        break;
+    case KVM_SYSTEM_EVENT_RESET:
+        vcpu_stop_and(vcpu, machine_request_reset, SHUTDOWN_CAUSE_GUEST_RESET);
+        break;
+    case KVM_SYSTEM_EVENT_CRASH:
+        machine_guest_panicked(vcpu->kvm->machine, false);
+        break;
+    default:
+        kvm_vcpu_internal_error(vcpu, "KVM reported an unknown system event %u",
+                                run->system_event.type);
+    }
+}
+
+static const char *internal_error_name(unsigned suberror)
+{
+    switch (suberror) {
+    case KVM_INTERNAL_ERROR_EMULATION:
+        return "an instruction could not be emulated";
+    case KVM_INTERNAL_ERROR_SIMUL_EX:
+        return "simultaneous exceptions";
+    case KVM_INTERNAL_ERROR_DELIVERY_EV:
+        return "an exit while an event was delivered";
+    case KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON:
+        return "an unexpected exit reason";
+    default:
+        return "unknown";
+    }
+}
+
+static void vcpu_handle_internal_error(KvmVcpu *vcpu, struct kvm_run *run)
+{
+    g_autoptr(GString) data = g_string_new(NULL);
+    unsigned count = MIN(run->internal.ndata, G_N_ELEMENTS(run->internal.data));
+    for (unsigned i = 0; i < count; i++) {
+        g_string_append_printf(data, "%s0x%llx", i ? " " : "; data: ", run->internal.data[i]);
+    }
+    kvm_vcpu_internal_error(vcpu, "KVM internal error, suberror %u (%s)%s", run->internal.suberror,
+                            internal_error_name(run->internal.suberror), data->str);
+}
+
+/* Exits that are rare; true when the vCPU may enter the guest again (requests permitting). */
+static void vcpu_handle_rare_exit(KvmVcpu *vcpu, struct kvm_run *run)
+{
+    switch (run->exit_reason) {
+    case KVM_EXIT_INTR:
+    case KVM_EXIT_DIRTY_RING_FULL:
+        break;
+    case KVM_EXIT_SHUTDOWN:
+        vcpu_stop_and(vcpu, machine_request_reset, SHUTDOWN_CAUSE_GUEST_RESET);
+        break;
+    case KVM_EXIT_SYSTEM_EVENT:
+        vcpu_handle_system_event(vcpu, run);
+        break;
+    case KVM_EXIT_FAIL_ENTRY:
+        kvm_vcpu_internal_error(
+            vcpu,
+            "KVM could not enter the guest: hardware entry failure reason 0x%llx on host "
+            "CPU %u",
+            run->fail_entry.hardware_entry_failure_reason, run->fail_entry.cpu);
+        break;
+    case KVM_EXIT_INTERNAL_ERROR:
+        vcpu_handle_internal_error(vcpu, run);
+        break;
+    case KVM_EXIT_UNKNOWN:
+        kvm_vcpu_internal_error(vcpu, "KVM: unknown hardware exit reason 0x%llx",
+                                run->hw.hardware_exit_reason);
+        break;
+    case KVM_EXIT_MEMORY_FAULT:
+        kvm_vcpu_internal_error(vcpu, "KVM: guest memory fault");
+        break;
+    default:
+        if (!kvm_arch_handle_exit(vcpu)) {
+            kvm_vcpu_internal_error(vcpu, "KVM: unexpected exit reason %u", run->exit_reason);
+        }
+    }
+}
+
+static void vcpu_handle_run_error(KvmVcpu *vcpu, int errnum)
+{
+    switch (errnum) {
+    case EINTR:
+        /* A late kick may have set it after its request was served. Cleared before the requests
+         * are looked at again, so that none is missed. */
+        __atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+        return;
+    case EAGAIN:
+        return;
+    default:
+        kvm_vcpu_internal_error(vcpu, "KVM_RUN failed: %s%s", g_strerror(errnum),
+                                errnum == EFAULT ? " (guest memory that the host cannot provide)"
+                                                 : "");
+    }
+}
+
+static inline void vcpu_handle_exit(KvmVcpu *vcpu, struct kvm_run *run)
+{
+    if (G_LIKELY(run->exit_reason == KVM_EXIT_IO)) {
+        vcpu_handle_io(vcpu, run);
+    } else if (G_LIKELY(run->exit_reason == KVM_EXIT_MMIO)) {
+        vcpu_handle_mmio(vcpu, run);
+    } else {
+        vcpu_handle_rare_exit(vcpu, run);
+    }
+}
+
+/* ---- The thread ---- */
+
+static void vcpu_wait_uninhibited(KvmVcpu *vcpu)
+{
+    KvmState *kvm = vcpu->kvm;
+    g_mutex_lock(&kvm->lock);
+    g_cond_broadcast(&kvm->parked_cond);
+    while (vcpu_requested(vcpu, VCPU_REQUEST_INHIBIT)) {
+        g_cond_wait(&kvm->resume_cond, &kvm->lock);
+    }
+    g_mutex_unlock(&kvm->lock);
+}
+
+/* Somebody waits in kvm_vcpus_inhibit() for this vCPU to be out. */
+static void vcpu_announce_out(KvmVcpu *vcpu)
+{
+    g_mutex_lock(&vcpu->kvm->lock);
+    g_cond_broadcast(&vcpu->kvm->parked_cond);
+    g_mutex_unlock(&vcpu->kvm->lock);
+}
+
+/* KVM_RUN that finishes the last exit's instruction and does not enter the guest. */
+static int vcpu_run_immediate(KvmVcpu *vcpu)
+{
+    __atomic_store_n(&vcpu->in_guest, 1, __ATOMIC_SEQ_CST);
+    while (vcpu_requested(vcpu, VCPU_REQUEST_INHIBIT)) {
+        __atomic_store_n(&vcpu->in_guest, 0, __ATOMIC_SEQ_CST);
+        vcpu_wait_uninhibited(vcpu);
+        __atomic_store_n(&vcpu->in_guest, 1, __ATOMIC_SEQ_CST);
+    }
+    __atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+    int result = ioctl(vcpu->fd, KVM_RUN, 0);
+    __atomic_store_n(&vcpu->in_guest, 0, __ATOMIC_SEQ_CST);
+    vcpu_announce_out(vcpu);
+    return result;
+}
+
+/* The instruction that exited last completes at the next KVM_RUN: done before the registers may be
+ * read. It can exit again (an access in several parts). */
+static void vcpu_complete_exit(KvmVcpu *vcpu)
+{
+    for (;;) {
+        if (vcpu_run_immediate(vcpu) < 0) {
+            return;
+        }
+        if (vcpu->run->exit_reason != KVM_EXIT_IO && vcpu->run->exit_reason != KVM_EXIT_MMIO) {
+            return;
+        }
+        vcpu_handle_exit(vcpu, vcpu->run);
+    }
+}
+
+static void vcpu_park(KvmVcpu *vcpu)
+{
+    KvmState *kvm = vcpu->kvm;
+    vcpu_complete_exit(vcpu);
+    g_mutex_lock(&kvm->lock);
+    vcpu->parked = true;
+    g_cond_broadcast(&kvm->parked_cond);
+    while (vcpu_requested(vcpu, VCPU_REQUEST_PARK) && !vcpu_requested(vcpu, VCPU_REQUEST_EXIT)) {
+        g_cond_wait(&kvm->resume_cond, &kvm->lock);
+    }
+    vcpu->parked = false;
+    g_mutex_unlock(&kvm->lock);
+}
+
+/* False: the thread ends. */
+static bool vcpu_service_requests(KvmVcpu *vcpu)
+{
+    __atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+    if (vcpu_requested(vcpu, VCPU_REQUEST_EXIT)) {
+        return false;
+    }
+    if (vcpu_requested(vcpu, VCPU_REQUEST_INHIBIT)) {
+        vcpu_wait_uninhibited(vcpu);
+    }
+    if (vcpu_requested(vcpu, VCPU_REQUEST_PARK)) {
+        vcpu_park(vcpu);
+        __atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+    }
+    if (vcpu_requested(vcpu, VCPU_REQUEST_NMI)) {
+        vcpu_unrequest(vcpu, VCPU_REQUEST_NMI);
+        kvm_ioctl(vcpu->fd, KVM_NMI, NULL);
+    }
+    if (vcpu_requested(vcpu, VCPU_REQUEST_EXTINT)) {
+        vcpu_unrequest(vcpu, VCPU_REQUEST_EXTINT);
+    }
+    return true;
+}
+
+static void vcpu_loop(KvmVcpu *vcpu)
+{
+    struct kvm_run *run = vcpu->run;
+    for (;;) {
+        __atomic_store_n(&vcpu->in_guest, 1, __ATOMIC_SEQ_CST);
+        if (G_UNLIKELY(__atomic_load_n(&vcpu->requests, __ATOMIC_SEQ_CST))) {
+            __atomic_store_n(&vcpu->in_guest, 0, __ATOMIC_SEQ_CST);
+            if (!vcpu_service_requests(vcpu)) {
+                return;
+            }
+            continue;
+        }
+        if (G_UNLIKELY(vcpu->extint)) {
+            kvm_arch_before_run(vcpu);
+        }
+        int result = ioctl(vcpu->fd, KVM_RUN, 0);
+        __atomic_store_n(&vcpu->in_guest, 0, __ATOMIC_SEQ_CST);
+        if (G_UNLIKELY(__atomic_load_n(&vcpu->requests, __ATOMIC_SEQ_CST))) {
+            vcpu_announce_out(vcpu);
+        }
+        if (G_UNLIKELY(result < 0)) {
+            vcpu_handle_run_error(vcpu, errno);
+        } else {
+            vcpu_handle_exit(vcpu, run);
+        }
+    }
+}
+
+static void *vcpu_thread(void *opaque)
+{
+    KvmVcpu *vcpu = opaque;
+    g_autofree char *name = g_strdup_printf("CPU %u/KVM", vcpu->index);
+    pthread_setname_np(pthread_self(), name);
+    __atomic_store_n(&vcpu->thread_id, (int)syscall(SYS_gettid), __ATOMIC_RELEASE);
+    rcu_register_thread();
+    vcpu_loop(vcpu);
+    rcu_unregister_thread();
+    return NULL;
+}
+
+static bool vcpu_start_thread(KvmVcpu *vcpu, GError **error)
+{
+    sigset_t all, before;
+    pthread_attr_t attr;
+    sigfillset(&all);
+    sigdelset(&all, KVM_KICK_SIGNAL);
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, VCPU_STACK_SIZE);
+    /* The thread inherits the mask: the process's signals belong to the main thread. */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int result = pthread_create(&vcpu->thread, &attr, vcpu_thread, vcpu);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+    if (result) {
+        return error_set_errno(error, result, "could not start the thread of vCPU %u", vcpu->index);
+    }
+    vcpu->thread_started = true;
+    return true;
+}
+
+/* ---- Creation ---- */
+
+static bool vcpu_create(KvmState *kvm, KvmVcpu *vcpu, GError **error)
+{
+    vcpu->arch_id = kvm_arch_vcpu_id(kvm, vcpu->index);
+    int fd = ioctl(kvm->vm_fd, KVM_CREATE_VCPU, (long)vcpu->arch_id);
+    if (fd < 0) {
+        return error_set_errno(error, errno, "KVM could not create vCPU %u (id %u)", vcpu->index,
+                               vcpu->arch_id);
+    }
+    vcpu->fd = fd;
+    vcpu->run_size = kvm->run_size;
+    void *run = mmap(NULL, vcpu->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (run == MAP_FAILED) {
+        return error_set_errno(error, errno, "could not map the state of vCPU %u", vcpu->index);
+    }
+    vcpu->run = run;
+    return kvm_arch_init_vcpu(vcpu, error);
+}
+
+bool kvm_vcpus_create(KvmState *kvm, GError **error)
+{
+    Machine *machine = kvm->machine;
+    kick_install();
+    kvm->vcpu_count = machine->config->smp.cpus;
+    kvm->vcpus = g_new0(KvmVcpu, kvm->vcpu_count);
+    for (unsigned i = 0; i < kvm->vcpu_count; i++) {
+        kvm->vcpus[i] = (KvmVcpu){ .fd = -1,
+                                   .index = i,
+                                   .kvm = kvm,
+                                   .io = machine->io,
+                                   .memory = machine->memory,
+                                   .requests = VCPU_REQUEST_PARK };
+    }
+    for (unsigned i = 0; i < kvm->vcpu_count; i++) {
+        if (!vcpu_create(kvm, &kvm->vcpus[i], error)) {
+            return false;
+        }
+    }
+    for (unsigned i = 0; i < kvm->vcpu_count; i++) {
+        if (!vcpu_start_thread(&kvm->vcpus[i], error)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void kvm_vcpus_destroy(KvmState *kvm)
+{
+    g_mutex_lock(&kvm->lock);
+    for (unsigned i = 0; i < kvm->vcpu_count; i++) {
+        kvm_vcpu_request(&kvm->vcpus[i], VCPU_REQUEST_EXIT);
+    }
+    g_cond_broadcast(&kvm->resume_cond);
+    g_mutex_unlock(&kvm->lock);
+    for (unsigned i = 0; i < kvm->vcpu_count; i++) {
+        KvmVcpu *vcpu = &kvm->vcpus[i];
+        if (vcpu->thread_started) {
+            pthread_join(vcpu->thread, NULL);
+        }
+        if (vcpu->run) {
+            munmap(vcpu->run, vcpu->run_size);
+        }
+        if (vcpu->fd >= 0) {
+            close(vcpu->fd);
+        }
+    }
+    g_clear_pointer(&kvm->vcpus, g_free);
+    kvm->vcpu_count = 0;
+}
+
+/* ---- Pausing ---- */
+
+void kvm_vcpus_pause(Machine *machine)
+{
+    KvmState *kvm = machine->accel_data;
+    for (unsigned i = 0; i < kvm->vcpu_count; i++) {
+        kvm_vcpu_request(&kvm->vcpus[i], VCPU_REQUEST_PARK);
+    }
+    g_mutex_lock(&kvm->lock);
+    for (unsigned i = 0; i < kvm->vcpu_count; i++) {
+        while (!kvm->vcpus[i].parked) {
+            g_cond_wait(&kvm->parked_cond, &kvm->lock);
+        }
+    }
+    g_mutex_unlock(&kvm->lock);
+    if (!kvm->paused) {
+        kvm->paused = true;
+        kvm_arch_paused(kvm);
+    }
+}
+
+void kvm_vcpus_resume(Machine *machine)
+{
+    KvmState *kvm = machine->accel_data;
+    if (kvm->paused) {
+        kvm_arch_resuming(kvm);
+    }
+    kvm->paused = false;
+    kvm->fresh = false;
+    g_mutex_lock(&kvm->lock);
+    for (unsigned i = 0; i < kvm->vcpu_count; i++) {
+        vcpu_unrequest(&kvm->vcpus[i], VCPU_REQUEST_PARK);
+    }
+    g_cond_broadcast(&kvm->resume_cond);
+    g_mutex_unlock(&kvm->lock);
+}
+
+void kvm_vcpus_inhibit(KvmState *kvm)
+{
+    if (kvm->vcpu_count == 0) {
+        return;
+    }
+    g_mutex_lock(&kvm->lock);
+    if (kvm->inhibit_depth++ == 0) {
+        for (unsigned i = 0; i < kvm->vcpu_count; i++) {
+            kvm_vcpu_request(&kvm->vcpus[i], VCPU_REQUEST_INHIBIT);
+        }
+    }
+    for (unsigned i = 0; i < kvm->vcpu_count; i++) {
+        while (__atomic_load_n(&kvm->vcpus[i].in_guest, __ATOMIC_SEQ_CST)) {
+            g_cond_wait(&kvm->parked_cond, &kvm->lock);
+        }
+    }
+    g_mutex_unlock(&kvm->lock);
+}
+
+void kvm_vcpus_uninhibit(KvmState *kvm)
+{
+    if (kvm->vcpu_count == 0) {
+        return;
+    }
+    g_mutex_lock(&kvm->lock);
+    if (--kvm->inhibit_depth == 0) {
+        for (unsigned i = 0; i < kvm->vcpu_count; i++) {
+            vcpu_unrequest(&kvm->vcpus[i], VCPU_REQUEST_INHIBIT);
+        }
+        g_cond_broadcast(&kvm->resume_cond);
+    }
+    g_mutex_unlock(&kvm->lock);
+}
