@@ -7,12 +7,15 @@ const DeviceClass *const device_classes[] = {
     &isa_serial_class,
     &q35_host_class,
     &q35_mch_class,
+    &gpex_host_class,
+    &gpex_root_class,
     &pcie_root_port_class,
     &ich9_lpc_class,
     &mc146818rtc_class,
     &i8042_class,
     &port92_class,
     &isa_debug_exit_class,
+    &acpi_ged_class,
     &pvpanic_class,
     &pvpanic_pci_class,
     &virtio_mmio_class,
@@ -25,5 +28,6 @@ const DeviceClass *const device_classes[] = {
 
 const MachineClass *const machine_classes[] = {
     &q35_machine_class,
+    &microvm_machine_class,
     NULL,
 };

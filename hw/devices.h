@@ -14,6 +14,8 @@ extern const DeviceClass isa_debugcon_class, isa_serial_class;
 
 /* hw/pci */
 extern const DeviceClass pcie_root_port_class;
+extern const DeviceClass gpex_host_class;
+extern const DeviceClass gpex_root_class;
 extern const DeviceClass q35_host_class;
 extern const DeviceClass q35_mch_class;
 
@@ -24,6 +26,7 @@ extern const DeviceClass mc146818rtc_class;
 extern const DeviceClass port92_class;
 
 /* hw/misc */
+extern const DeviceClass acpi_ged_class;
 extern const DeviceClass isa_debug_exit_class;
 extern const DeviceClass pvpanic_class;
 extern const DeviceClass pvpanic_pci_class;
@@ -37,6 +40,7 @@ extern const DeviceClass virtio_mmio_class;
 VIRTIO_CLASSES(virtio_blk);
 
 /* hw/board */
+extern const MachineClass microvm_machine_class;
 extern const MachineClass q35_machine_class;
 
 #endif

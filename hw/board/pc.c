@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the x86 boards share: see the header. */
 #include "hw/board/pc.h"
+#include "hw/devices.h"
 #include "hw/firmware/smbios.h"
+#include "hw/isa/isa.h"
+#include "hw/isa/serial.h"
 #include "vmm/memory/dma.h"
 #include "vmm/util/bytes.h"
 
@@ -90,9 +93,38 @@ bool pc_add_serials(Machine *machine, Bus *bus, GError **error)
     return true;
 }
 
+bool pc_describe_isa(Device *dev, AcpiIsaDevice *out)
+{
+    static const char *const ports[] = { "COM1", "COM2", "COM3", "COM4" };
+    uint16_t iobase;
+    unsigned irq, index;
+
+    if (isa_serial_resources(dev, &iobase, &irq, &index) && index < G_N_ELEMENTS(ports)) {
+        *out = (AcpiIsaDevice){ .name = ports[index],
+                                .hid = "PNP0501",
+                                .io = iobase,
+                                .io_len = 8,
+                                .irq = irq,
+                                .uid = index + 1 };
+        return true;
+    }
+    if (dev->cls == &mc146818rtc_class) {
+        *out =
+            (AcpiIsaDevice){ .name = "RTC", .hid = "PNP0B00", .io = 0x70, .io_len = 2, .irq = 8 };
+        return true;
+    }
+    if (dev->cls == &pvpanic_class) {
+        *out = (AcpiIsaDevice){
+            .name = "PEVT", .hid = "QEMU0001", .io = pvpanic_port(dev), .io_len = 1
+        };
+        return true;
+    }
+    return false;
+}
+
 /* ---- Loading ---- */
 
-bool pc_load(Machine *machine, GError **error)
+bool pc_load(Machine *machine, const char *append, GError **error)
 {
     const MachineConfig *config = machine->config;
     PcBoard *pc = machine->board;
@@ -102,7 +134,7 @@ bool pc_load(Machine *machine, GError **error)
                                   MIB - PC_SMBIOS_BASE, error);
         if (!pc->smbios)
             return false;
-        pc->image = boot_image_load(config->kernel, config->initrd, config->append, error);
+        pc->image = boot_image_load(config->kernel, config->initrd, append, error);
         return pc->image != NULL;
     }
     if (config->initrd || config->append)

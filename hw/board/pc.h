@@ -36,9 +36,12 @@ Device *pc_add_device(Machine *machine, const char *cls, Bus *bus, const char *c
                       GError **error);
 bool pc_add_serials(Machine *machine, Bus *bus, GError **error); /* -serial and -debugcon */
 
+/* What ACPI tables say of an ISA device; false for devices that they do not name. */
+bool pc_describe_isa(Device *dev, AcpiIsaDevice *out);
+
 /* Reads the kernel and makes SMBIOS tables, or maps the firmware; an error when there is neither
  * (but under qtest). */
-bool pc_load(Machine *machine, GError **error);
+bool pc_load(Machine *machine, const char *append, GError **error);
 
 /* Room for the ACPI tables is taken from the top of low RAM before the map is made. */
 bool pc_build_acpi(Machine *machine, const AcpiConfig *config, GError **error);

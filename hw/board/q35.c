@@ -8,7 +8,6 @@
 #include "hw/isa/acpi_pm.h"
 #include "hw/isa/ich9.h"
 #include "hw/isa/isa.h"
-#include "hw/isa/serial.h"
 #include "hw/pci/host.h"
 #include "vmm/util/bytes.h"
 
@@ -133,33 +132,13 @@ static void mem64_window(const Machine *machine, uint64_t *first, uint64_t *last
     *last = *first + MEM64_SIZE - 1;
 }
 
-static void add_isa_device(Q35Board *board, AcpiIsaDevice isa)
+static void describe_isa(Device *dev, void *opaque)
 {
-    if (board->isa_device_count < ISA_DEVICES_MAX)
+    Q35Board *board = opaque;
+    AcpiIsaDevice isa;
+
+    if (board->isa_device_count < ISA_DEVICES_MAX && pc_describe_isa(dev, &isa))
         board->isa_devices[board->isa_device_count++] = isa;
-}
-
-static void describe_serial(Device *dev, void *opaque)
-{
-    static const char *const names[] = { "COM1", "COM2", "COM3", "COM4" };
-    uint16_t iobase;
-    unsigned irq, index;
-
-    if (isa_serial_resources(dev, &iobase, &irq, &index) && index < G_N_ELEMENTS(names))
-        add_isa_device(opaque, (AcpiIsaDevice){ .name = names[index],
-                                                .hid = "PNP0501",
-                                                .io = iobase,
-                                                .io_len = 8,
-                                                .irq = irq,
-                                                .uid = index + 1 });
-}
-
-static void describe_panic(Device *dev, void *opaque)
-{
-    if (dev->cls == &pvpanic_class)
-        add_isa_device(
-            opaque, (AcpiIsaDevice){
-                        .name = "PEVT", .hid = "QEMU0001", .io = pvpanic_port(dev), .io_len = 1 });
 }
 
 static bool describe(Machine *machine, Q35Board *board, GError **error)
@@ -199,10 +178,7 @@ static bool describe(Machine *machine, Q35Board *board, GError **error)
     };
 
     mem64_window(machine, &pci.mem64_first, &pci.mem64_last);
-    add_isa_device(board, (AcpiIsaDevice){
-                              .name = "RTC", .hid = "PNP0B00", .io = 0x70, .io_len = 2, .irq = 8 });
-    device_foreach(machine, describe_serial, board);
-    device_foreach(machine, describe_panic, board);
+    device_foreach(machine, describe_isa, board);
     config.isa_device_count = board->isa_device_count;
     return pc_build_acpi(machine, &config, error);
 }
@@ -216,7 +192,7 @@ static bool q35_finish(Machine *machine, GError **error)
     };
     Q35Board *board = machine->board;
 
-    if (!pc_load(machine, error))
+    if (!pc_load(machine, machine->config->append, error))
         return false;
     if (!board->pc.image)
         return true;

@@ -15,9 +15,9 @@ PciBus *q35_host_bus(Device *host);
 /* What firmware does first: ECAM at its base, enabled. Topology lock, after reset. */
 void q35_mch_enable_ecam(PciDevice *mch, uint64_t base);
 
-/* The generic host of microvm: ECAM and windows at fixed places, pin n of slot s at
- * gsi[(slot + pin) % 4]. */
-void gpex_host_configure(Device *host, uint64_t ecam_base, unsigned first_gsi);
+/* The generic host of microvm: ECAM at a fixed place; pin n of slot s drives GSI first_gsi + (s +
+ * n) % 4. NULL and error. Main thread. */
+Device *gpex_host_new(Machine *machine, uint64_t ecam_base, unsigned first_gsi, GError **error);
 PciBus *gpex_host_bus(Device *host);
 
 /* An ECAM window onto a root bus (PCI Express Base 4.0, 7.2.2); opaque is the PciBus. */
