@@ -357,6 +357,7 @@ static bool slot_realize(Device *dev, GError **error)
 static void slot_unrealize(Device *dev)
 {
     VirtioMmioSlot *slot = (VirtioMmioSlot *)dev;
+    g_clear_pointer(&slot->child_bus, bus_free);
     machine_topology_lock(dev->machine);
     address_space_unmap(&slot->region);
     machine_topology_unlock(dev->machine);
