@@ -23,6 +23,10 @@ const DeviceClass *const device_classes[] = {
     &virtio_blk_pci_transitional_class,
     &virtio_blk_pci_non_transitional_class,
     &virtio_blk_device_class,
+    &virtio_net_pci_class,
+    &virtio_net_pci_transitional_class,
+    &virtio_net_pci_non_transitional_class,
+    &virtio_net_device_class,
     NULL,
 };
 

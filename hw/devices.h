@@ -38,6 +38,7 @@ extern const DeviceClass pvpanic_pci_class;
         name##_pci_non_transitional_class, name##_device_class
 extern const DeviceClass virtio_mmio_class;
 VIRTIO_CLASSES(virtio_blk);
+VIRTIO_CLASSES(virtio_net);
 
 /* hw/board */
 extern const MachineClass microvm_machine_class;

@@ -261,7 +261,7 @@ void virtio_set_status(VirtioDevice *vdev, uint8_t status)
     if (still_resetting(vdev)) {
         return;
     }
-    uint8_t old = vdev->status;
+    uint8_t old = __atomic_load_n(&vdev->status, __ATOMIC_ACQUIRE);
     bool modern = virtio_has_feature(vdev, VIRTIO_F_VERSION_1);
     /* Bits are set one after the other and cleared by a reset only (2.1.1). */
     uint8_t set = (status & ~VIRTIO_STATUS_NEEDS_RESET) | (old & ~VIRTIO_STATUS_FAILED);
@@ -270,6 +270,9 @@ void virtio_set_status(VirtioDevice *vdev, uint8_t status)
     }
     if (modern && !(set & VIRTIO_STATUS_FEATURES_OK)) {
         set &= ~VIRTIO_STATUS_DRIVER_OK;
+    }
+    if (!modern && set & ~old & VIRTIO_STATUS_DRIVER_OK && vdev->vclass->features_ok) {
+        vdev->vclass->features_ok(vdev, vdev->guest_features);
     }
     __atomic_fetch_or(&vdev->status, set, __ATOMIC_ACQ_REL);
     if (set & ~old & VIRTIO_STATUS_DRIVER_OK) {

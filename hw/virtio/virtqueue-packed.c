@@ -191,7 +191,8 @@ void virtq_packed_set_notification(VirtQueue *vq, bool on)
         RING_STORE(vq->device_event->flags, VRING_PACKED_EVENT_DISABLE);
         return;
     }
-    if (vq->event_idx) {
+    /* A manual queue may wait for more than the next descriptor. */
+    if (vq->event_idx && !vq->manual) {
         RING_STORE(vq->device_event->off_wrap, vq->last_avail | (vq->avail_wrap ? 0x8000 : 0));
         RING_STORE_RELEASE(vq->device_event->flags, VRING_PACKED_EVENT_DESC);
     } else {

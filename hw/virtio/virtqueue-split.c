@@ -158,6 +158,7 @@ void virtq_split_set_notification(VirtQueue *vq, bool on)
     }
     /* An event index left behind is as good as "no": it is passed once in 65536 entries. */
     if (on) {
-        RING_STORE(*avail_event(vq), vq->last_avail);
+        /* Not last_avail: a device may leave buffers that are too few for it, and wait for more. */
+        RING_STORE(*avail_event(vq), RING_LOAD(vq->avail->idx));
     }
 }
