@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the benchmark guests share: the marks by which the host takes the time. */
+#pragma once
+
+#include "../../guest/kit/virtio.h"
+
+/* The measured part lies between the two bytes on the debug console. */
+static inline void mark_begin(void)
+{
+    outb(DEBUGCON_PORT, '<');
+}
+static inline void mark_end(void)
+{
+    outb(DEBUGCON_PORT, '>');
+}
+
+/* Makes `count` prebuilt chains available (the ring wraps onto the same ones) with the doorbell if
+ * the device wants it, and asks for no interrupt. */
+static inline void ring_push(VirtQueue *q, uint16_t count)
+{
+    uint16_t old = q->avail_idx, now = (uint16_t)(old + count);
+    bool event_idx = q->dev->features & F_EVENT_IDX;
+
+    q->avail_idx = now;
+    if (event_idx) {
+        *queue_used_event(q) = (uint16_t)(old - 1);
+    }
+    q->avail[1] = now;
+    full_barrier();
+    if (event_idx ? (uint16_t)(now - *queue_avail_event(q) - 1) < count : !(q->used[0] & 1)) {
+        virtio_notify(q);
+    }
+}
+
+static inline void ring_wait(VirtQueue *q, uint16_t target)
+{
+    while (q->used[1] != target) {
+    }
+}
+
+void bench_exits(void);
+void bench_blk(void);
+void bench_net_tx(void);
+void bench_net_arp(void);
