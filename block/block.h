@@ -50,14 +50,21 @@ struct BlockRequest {
     void *opaque;
     /* private to the block layer */
     BlockBackend *backend;
-    BlockNode *node;
+    struct BlockQueue *queue;
+    BlockNode *node; /* whose driver has it now */
     EventLoop *loop;
     BlockRequest *next;
-    uint64_t progress;
+    BlockOp kind;    /* op, after detect-zeroes */
+    unsigned kflags; /* flags, after write cache and discard options */
+    int ret;
+    uint64_t position; /* offset in node */
+    uint64_t progress; /* bytes transferred */
     int64_t start_ns;
     AioRequest aio;
-    struct iovec *bounce_iov;
-    void *bounce;
+    const struct iovec *kiov; /* iov, or what stands for it */
+    int kiov_count;
+    struct iovec *rest; /* what a short transfer left */
+    void *guard;        /* private copy of a guarded sector */
 };
 
 typedef enum BlockErrorAction {
@@ -121,6 +128,8 @@ typedef struct Drive {
 } Drive;
 Drive *drive_add(Opts *options, const char *default_interface, GError **error);
 Drive *drive_find(const char *id);
+bool drive_remove(const char *id, GError **error); /* fails while a device has it */
+void drives_close(void);                           /* all that no device has */
 void drive_foreach(void (*fn)(Drive *drive, void *opaque), void *opaque);
 
 /* ---- Back ends: what a device holds ---- */
@@ -155,13 +164,23 @@ bool block_backend_add_loop(BlockBackend *backend, EventLoop *loop, GError **err
  * submitted again when the machine continues. Loop thread. */
 void block_submit(BlockBackend *backend, BlockRequest *request);
 
-/* Waits until no request is in flight or kept; the caller has stopped the sources. Main thread;
- * does not run callbacks of other loops itself. */
+/* Waits until no request is in flight; the caller has stopped the sources. Requests kept by a
+ * "stop" policy stay kept. Main thread; it runs callbacks of the main loop only. */
 void block_backend_drain(BlockBackend *backend);
+/* Completes the kept requests with -ECANCELED on their loops and drains: for a device's reset and
+ * unplug, which forget them. Main thread. */
+void block_backend_cancel_kept(BlockBackend *backend);
 void block_backend_stats(BlockBackend *backend, BlockStats *stats); /* any thread */
-/* All requests kept by "stop" policies: for pausing, saving (the device saves them as not done) and
- * cont. Main thread. */
+/* Submits again all requests that "stop" policies kept: the machine continues. Main thread. */
 void block_resume_stopped(void);
+
+/* What an error policy does outside of the block layer; installed by main before devices are made.
+ * Both may be called on any loop's thread. */
+typedef struct BlockErrorHooks {
+    void (*emit)(const char *event, json_object *data); /* takes the reference of data */
+    void (*stop)(void); /* stop the machine with RUN_STATE_IO_ERROR */
+} BlockErrorHooks;
+void block_set_error_hooks(const BlockErrorHooks *hooks);
 
 /* ---- Blocking access for tools, boot and tests: main thread, no loop needed ---- */
 int block_pread(BlockNode *node, uint64_t offset, void *data, uint64_t bytes);

@@ -85,6 +85,7 @@ struct EventLoop {
     int64_t poll_penalty;
 
     AioNative *native;
+    int64_t now;           /* of this round, 0: not read yet */
     unsigned aio_inflight; /* file requests in the kernel or with workers */
 };
 

@@ -63,6 +63,14 @@ int event_loop_thread_id(const EventLoop *loop)
     return atomic_load(&loop->tid);
 }
 
+int64_t event_loop_now(EventLoop *loop)
+{
+    if (!loop->now || loop->is_main) {
+        loop->now = clock_now(VM_CLOCK_REALTIME);
+    }
+    return loop->now;
+}
+
 /* ---- Making and freeing ---- */
 
 EventLoop *loop_alloc(const char *name)
@@ -255,6 +263,7 @@ static void loop_sleep(EventLoop *loop, int64_t since)
 
 static void loop_round(EventLoop *loop)
 {
+    loop->now = 0;
     loop->backend->collect(loop);
     loop_run_queued(loop);
     if (loop->polling) {

@@ -55,6 +55,9 @@ int event_loop_thread_id(const EventLoop *loop); /* Linux tid, 0 before start; a
  * host has no CPU to spare (one CPU, or the thread was found preempted). Any thread. */
 void event_loop_set_polling(EventLoop *loop, int64_t max_ns, int64_t grow, int64_t shrink);
 
+/* VM_CLOCK_REALTIME as of this round, read at most once in it: for statistics. */
+int64_t event_loop_now(EventLoop *loop);
+
 /* ---- Fd watches ---- */
 typedef void FdReady(void *opaque, unsigned revents); /* POLLIN, POLLOUT, POLLERR, POLLHUP */
 

@@ -153,6 +153,7 @@ bool loop_busy_poll(EventLoop *loop, int64_t now)
             break;
         }
         last = now;
+        loop->now = now;
     }
     return false;
 }

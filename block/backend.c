@@ -1,0 +1,528 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Back ends: what a device holds. Each loop that submits has a BlockQueue of its own with the
+ * counters of its requests, so that several loops share no line of memory on the way of a request.
+ */
+#include <errno.h>
+#include "block/internal.h"
+#include "vmm/util/bytes.h"
+
+/* Written by the loop's thread only; statistics are read from others. */
+struct BlockQueue {
+    EventLoop *loop;
+    BlockBackend *backend;
+    unsigned in_flight;
+    struct DrainWaiter *drain;
+    BlockRequest *finished, **finished_tail; /* end in the deferred task */
+    LoopTask finish_task;
+    BlockRequest *kept, **kept_tail; /* by a "stop" policy */
+    BlockStats stats;
+};
+
+static GPtrArray *backends;
+
+#define STAT_ADD(field, n) __atomic_store_n(&(field), (field) + (n), __ATOMIC_RELAXED)
+#define STAT_GET(field)    __atomic_load_n(&(field), __ATOMIC_RELAXED)
+
+void backend_foreach(void (*fn)(BlockBackend *backend, void *opaque), void *opaque)
+{
+    for (guint i = 0; backends && i < backends->len; i++) {
+        fn(backends->pdata[i], opaque);
+    }
+}
+
+/* ---- Queues ---- */
+
+static BlockQueue *find_queue(BlockBackend *backend, EventLoop *loop)
+{
+    int count = atomic_load_explicit(&backend->queue_count, memory_order_acquire);
+    for (int i = 0; i < count; i++) {
+        BlockQueue *queue = atomic_load_explicit(&backend->queues[i], memory_order_relaxed);
+        if (queue->loop == loop) {
+            return queue;
+        }
+    }
+    return NULL;
+}
+
+static void run_finished(void *opaque)
+{
+    BlockQueue *queue = opaque;
+    BlockRequest *list = queue->finished;
+    queue->finished = NULL;
+    queue->finished_tail = &queue->finished;
+    while (list) {
+        BlockRequest *request = list;
+        list = request->next;
+        block_request_complete(request, request->ret);
+    }
+}
+
+bool block_backend_add_loop(BlockBackend *backend, EventLoop *loop, GError **error)
+{
+    BlockNode *protocol = node_protocol(backend->node);
+    if (find_queue(backend, loop)) {
+        return true;
+    }
+    int count = atomic_load(&backend->queue_count);
+    if (count == G_N_ELEMENTS(backend->queues)) {
+        return error_set(error, "device '%s': more than %d loops submit to its disk",
+                         backend->device_id, count);
+    }
+    if (protocol->driver->check_loop && !protocol->driver->check_loop(protocol, loop, error)) {
+        g_prefix_error(error, "disk of device '%s': ", backend->device_id);
+        return false;
+    }
+    BlockQueue *queue = g_new0(BlockQueue, 1);
+    queue->loop = loop;
+    queue->backend = backend;
+    queue->finished_tail = &queue->finished;
+    queue->kept_tail = &queue->kept;
+    queue->finish_task = (LoopTask)LOOP_TASK_INIT(run_finished, queue);
+    atomic_store(&backend->queues[count], queue);
+    atomic_store_explicit(&backend->queue_count, count + 1, memory_order_release);
+    return true;
+}
+
+/* ---- Requests ---- */
+
+void block_request_complete_later(BlockRequest *request, int ret)
+{
+    BlockQueue *queue = request->queue;
+    request->ret = ret;
+    request->next = NULL;
+    *queue->finished_tail = request;
+    queue->finished_tail = &request->next;
+    event_loop_defer(queue->loop, &queue->finish_task);
+}
+
+/* Range, vector and permission; 0 or -errno. */
+static int check_request(BlockBackend *backend, const BlockRequest *request)
+{
+    bool write = request->op != BLOCK_READ && request->op != BLOCK_FLUSH;
+    if (request->op == BLOCK_FLUSH) {
+        return 0;
+    }
+    if (!range_inside(request->offset, request->bytes, block_node_length(backend->node)) ||
+        (request->op <= BLOCK_WRITE && request->bytes > INT32_MAX)) {
+        return -EINVAL;
+    }
+    return write && (backend->readonly || backend->node->readonly) ? -EPERM : 0;
+}
+
+/* Requests that are done without their driver: true and *ret. */
+static bool is_trivial(const BlockNode *node, const BlockRequest *request, int *ret)
+{
+    *ret = 0;
+    return (request->kind != BLOCK_FLUSH && request->bytes == 0) ||
+           (request->kind == BLOCK_DISCARD && !node->discard_unmap) ||
+           (request->kind == BLOCK_FLUSH && node->readonly);
+}
+
+static void prepare(BlockBackend *backend, BlockRequest *request)
+{
+    BlockNode *node = backend->node;
+    request->node = node;
+    request->kind = request->op;
+    request->kflags = request->flags;
+    request->position = request->offset;
+    request->progress = 0;
+    request->kiov = request->iov;
+    request->kiov_count = request->iov_count;
+    request->rest = NULL;
+    request->guard = NULL;
+    if (request->op == BLOCK_READ) {
+        return;
+    }
+    if (!atomic_load_explicit(&backend->write_cache, memory_order_relaxed)) {
+        request->kflags |= BLOCK_REQ_FUA;
+    }
+    if (G_UNLIKELY(node->detect_zeroes) && request->op == BLOCK_WRITE &&
+        iov_is_zero(request->iov, request->iov_count)) {
+        request->kind = BLOCK_WRITE_ZEROES;
+        request->kflags |= node->detect_zeroes == DETECT_ZEROES_UNMAP ? BLOCK_REQ_UNMAP : 0;
+    }
+    if (!node->discard_unmap) {
+        request->kflags &= ~(unsigned)BLOCK_REQ_UNMAP;
+    }
+}
+
+static void start_request(BlockBackend *backend, BlockRequest *request)
+{
+    int ret = check_request(backend, request);
+    prepare(backend, request);
+    request->queue->in_flight++;
+    if (G_UNLIKELY(ret < 0)) {
+        request->kflags |= BLOCK_REQ_REFUSED;
+        block_request_complete_later(request, ret);
+    } else if (G_UNLIKELY(is_trivial(backend->node, request, &ret))) {
+        block_request_complete_later(request, ret);
+    } else {
+        block_node_submit(backend->node, request);
+    }
+}
+
+void block_submit(BlockBackend *backend, BlockRequest *request)
+{
+    BlockQueue *queue = find_queue(backend, event_loop_current());
+    g_assert(queue); /* block_backend_add_loop() was forgotten */
+    request->backend = backend;
+    request->queue = queue;
+    request->loop = queue->loop;
+    request->start_ns = event_loop_now(queue->loop);
+    start_request(backend, request);
+}
+
+static void account(BlockQueue *queue, const BlockRequest *request, int ret)
+{
+    BlockStats *s = &queue->stats;
+    uint64_t ns = event_loop_now(queue->loop) - request->start_ns;
+    bool failed = ret < 0;
+    switch (request->op) {
+    case BLOCK_READ:
+        STAT_ADD(s->rd_time_ns, ns);
+        STAT_ADD(s->failed_rd, failed);
+        STAT_ADD(s->rd_ops, !failed);
+        STAT_ADD(s->rd_bytes, failed ? 0 : request->bytes);
+        break;
+    case BLOCK_WRITE:
+    case BLOCK_WRITE_ZEROES:
+        STAT_ADD(s->wr_time_ns, ns);
+        STAT_ADD(s->failed_wr, failed);
+        STAT_ADD(s->wr_ops, !failed);
+        STAT_ADD(s->wr_bytes, failed ? 0 : request->bytes);
+        if (!failed && request->offset + request->bytes > s->wr_highest_offset) {
+            __atomic_store_n(&s->wr_highest_offset, request->offset + request->bytes,
+                             __ATOMIC_RELAXED);
+        }
+        break;
+    case BLOCK_FLUSH:
+        STAT_ADD(s->flush_time_ns, ns);
+        STAT_ADD(s->failed_flush, failed);
+        STAT_ADD(s->flush_ops, !failed);
+        break;
+    default:
+        STAT_ADD(s->unmap_time_ns, ns);
+        STAT_ADD(s->failed_unmap, failed);
+        STAT_ADD(s->unmap_ops, !failed);
+        STAT_ADD(s->unmap_bytes, failed ? 0 : request->bytes);
+        break;
+    }
+}
+
+/* ---- Draining ---- */
+
+typedef struct DrainWaiter {
+    BlockQueue *queue;
+    bool cancel;
+    GMutex lock;
+    GCond cond;
+    bool done;
+} DrainWaiter;
+
+static void drain_signal(BlockQueue *queue)
+{
+    DrainWaiter *waiter = queue->drain;
+    queue->drain = NULL;
+    g_mutex_lock(&waiter->lock);
+    waiter->done = true;
+    g_cond_signal(&waiter->cond);
+    g_mutex_unlock(&waiter->lock);
+}
+
+static BlockRequest *take_kept(BlockQueue *queue)
+{
+    BlockRequest *list = queue->kept;
+    queue->kept = NULL;
+    queue->kept_tail = &queue->kept;
+    return list;
+}
+
+static void drain_begin(void *opaque)
+{
+    DrainWaiter *waiter = opaque;
+    BlockQueue *queue = waiter->queue;
+    BlockRequest *kept = waiter->cancel ? take_kept(queue) : NULL;
+    while (kept) {
+        BlockRequest *next = kept->next;
+        queue->in_flight++;
+        block_request_complete_later(kept, -ECANCELED);
+        kept = next;
+    }
+    queue->drain = waiter;
+    if (!queue->in_flight) {
+        drain_signal(queue);
+    }
+}
+
+static void drain_queue(BlockQueue *queue, bool cancel)
+{
+    DrainWaiter waiter = { .queue = queue, .cancel = cancel };
+    g_mutex_init(&waiter.lock);
+    g_cond_init(&waiter.cond);
+    event_loop_call(queue->loop, drain_begin, &waiter);
+    if (event_loop_is_current(queue->loop)) {
+        while (!waiter.done) {
+            g_main_context_iteration(NULL, TRUE);
+        }
+    }
+    g_mutex_lock(&waiter.lock);
+    while (!waiter.done) {
+        g_cond_wait(&waiter.cond, &waiter.lock);
+    }
+    g_mutex_unlock(&waiter.lock);
+    g_mutex_clear(&waiter.lock);
+    g_cond_clear(&waiter.cond);
+}
+
+static void drain_all(BlockBackend *backend, bool cancel)
+{
+    int count = atomic_load(&backend->queue_count);
+    for (int i = 0; i < count; i++) {
+        drain_queue(atomic_load(&backend->queues[i]), cancel);
+    }
+}
+
+void block_backend_drain(BlockBackend *backend)
+{
+    drain_all(backend, false);
+}
+
+void block_backend_cancel_kept(BlockBackend *backend)
+{
+    drain_all(backend, true);
+}
+
+/* ---- Completion ---- */
+
+void block_request_complete(BlockRequest *request, int ret)
+{
+    BlockQueue *queue = request->queue;
+    if (G_UNLIKELY(request->rest || request->guard)) {
+        g_clear_pointer(&request->rest, g_free);
+        g_clear_pointer(&request->guard, g_free);
+    }
+    if (G_UNLIKELY(ret < 0) && ret != -ECANCELED && !(request->kflags & BLOCK_REQ_REFUSED) &&
+        backend_handle_error(queue->backend, request, &ret)) {
+        request->next = NULL;
+        *queue->kept_tail = request;
+        queue->kept_tail = &request->next;
+    } else {
+        account(queue, request, ret);
+        request->done(request, ret);
+    }
+    queue->in_flight--;
+    if (G_UNLIKELY(queue->drain) && !queue->in_flight) {
+        drain_signal(queue);
+    }
+}
+
+static void resume_queue(void *opaque)
+{
+    BlockQueue *queue = opaque;
+    BlockRequest *list = take_kept(queue);
+    while (list) {
+        BlockRequest *request = list;
+        list = request->next;
+        start_request(queue->backend, request);
+    }
+}
+
+static void resume_backend(BlockBackend *backend, void *opaque)
+{
+    int count = atomic_load(&backend->queue_count);
+    atomic_store(&backend->io_failed, false);
+    atomic_store(&backend->io_nospace, false);
+    for (int i = 0; i < count; i++) {
+        BlockQueue *queue = atomic_load(&backend->queues[i]);
+        event_loop_call(queue->loop, resume_queue, queue);
+    }
+}
+
+void block_resume_stopped(void)
+{
+    backend_foreach(resume_backend, NULL);
+}
+
+/* ---- Attaching ---- */
+
+static BlockNode *find_target(const char *name, Drive **drive, const char *device_id,
+                              GError **error)
+{
+    *drive = drive_find(name);
+    if (!*drive) {
+        BlockNode *node = block_node_find(name);
+        if (!node) {
+            error_set(error, "device '%s': there is no drive or block node '%s'", device_id, name);
+        }
+        return node;
+    }
+    if ((*drive)->claimed) {
+        error_set(error, "device '%s': drive '%s' is in use by another device", device_id, name);
+        return NULL;
+    }
+    if (!(*drive)->node) {
+        error_set(error, "device '%s': drive '%s' is empty: give it file=", device_id, name);
+    }
+    return (*drive)->node;
+}
+
+typedef struct ConflictCheck {
+    BlockNode *protocol;
+    bool readonly, share_rw;
+    const char *other;
+} ConflictCheck;
+
+static void check_conflict(BlockBackend *backend, void *opaque)
+{
+    ConflictCheck *check = opaque;
+    if (node_protocol(backend->node) == check->protocol && !check->protocol->force_share &&
+        ((!check->share_rw && !backend->readonly) || (!backend->share_rw && !check->readonly))) {
+        check->other = backend->device_id;
+    }
+}
+
+static bool backend_permit(BlockBackend *backend, GError **error)
+{
+    ConflictCheck check = { .protocol = node_protocol(backend->node),
+                            .readonly = backend->readonly,
+                            .share_rw = backend->share_rw };
+    backend_foreach(check_conflict, &check);
+    if (check.other) {
+        return error_set(error,
+                         "device '%s': block node '%s' is in use by device '%s': share-rw=on for "
+                         "both allows it",
+                         backend->device_id, backend->node->name, check.other);
+    }
+    g_ptr_array_add(backends, backend);
+    if (!node_update_permissions(backend->node, error)) {
+        g_prefix_error(error, "device '%s': ", backend->device_id);
+        g_ptr_array_remove(backends, backend);
+        return false;
+    }
+    return true;
+}
+
+static void backend_free(BlockBackend *backend)
+{
+    int count = atomic_load(&backend->queue_count);
+    for (int i = 0; i < count; i++) {
+        g_free(atomic_load(&backend->queues[i]));
+    }
+    g_free(backend->device_id);
+    g_free(backend);
+}
+
+BlockBackend *block_backend_attach(const char *drive_name, const char *device_id, bool readonly,
+                                   bool share_rw, GError **error)
+{
+    Drive *drive;
+    const char *id = device_id && *device_id ? device_id : drive_name;
+    BlockNode *node = find_target(drive_name, &drive, id, error);
+    if (!node) {
+        return NULL;
+    }
+    if (!backends) {
+        backends = g_ptr_array_new();
+    }
+    BlockBackend *backend = g_new0(BlockBackend, 1);
+    backend->node = node;
+    backend->drive = drive;
+    backend->device_id = g_strdup(id);
+    backend->readonly = readonly || node->readonly || (drive && drive->readonly);
+    backend->share_rw = share_rw;
+    atomic_store(&backend->write_cache, !(drive && drive->writethrough));
+    atomic_store(&backend->rerror, drive ? drive->rerror : BLOCK_ERROR_REPORT);
+    atomic_store(&backend->werror, drive ? drive->werror : BLOCK_ERROR_ENOSPC);
+    if (!backend_permit(backend, error)) {
+        backend_free(backend);
+        return NULL;
+    }
+    if (drive) {
+        drive->claimed = true;
+    }
+    block_node_ref(node);
+    return backend;
+}
+
+void block_backend_detach(BlockBackend *backend)
+{
+    BlockNode *node = backend->node;
+    block_backend_cancel_kept(backend);
+    g_ptr_array_remove(backends, backend);
+    node_update_permissions(node, NULL); /* gives back only */
+    if (backend->drive) {
+        backend->drive->claimed = false;
+    }
+    if (!backend->readonly) {
+        block_flush(node);
+    }
+    block_node_unref(node);
+    backend_free(backend);
+}
+
+/* ---- Attributes ---- */
+
+void block_backend_set_events(BlockBackend *backend, const BlockBackendEvents *events, void *opaque)
+{
+    backend->events = events;
+    backend->events_opaque = opaque;
+}
+
+void block_backend_set_error_actions(BlockBackend *backend, BlockErrorAction rerror,
+                                     BlockErrorAction werror)
+{
+    atomic_store(&backend->rerror, rerror);
+    atomic_store(&backend->werror, werror);
+}
+
+BlockNode *block_backend_node(BlockBackend *backend)
+{
+    return backend->node;
+}
+
+const Drive *block_backend_drive(BlockBackend *backend)
+{
+    return backend->drive;
+}
+
+uint64_t block_backend_length(BlockBackend *backend)
+{
+    return block_node_length(backend->node);
+}
+
+bool block_backend_readonly(const BlockBackend *backend)
+{
+    return backend->readonly;
+}
+
+const BlockLimits *block_backend_limits(BlockBackend *backend)
+{
+    return &backend->node->limits;
+}
+
+bool block_backend_write_cache(const BlockBackend *backend)
+{
+    return atomic_load(&backend->write_cache);
+}
+
+void block_backend_set_write_cache(BlockBackend *backend, bool on)
+{
+    atomic_store(&backend->write_cache, on);
+}
+
+void block_backend_stats(BlockBackend *backend, BlockStats *stats)
+{
+    int count = atomic_load(&backend->queue_count);
+    memset(stats, 0, sizeof(*stats));
+    for (int i = 0; i < count; i++) {
+        /* All fields are uint64_t; all but the last are sums. */
+        uint64_t *from = (uint64_t *)&atomic_load(&backend->queues[i])->stats;
+        uint64_t *to = (uint64_t *)stats;
+        size_t fields = sizeof(*stats) / sizeof(uint64_t);
+        for (size_t f = 0; f + 1 < fields; f++) {
+            to[f] += STAT_GET(from[f]);
+        }
+        to[fields - 1] = MAX(to[fields - 1], STAT_GET(from[fields - 1]));
+    }
+}

@@ -1,0 +1,536 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* -drive: QEMU's one-line way to a disk: where it is attached, and the nodes behind it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "block/internal.h"
+
+static GPtrArray *drives;
+
+static const char *const interfaces[] = { "none",   "ide", "scsi", "floppy", "pflash",
+                                          "virtio", "sd",  "mtd",  NULL };
+static const char *const id_words[] = { "none",   "ide",    "scsi", "floppy",
+                                        "pflash", "virtio", "sd",   "mtd" };
+static const int units_per_bus[] = { 0, 2, 7, 0, 0, 0, 0, 0 };
+#define IF_IDE  1
+#define IF_SCSI 2
+
+static const char *const error_actions[] = { "report", "ignore", "stop", "enospc", NULL };
+
+Drive *drive_find(const char *id)
+{
+    for (guint i = 0; drives && i < drives->len; i++) {
+        Drive *drive = drives->pdata[i];
+        if (!strcmp(drive->id, id)) {
+            return drive;
+        }
+    }
+    return NULL;
+}
+
+void drive_foreach(void (*fn)(Drive *drive, void *opaque), void *opaque)
+{
+    for (guint i = 0; drives && i < drives->len; i++) {
+        fn(drives->pdata[i], opaque);
+    }
+}
+
+static void drive_free(Drive *drive)
+{
+    if (drive->node) {
+        block_node_unref(drive->node);
+    }
+    g_free(drive->id);
+    g_free(drive->interface);
+    g_free(drive->serial);
+    g_free(drive);
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Drive, drive_free)
+
+bool drive_remove(const char *id, GError **error)
+{
+    Drive *drive = drive_find(id);
+    if (!drive) {
+        return error_set(error, "there is no drive '%s'", id);
+    }
+    if (drive->claimed) {
+        return error_set(error, "drive '%s' is in use by a device", id);
+    }
+    g_ptr_array_remove(drives, drive);
+    drive_free(drive);
+    return true;
+}
+
+void drives_close(void)
+{
+    for (guint i = drives ? drives->len : 0; i > 0; i--) {
+        Drive *drive = drives->pdata[i - 1];
+        if (!drive->claimed) {
+            drive_remove(drive->id, NULL);
+        }
+    }
+}
+
+/* ---- What it is attached to ---- */
+
+static Drive *find_place(const char *interface, int bus, int unit)
+{
+    for (guint i = 0; drives && i < drives->len; i++) {
+        Drive *d = drives->pdata[i];
+        if (!strcmp(d->interface, interface) && d->bus == bus && d->unit == unit) {
+            return d;
+        }
+    }
+    return NULL;
+}
+
+static void place_by_index(Drive *drive, int kind, int index)
+{
+    int per_bus = units_per_bus[kind];
+    drive->index = index;
+    drive->bus = per_bus ? index / per_bus : 0;
+    drive->unit = per_bus ? index % per_bus : index;
+}
+
+static bool choose_place(Drive *drive, int kind, Opts *options, GError **error)
+{
+    uint64_t index = 0, bus = 0, unit = 0;
+    bool has_index = opts_has(options, "index"), has_bus = opts_has(options, "bus");
+    bool has_unit = opts_has(options, "unit");
+    int per_bus = units_per_bus[kind];
+    if (!opts_get_uint(options, "index", 255, &index, error) ||
+        !opts_get_uint(options, "bus", 255, &bus, error) ||
+        !opts_get_uint(options, "unit", 255, &unit, error)) {
+        return false;
+    }
+    if (has_index && (has_bus || has_unit)) {
+        return error_set(error, "index= cannot be used with bus= and unit=");
+    }
+    if (per_bus && (int)unit >= per_bus) {
+        return error_set(error, "unit=%d: a bus of if=%s has units 0 to %d", (int)unit,
+                         drive->interface, per_bus - 1);
+    }
+    if (has_index) {
+        place_by_index(drive, kind, (int)index);
+    } else if (has_unit || has_bus) {
+        drive->bus = (int)bus;
+        drive->unit = (int)unit;
+        while (!has_unit && find_place(drive->interface, drive->bus, drive->unit)) {
+            drive->unit++;
+        }
+        drive->index = drive->bus * MAX(per_bus, 1) + drive->unit;
+    } else {
+        int i = 0;
+        do {
+            place_by_index(drive, kind, i++);
+        } while (find_place(drive->interface, drive->bus, drive->unit));
+    }
+    if (find_place(drive->interface, drive->bus, drive->unit)) {
+        return error_set(error, "there is a drive with if=%s, bus=%d, unit=%d (index=%d) already",
+                         drive->interface, drive->bus, drive->unit, drive->index);
+    }
+    return true;
+}
+
+static bool choose_id(Drive *drive, int kind, Opts *options, GError **error)
+{
+    const char *id = opts_get(options, "id");
+    if (!id) {
+        if (kind == IF_IDE || kind == IF_SCSI) {
+            drive->id = g_strdup_printf("%s%d-%s%d", id_words[kind], drive->bus,
+                                        drive->is_cdrom ? "cd" : "hd", drive->unit);
+        } else {
+            drive->id = g_strdup_printf("%s%d", id_words[kind], drive->unit);
+        }
+        id = drive->id;
+    } else {
+        drive->id = g_strdup(id);
+        if (!g_ascii_isalpha(id[0])) {
+            return error_set(error, "id '%s' is invalid: it begins with a letter", id);
+        }
+    }
+    if (drive_find(id) || block_node_find(id)) {
+        return error_set(error, "a drive or block node '%s' exists already", id);
+    }
+    return true;
+}
+
+static bool read_attachment(Drive *drive, Opts *options, const char *default_interface,
+                            GError **error)
+{
+    static const char *const media_names[] = { "disk", "cdrom", NULL };
+    int kind = 0, media = 0;
+    const char *interface = opts_get(options, "if");
+    drive->interface =
+        g_strdup(interface ? interface : default_interface ? default_interface : "none");
+    while (interfaces[kind] && strcmp(interfaces[kind], drive->interface) != 0) {
+        kind++;
+    }
+    if (!interfaces[kind]) {
+        g_autofree char *near = suggest_nearest(drive->interface, interfaces);
+        return error_set(error, "if=%s is not known%s%s%s", drive->interface,
+                         near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "");
+    }
+    if (!opts_get_enum(options, "media", media_names, &media, error)) {
+        return false;
+    }
+    drive->is_cdrom = media == 1;
+    return choose_place(drive, kind, options, error) && choose_id(drive, kind, options, error);
+}
+
+static bool read_error_actions(Drive *drive, Opts *options, GError **error)
+{
+    int rerror = BLOCK_ERROR_REPORT, werror = BLOCK_ERROR_ENOSPC;
+    if (!opts_get_enum(options, "rerror", error_actions, &rerror, error) ||
+        !opts_get_enum(options, "werror", error_actions, &werror, error)) {
+        return false;
+    }
+    if (rerror == BLOCK_ERROR_ENOSPC) {
+        return error_set(error, "rerror=enospc: reads take report, ignore or stop");
+    }
+    drive->rerror = rerror;
+    drive->werror = werror;
+    drive->serial = g_strdup(opts_get(options, "serial"));
+    return true;
+}
+
+/* ---- Options of the nodes ---- */
+
+static const struct {
+    const char *name;
+    bool direct, no_flush, writethrough;
+} cache_modes[] = {
+    { "writeback", false, false, false }, { "none", true, false, false },
+    { "off", true, false, false },        { "writethrough", false, false, true },
+    { "directsync", true, false, true },  { "unsafe", false, true, false },
+};
+
+static bool read_cache(Drive *drive, NodeDefaults *node, Opts *options, GError **error)
+{
+    const char *mode = opts_get(options, "cache");
+    bool writeback = true;
+    if (mode) {
+        size_t i = 0;
+        while (i < G_N_ELEMENTS(cache_modes) && strcmp(cache_modes[i].name, mode) != 0) {
+            i++;
+        }
+        if (i == G_N_ELEMENTS(cache_modes)) {
+            return error_set(error,
+                             "cache=%s is not known: writeback, none, writethrough, directsync or "
+                             "unsafe",
+                             mode);
+        }
+        node->cache_direct = cache_modes[i].direct;
+        node->no_flush = cache_modes[i].no_flush;
+        writeback = !cache_modes[i].writethrough;
+    }
+    if (!opts_get_bool(options, "cache.writeback", &writeback, error) ||
+        !opts_get_bool(options, "cache.direct", &node->cache_direct, error) ||
+        !opts_get_bool(options, "cache.no-flush", &node->no_flush, error)) {
+        return false;
+    }
+    drive->writethrough = !writeback;
+    return true;
+}
+
+static void refuse_throttling(const char *key, const char *value, void *opaque)
+{
+    static const char *const old[] = { "bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr" };
+    const char **found = opaque;
+    bool limit = g_str_has_prefix(key, "throttling.");
+    for (size_t i = 0; i < G_N_ELEMENTS(old); i++) {
+        limit |= !strcmp(key, old[i]) ||
+                 (g_str_has_prefix(key, old[i]) && g_str_has_prefix(key + strlen(old[i]), "_max"));
+    }
+    if (limit) {
+        *found = key;
+    }
+}
+
+/* What QEMU has and this version of Vireo does not. */
+static bool refuse_missing(Opts *options, GError **error)
+{
+    const char *limit = NULL;
+    bool snapshot = false, copy_on_read = false;
+    opts_foreach_all(options, refuse_throttling, &limit);
+    if (limit) {
+        return error_set(error, "%s: I/O limits are not available in this version of Vireo", limit);
+    }
+    if (!opts_get_bool(options, "snapshot", &snapshot, error) ||
+        !opts_get_bool(options, "copy-on-read", &copy_on_read, error)) {
+        return false;
+    }
+    if (snapshot) {
+        return error_set(error, "snapshot=on needs a qcow2 overlay, which this version of Vireo "
+                                "does not have");
+    }
+    if (copy_on_read) {
+        return error_set(error, "copy-on-read=on is not available in this version of Vireo");
+    }
+    return true;
+}
+
+static bool read_readonly(Drive *drive, NodeDefaults *node, Opts *options, GError **error)
+{
+    bool readonly = drive->is_cdrom;
+    node->auto_readonly = true;
+    if (!opts_get_bool(options, "readonly", &readonly, error) ||
+        !opts_get_bool(options, "read-only", &readonly, error) ||
+        !opts_get_bool(options, "auto-read-only", &node->auto_readonly, error) ||
+        !opts_get_bool(options, "force-share", &node->force_share, error)) {
+        return false;
+    }
+    if (drive->is_cdrom && !readonly) {
+        return error_set(error, "media=cdrom is read-only: leave read-only=off out");
+    }
+    node->readonly = drive->readonly = readonly;
+    return true;
+}
+
+/* ---- The protocol node ---- */
+
+/* Length of "proto" in "proto:rest", or 0: a path. */
+static size_t protocol_length(const char *file)
+{
+    size_t n = strspn(file, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-_.");
+    return n > 1 && file[n] == ':' ? n : 0;
+}
+
+static bool set_driver_of_path(Opts *options, const char *path)
+{
+    struct stat st;
+    bool device = stat(path, &st) == 0 && S_ISBLK(st.st_mode);
+    opts_set(options, "driver", device ? "host_device" : "file");
+    opts_set(options, "filename", path);
+    return true;
+}
+
+/* file=TEXT in options of the protocol node. */
+static bool set_file_text(Opts *options, const char *file, GError **error)
+{
+    size_t n = protocol_length(file);
+    g_autofree char *protocol = g_strndup(file, n);
+    const char *rest = file + n + (n ? 1 : 0);
+    if (!n || !strcmp(protocol, "file")) {
+        return set_driver_of_path(options, rest);
+    }
+    if (!strcmp(protocol, "host_device")) {
+        opts_set(options, "driver", "host_device");
+        opts_set(options, "filename", rest);
+        return true;
+    }
+    if (!strcmp(protocol, "null-co") || !strcmp(protocol, "null-aio")) {
+        opts_set(options, "driver", protocol);
+        return true;
+    }
+    return error_set(error,
+                     "protocol '%s:' is not known to this version of Vireo (a file of this name is "
+                     "written ./%s)",
+                     protocol, file);
+}
+
+static BlockNode *open_protocol(Opts *options, const char *file, const NodeDefaults *defaults,
+                                GError **error)
+{
+    g_autoptr(Opts) nested = opts_take_prefix(options, "file");
+    if (!nested) {
+        nested = opts_new();
+    }
+    if (file) {
+        BlockNode *named = block_node_find(file);
+        if (named) {
+            return block_node_ref(named);
+        }
+        if (g_str_has_prefix(file, "json:")) {
+            g_autoptr(Opts) parsed = opts_parse(file + strlen("json:"), NULL, error);
+            return parsed ? node_open(parsed, NULL, defaults, error) : NULL;
+        }
+        if (!set_file_text(nested, file, error)) {
+            return NULL;
+        }
+    } else if (!opts_has(nested, "driver") && opts_has(nested, "filename")) {
+        g_autofree char *path = g_strdup(opts_get(nested, "filename"));
+        if (!set_file_text(nested, path, error)) {
+            return NULL;
+        }
+    }
+    const char *aio = opts_get(options, "aio"), *locking = opts_get(options, "locking");
+    if (aio) {
+        opts_set(nested, "aio", aio);
+    }
+    if (locking) {
+        opts_set(nested, "locking", locking);
+    }
+    return node_open(nested, NULL, defaults, error);
+}
+
+/* ---- The format node ---- */
+
+static bool probe_format(BlockNode *protocol, bool *probed, GError **error)
+{
+    uint8_t data[PROBE_BYTES] = { 0 };
+    uint64_t bytes = MIN(sizeof(data), block_node_length(protocol));
+    int ret = block_pread(protocol, 0, data, bytes);
+    if (ret < 0) {
+        return error_set_errno(error, -ret, "'%s': cannot read its first sector",
+                               protocol->filename);
+    }
+    const char *format = block_probe_format(data, bytes);
+    if (format) {
+        return error_set(
+            error,
+            "'%s' looks like a %s image, a format this version of Vireo does not have; "
+            "say format=raw if it is a plain disk",
+            protocol->filename, format);
+    }
+    *probed = !protocol->readonly;
+    return true;
+}
+
+static BlockNode *open_format(Opts *options, const char *format, BlockNode *protocol,
+                              const NodeDefaults *defaults, GError **error)
+{
+    static const char *const passed[] = { "node-name",     "offset",  "size",
+                                          "detect-zeroes", "discard", NULL };
+    g_autoptr(Opts) nested = opts_new();
+    bool probed = false;
+    if (!format && !probe_format(protocol, &probed, error)) {
+        return NULL;
+    }
+    for (int i = 0; passed[i]; i++) {
+        const char *value = opts_get(options, passed[i]);
+        if (value) {
+            opts_set(nested, passed[i], value);
+        }
+    }
+    opts_set(nested, "file", protocol->name);
+    BlockNode *node = node_open(nested, format ? format : "raw", defaults, error);
+    if (node && probed) {
+        node->probed = true;
+        report_warning("'%s': its format was not given and it looks raw. Writes that would turn "
+                       "its first sector into another format's header are refused; format=raw "
+                       "lifts that",
+                       protocol->filename);
+    }
+    return node;
+}
+
+static bool open_nodes(Drive *drive, Opts *options, NodeDefaults *defaults, GError **error)
+{
+    const char *file = opts_get(options, "file"), *format = opts_get(options, "format");
+    const char *driver = opts_get(options, "driver");
+    if (format && driver) {
+        return error_set(error, "format= and driver= mean the same: give one of them");
+    }
+    format = format ? format : driver;
+    if (format && !block_driver_find(format)) {
+        return error_set(error, "format '%s' is not known to this version of Vireo", format);
+    }
+    if (format && !block_driver_find(format)->has_file) { /* a protocol by itself */
+        g_autoptr(Opts) nested = opts_new();
+        const char *keys[] = { "node-name",  "filename",    "aio",     "locking",      "size",
+                               "latency-ns", "read-zeroes", "discard", "detect-zeroes" };
+        for (size_t i = 0; i < G_N_ELEMENTS(keys); i++) {
+            const char *value = opts_get(options, keys[i]);
+            if (value) {
+                opts_set(nested, keys[i], value);
+            }
+        }
+        if (file) {
+            opts_set(nested, "filename", file);
+        }
+        drive->node = node_open(nested, format, defaults, error);
+        return drive->node != NULL;
+    }
+    NodeDefaults below = *defaults;
+    below.discard_unmap = true;
+    BlockNode *protocol = open_protocol(options, file, &below, error);
+    if (!protocol) {
+        return false;
+    }
+    NodeDefaults above = *defaults;
+    above.readonly |= protocol->readonly;
+    drive->node = open_format(options, format, protocol, &above, error);
+    block_node_unref(protocol);
+    return drive->node != NULL;
+}
+
+static const char *const drive_options[] = {
+    "file",
+    "format",
+    "if",
+    "index",
+    "bus",
+    "unit",
+    "id",
+    "media",
+    "cache",
+    "aio",
+    "discard",
+    "detect-zeroes",
+    "readonly",
+    "read-only",
+    "snapshot",
+    "rerror",
+    "werror",
+    "serial",
+    "driver",
+    "node-name",
+    "cache.direct",
+    "cache.no-flush",
+    "cache.writeback",
+    "locking",
+    "force-share",
+    "auto-read-only",
+    "copy-on-read",
+    "offset",
+    "size",
+    NULL,
+};
+
+static bool drive_open(Drive *drive, Opts *options, GError **error)
+{
+    NodeDefaults defaults = { 0 };
+    const char *file = opts_get(options, "file");
+    if (!read_cache(drive, &defaults, options, error) ||
+        !read_readonly(drive, &defaults, options, error)) {
+        return false;
+    }
+    const char *format = opts_get(options, "format");
+    const BlockDriver *driver = format ? block_driver_find(format) : NULL;
+    bool empty = (!file || !*file) && !opts_has(options, "driver") &&
+                 !opts_has(options, "file.driver") && !opts_has(options, "file.filename") &&
+                 (!driver || driver->has_file);
+    if (empty) {
+        return true;
+    }
+    if (!open_nodes(drive, options, &defaults, error)) {
+        return false;
+    }
+    if (drive->node->readonly && !drive->readonly) {
+        report_warning("drive '%s': '%s' cannot be opened for writing; the disk is read-only",
+                       drive->id, drive->node->filename);
+        drive->readonly = true;
+    }
+    return true;
+}
+
+Drive *drive_add(Opts *options, const char *default_interface, GError **error)
+{
+    g_autoptr(Drive) drive = g_new0(Drive, 1);
+    if (!read_attachment(drive, options, default_interface, error) ||
+        !read_error_actions(drive, options, error) || !refuse_missing(options, error) ||
+        !drive_open(drive, options, error) ||
+        !opts_check_unused(options, "drive", drive_options, error)) {
+        if (error && *error) {
+            g_prefix_error(error, "-drive: ");
+        }
+        return NULL;
+    }
+    if (!drives) {
+        drives = g_ptr_array_new();
+    }
+    g_ptr_array_add(drives, drive);
+    return g_steal_pointer(&drive);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The table of block drivers. */
+#include "block/internal.h"
+
+static const BlockDriver *const drivers[] = {
+    &raw_driver, &file_driver, &host_device_driver, &null_co_driver, &null_aio_driver,
+};
+
+const BlockDriver *block_test_driver;
+
+const BlockDriver *block_driver_find(const char *name)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(drivers); i++) {
+        if (!strcmp(drivers[i]->name, name)) {
+            return drivers[i];
+        }
+    }
+    return block_test_driver && !strcmp(block_test_driver->name, name) ? block_test_driver : NULL;
+}
+
+void block_drivers_help(GString *out)
+{
+    g_string_append(out, "Block drivers:\n");
+    for (size_t i = 0; i < G_N_ELEMENTS(drivers); i++) {
+        g_string_append_printf(out, "  %-14s %s\n", drivers[i]->name, drivers[i]->desc);
+    }
+}

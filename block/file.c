@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The protocols "file" and "host_device": opening, probing what the file can do, size, locks. */
+#include "block/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#define MAX_ALIGNMENT 4096
+
+static const char *const aio_names[] = { "threads", "native", "io_uring", NULL };
+static const char *const locking_names[] = { "auto", "on", "off", NULL };
+
+/* ---- Opening the descriptor ---- */
+
+static int open_flags(const BlockNode *node)
+{
+    int flags = O_CLOEXEC | O_NONBLOCK | (node->readonly ? O_RDONLY : O_RDWR);
+    return flags | (node->cache_direct ? O_DIRECT : 0);
+}
+
+static bool open_fd(BlockNode *node, FileState *s, GError **error)
+{
+    s->fd = open(node->filename, open_flags(node));
+    if (s->fd < 0 && !node->readonly && node->auto_readonly &&
+        (errno == EACCES || errno == EROFS || errno == EPERM)) {
+        node->readonly = true;
+        s->fd = open(node->filename, open_flags(node));
+    }
+    if (s->fd >= 0) {
+        return true;
+    }
+    if (errno == EINVAL && node->cache_direct) {
+        return error_set(error,
+                         "'%s': its file system does not support O_DIRECT: use cache=writeback "
+                         "(cache.direct=off)",
+                         node->filename);
+    }
+    return error_set_errno(error, errno, "cannot open '%s'%s", node->filename,
+                           node->readonly ? "" : " for writing");
+}
+
+static bool check_type(BlockNode *node, FileState *s, GError **error)
+{
+    struct stat st;
+    if (fstat(s->fd, &st) < 0) {
+        return error_set_errno(error, errno, "'%s'", node->filename);
+    }
+    s->block_device = S_ISBLK(st.st_mode);
+    /* It kept a FIFO from blocking the open; io_uring would take it to mean "fail, don't wait". */
+    fcntl(s->fd, F_SETFL, fcntl(s->fd, F_GETFL) & ~O_NONBLOCK);
+    if (node->driver == &file_driver && !S_ISREG(st.st_mode)) {
+        return error_set(error, "'%s' is not a regular file%s", node->filename,
+                         s->block_device ? ": use driver host_device" : "");
+    }
+    if (node->driver == &host_device_driver && !s->block_device) {
+        return error_set(error, "'%s' is not a block device", node->filename);
+    }
+    return true;
+}
+
+/* ---- Probing ---- */
+
+static uint32_t power_of_two(uint32_t value, uint32_t otherwise)
+{
+    return value && !(value & (value - 1)) && value <= MAX_ALIGNMENT ? value : otherwise;
+}
+
+static bool try_read(FileState *s, char *buffer, uint32_t shift, uint32_t length)
+{
+    return pread(s->fd, buffer + shift, length, 0) >= 0 || errno != EINVAL;
+}
+
+/* Finds the alignment O_DIRECT wants by trying; the empty file says yes to all, and is asked for no
+ * less than a sector. */
+static void probe_direct_alignment(FileState *s, uint32_t logical)
+{
+    char *buffer = aligned_alloc(MAX_ALIGNMENT, 2 * MAX_ALIGNMENT);
+    uint32_t length, shift;
+    g_assert(buffer);
+    for (length = MAX(512, logical); length < MAX_ALIGNMENT; length *= 2) {
+        if (try_read(s, buffer, 0, length)) {
+            break;
+        }
+    }
+    for (shift = 4; shift < MAX_ALIGNMENT; shift *= 2) {
+        if (try_read(s, buffer, shift, MAX_ALIGNMENT)) {
+            break;
+        }
+    }
+    free(buffer);
+    s->offset_mask = length - 1;
+    s->memory_mask = shift - 1;
+}
+
+static bool read_rotational(dev_t rdev)
+{
+    g_autofree char *text = NULL;
+    /* a partition has its disk's queue one level up */
+    for (int up = 0; up < 2 && !text; up++) {
+        g_autofree char *path = g_strdup_printf("/sys/dev/block/%u:%u/%squeue/rotational",
+                                                major(rdev), minor(rdev), up ? "../" : "");
+        g_file_get_contents(path, &text, NULL, NULL);
+    }
+    return text && text[0] == '1';
+}
+
+static void probe_limits(BlockNode *node, FileState *s)
+{
+    BlockLimits *limits = &node->limits;
+    struct stat st;
+    int logical = 512;
+    unsigned physical = 512, optimal = 0;
+    fstat(s->fd, &st);
+    if (s->block_device) {
+        ioctl(s->fd, BLKSSZGET, &logical);
+        ioctl(s->fd, BLKPBSZGET, &physical);
+        ioctl(s->fd, BLKIOOPT, &optimal);
+        limits->rotational = read_rotational(st.st_rdev);
+    }
+    limits->logical_block = power_of_two(logical, 512);
+    limits->physical_block = MAX(power_of_two(physical, 512), limits->logical_block);
+    limits->opt_io = optimal;
+    limits->max_iov = 1024;
+    limits->discard_granularity = s->block_device ? limits->logical_block
+                                                  : power_of_two(st.st_blksize, 4096);
+    limits->has_write_zeroes = true;
+    if (node->cache_direct) {
+        probe_direct_alignment(s, limits->logical_block);
+    }
+    limits->request_alignment = s->offset_mask + 1;
+}
+
+static bool read_length(BlockNode *node, FileState *s, GError **error)
+{
+    off_t end = lseek(s->fd, 0, SEEK_END);
+    if (end < 0) {
+        return error_set_errno(error, errno, "'%s': cannot find its size", node->filename);
+    }
+    /* A last part of a sector reads as if it were filled with zeroes. */
+    atomic_store(&node->length, ((uint64_t)end + 511) / 512 * 512);
+    return true;
+}
+
+/* ---- Options ---- */
+
+static bool choose_aio(BlockNode *node, FileState *s, Opts *options, GError **error)
+{
+    int aio = -1;
+    if (!opts_get_enum(options, "aio", aio_names, &aio, error)) {
+        return false;
+    }
+    if (aio == 1 && !node->cache_direct) {
+        return error_set(error, "aio=native needs O_DIRECT: add cache.direct=on (cache=none)");
+    }
+    s->engine = aio == 0   ? AIO_ENGINE_THREADS
+                : aio == 1 ? AIO_ENGINE_NATIVE
+                           : AIO_ENGINE_IO_URING; /* where the loop has none: threads */
+    s->engine_required = aio == 2;
+    return true;
+}
+
+static bool choose_locking(FileState *s, Opts *options, GError **error)
+{
+    int locking = 0;
+    if (!opts_get_enum(options, "locking", locking_names, &locking, error)) {
+        return false;
+    }
+    s->locking = locking != 2 && file_lock_supported(s->fd);
+    if (locking == 1 && !s->locking) {
+        return error_set(error, "locking=on: this file system has no open-file-description locks");
+    }
+    return true;
+}
+
+static bool set_filename(BlockNode *node, Opts *options, GError **error)
+{
+    const char *name = opts_get(options, "filename");
+    if (!name || !*name) {
+        return error_set(error, "driver '%s' needs 'filename'", node->driver->name);
+    }
+    if (g_str_has_prefix(name, "file:")) {
+        name += strlen("file:");
+    } else if (g_str_has_prefix(name, "host_device:")) {
+        name += strlen("host_device:");
+    }
+    node->filename = g_strdup(name);
+    return true;
+}
+
+static void file_close(BlockNode *node)
+{
+    FileState *s = node->state;
+    close(s->fd); /* with the last descriptor go the locks */
+    g_mutex_clear(&s->rmw_lock);
+}
+
+static bool file_open(BlockNode *node, Opts *options, GError **error)
+{
+    FileState *s = node->state;
+    if (!set_filename(node, options, error) || !open_fd(node, s, error)) {
+        return false;
+    }
+    g_mutex_init(&s->rmw_lock);
+    if (!check_type(node, s, error) || !choose_aio(node, s, options, error) ||
+        !choose_locking(s, options, error) || !read_length(node, s, error)) {
+        file_close(node);
+        return false;
+    }
+    probe_limits(node, s);
+    return true;
+}
+
+/* ---- Size, locks ---- */
+
+static bool file_resize(BlockNode *node, uint64_t size, GError **error)
+{
+    FileState *s = node->state;
+    if (s->block_device) {
+        /* The device is what it is; this takes notice of a new size. */
+        if (!read_length(node, s, error)) {
+            return false;
+        }
+        if (block_node_length(node) < size) {
+            return error_set(error, "'%s': a block device cannot be made larger from here",
+                             node->filename);
+        }
+    } else if (ftruncate(s->fd, (off_t)size) < 0) {
+        return error_set_errno(error, errno, "'%s': cannot resize to %" G_GUINT64_FORMAT " bytes",
+                               node->filename, size);
+    } else {
+        atomic_store(&node->length, size);
+    }
+    node_length_changed(node);
+    return true;
+}
+
+static bool file_set_permissions(BlockNode *node, unsigned perm, unsigned shared, GError **error)
+{
+    FileState *s = node->state;
+    if (!s->locking) {
+        return true;
+    }
+    if (!file_lock_apply(s->fd, node->filename, perm, shared, error)) {
+        file_lock_apply(s->fd, node->filename, node->perm, node->shared, NULL);
+        return false;
+    }
+    return true;
+}
+
+static uint64_t file_allocated(BlockNode *node)
+{
+    FileState *s = node->state;
+    struct stat st;
+    if (fstat(s->fd, &st) < 0) {
+        return 0;
+    }
+    return s->block_device ? 0 : (uint64_t)st.st_blocks * 512;
+}
+
+static bool file_check_loop(BlockNode *node, EventLoop *loop, GError **error)
+{
+    FileState *s = node->state;
+    if (event_loop_is_current(loop) || (s->engine == AIO_ENGINE_IO_URING && !s->engine_required)) {
+        return true; /* the main loop, or no wish: worker threads stand in */
+    }
+    return aio_engine_usable(loop, s->engine, error);
+}
+
+static const char *const file_options[] = { "filename", "aio", "locking", NULL };
+
+#define FILE_DRIVER(id, text)                                                                      \
+    {                                                                                              \
+        .name = id, .desc = text, .state_size = sizeof(FileState), .options = file_options,        \
+        .open = file_open, .close = file_close, .submit = file_submit, .transfer = file_transfer,  \
+        .flush = file_flush, .resize = file_resize, .set_permissions = file_set_permissions,       \
+        .allocated = file_allocated, .check_loop = file_check_loop,                                \
+    }
+
+const BlockDriver file_driver = FILE_DRIVER("file", "A regular file");
+const BlockDriver host_device_driver = FILE_DRIVER("host_device", "A block device of the host");

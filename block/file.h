@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The file and host_device drivers: state shared by file.c (opening), file_io.c (requests) and
+ * file_lock.c. */
+#ifndef BLOCK_FILE_H
+#define BLOCK_FILE_H
+
+#include "block/internal.h"
+
+typedef struct FileState {
+    int fd;
+    bool block_device;
+    bool locking;
+    AioEngine engine;
+    bool engine_required; /* the user named it */
+    uint32_t offset_mask; /* alignment - 1 of offsets and lengths: 0 without O_DIRECT */
+    uint32_t memory_mask;
+    _Atomic bool no_punch, no_zero_range, no_dsync;
+    /* Once a flush failed, the kernel has dropped what it could not write: no later flush may claim
+     * success. Not with O_DIRECT. */
+    _Atomic bool flush_failed;
+    GMutex rmw_lock; /* leaf; worker threads: parts of aligned blocks are rewritten one by one */
+} FileState;
+
+/* file_lock.c */
+bool file_lock_supported(int fd);
+bool file_lock_apply(int fd, const char *filename, unsigned perm, unsigned shared, GError **error);
+
+/* file_io.c */
+void file_submit(BlockNode *node, BlockRequest *request);
+int file_transfer(BlockNode *node, uint64_t offset, void *data, uint64_t bytes, bool write);
+int file_flush(BlockNode *node);
+
+#endif

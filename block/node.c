@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Block nodes: opening from options, finding, permissions, closing; blocking access. */
+#include <errno.h>
+#include "block/internal.h"
+#include "vmm/util/bytes.h"
+
+static GPtrArray *nodes; /* of BlockNode, in order of creation */
+static unsigned name_counter;
+
+static const char *const detect_zeroes_names[] = { "off", "on", "unmap", NULL };
+static const char *const discard_names[] = { "ignore", "unmap", "off", "on", NULL };
+
+/* ---- Finding ---- */
+
+BlockNode *block_node_find(const char *node_name)
+{
+    for (guint i = 0; nodes && i < nodes->len; i++) {
+        BlockNode *node = nodes->pdata[i];
+        if (!strcmp(node->name, node_name)) {
+            return node;
+        }
+    }
+    return NULL;
+}
+
+void block_node_foreach(void (*fn)(BlockNode *node, void *opaque), void *opaque)
+{
+    for (guint i = 0; nodes && i < nodes->len; i++) {
+        fn(nodes->pdata[i], opaque);
+    }
+}
+
+BlockNode *node_protocol(BlockNode *node)
+{
+    while (node->file) {
+        node = node->file;
+    }
+    return node;
+}
+
+const char *block_node_name(const BlockNode *node)
+{
+    return node->name;
+}
+
+const char *block_node_driver(const BlockNode *node)
+{
+    return node->driver->name;
+}
+
+const char *block_node_filename(const BlockNode *node)
+{
+    return node->filename;
+}
+
+uint64_t block_node_length(BlockNode *node)
+{
+    return atomic_load_explicit(&node->length, memory_order_relaxed);
+}
+
+bool block_node_readonly(const BlockNode *node)
+{
+    return node->readonly;
+}
+
+/* ---- Opening ---- */
+
+static bool name_is_valid(const char *name)
+{
+    if (!g_ascii_isalpha(name[0]) || strlen(name) > 31) {
+        return false;
+    }
+    return strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._") ==
+           strlen(name);
+}
+
+static bool set_name(BlockNode *node, const char *name, GError **error)
+{
+    if (!name) {
+        do {
+            g_free(node->name);
+            node->name = g_strdup_printf("#block%03u", ++name_counter);
+        } while (block_node_find(node->name));
+        return true;
+    }
+    if (!name_is_valid(name)) {
+        return error_set(error,
+                         "node-name '%s' is invalid: up to 31 letters, digits, '-', '.' and '_', "
+                         "beginning with a letter",
+                         name);
+    }
+    if (block_node_find(name)) {
+        return error_set(error, "node-name '%s' is taken: choose another", name);
+    }
+    node->name = g_strdup(name);
+    return true;
+}
+
+static bool read_common(BlockNode *node, Opts *options, const NodeDefaults *d, GError **error)
+{
+    int discard = d->discard_unmap ? 1 : 0, detect = 0;
+    node->readonly = d->readonly;
+    node->auto_readonly = d->auto_readonly;
+    node->force_share = d->force_share;
+    node->cache_direct = d->cache_direct;
+    node->no_flush = d->no_flush;
+    if (!opts_get_bool(options, "read-only", &node->readonly, error) ||
+        !opts_get_bool(options, "auto-read-only", &node->auto_readonly, error) ||
+        !opts_get_bool(options, "force-share", &node->force_share, error) ||
+        !opts_get_bool(options, "cache.direct", &node->cache_direct, error) ||
+        !opts_get_bool(options, "cache.no-flush", &node->no_flush, error) ||
+        !opts_get_enum(options, "discard", discard_names, &discard, error) ||
+        !opts_get_enum(options, "detect-zeroes", detect_zeroes_names, &detect, error)) {
+        return false;
+    }
+    node->discard_unmap = discard & 1;
+    node->detect_zeroes = detect;
+    if (detect == DETECT_ZEROES_UNMAP && !node->discard_unmap) {
+        return error_set(error, "detect-zeroes=unmap needs discard=unmap");
+    }
+    if (node->force_share && !node->readonly) {
+        return error_set(error, "force-share=on needs read-only=on");
+    }
+    return true;
+}
+
+static bool open_file_child(BlockNode *node, Opts *options, GError **error)
+{
+    NodeDefaults inherited = { .readonly = node->readonly,
+                               .auto_readonly = node->auto_readonly,
+                               .force_share = node->force_share,
+                               .cache_direct = node->cache_direct,
+                               .no_flush = node->no_flush,
+                               .discard_unmap = true }; /* the node above decides */
+    const char *reference = opts_get(options, "file");
+    g_autoptr(Opts) nested = opts_take_prefix(options, "file");
+    if (reference && nested) {
+        return error_set(error, "both a node 'file=%s' and 'file.' options are given", reference);
+    }
+    if (reference) {
+        BlockNode *found = block_node_find(reference);
+        if (!found) {
+            return error_set(error, "file=%s: there is no block node of this name", reference);
+        }
+        node->file = block_node_ref(found);
+    } else if (nested) {
+        node->file = node_open(nested, NULL, &inherited, error);
+    } else {
+        error_set(error, "driver '%s' needs 'file': a node name or file.* options",
+                  node->driver->name);
+    }
+    if (node->file && node->file->readonly && !node->readonly) {
+        if (!node->auto_readonly) {
+            return error_set(error, "node '%s' below is read-only: use read-only=on",
+                             node->file->name);
+        }
+        node->readonly = true;
+    }
+    return node->file != NULL;
+}
+
+static void node_free(BlockNode *node)
+{
+    if (node->file) {
+        block_node_unref(node->file);
+    }
+    g_free(node->name);
+    g_free(node->filename);
+    g_free(node->state);
+    g_free(node);
+}
+
+static const char *const common_options[] = {
+    "driver",       "node-name", "read-only",      "auto-read-only", "force-share",
+    "cache.direct", "discard",   "cache.no-flush", "detect-zeroes",  NULL,
+};
+
+static bool check_unknown(BlockNode *node, Opts *options, GError **error)
+{
+    g_autoptr(GPtrArray) known = g_ptr_array_new();
+    for (int i = 0; common_options[i]; i++) {
+        g_ptr_array_add(known, (void *)common_options[i]);
+    }
+    for (int i = 0; node->driver->options && node->driver->options[i]; i++) {
+        g_ptr_array_add(known, (void *)node->driver->options[i]);
+    }
+    g_ptr_array_add(known, NULL);
+    g_autofree char *what = g_strdup_printf("block driver '%s'", node->driver->name);
+    return opts_check_unused(options, what, (const char *const *)known->pdata, error);
+}
+
+static const BlockDriver *choose_driver(Opts *options, const char *name, GError **error)
+{
+    const char *given = opts_get(options, "driver");
+    name = given ? given : name;
+    if (!name) {
+        error_set(error, "the option 'driver' is missing");
+        return NULL;
+    }
+    const BlockDriver *driver = block_driver_find(name);
+    if (!driver) {
+        error_set(error, "block driver '%s' is not known to this version of Vireo", name);
+    }
+    return driver;
+}
+
+BlockNode *node_open(Opts *options, const char *driver_name, const NodeDefaults *defaults,
+                     GError **error)
+{
+    const BlockDriver *driver = choose_driver(options, driver_name, error);
+    if (!driver) {
+        return NULL;
+    }
+    BlockNode *node = g_new0(BlockNode, 1);
+    node->driver = driver;
+    node->refs = 1;
+    node->shared = BLOCK_PERM_ALL;
+    node->state = g_malloc0(MAX(driver->state_size, 1));
+    if (!set_name(node, opts_get(options, "node-name"), error) ||
+        !read_common(node, options, defaults, error) ||
+        (driver->has_file && !open_file_child(node, options, error)) ||
+        !driver->open(node, options, error)) {
+        node_free(node);
+        return NULL;
+    }
+    if (!check_unknown(node, options, error)) {
+        driver->close(node);
+        node_free(node);
+        return NULL;
+    }
+    if (!nodes) {
+        nodes = g_ptr_array_new();
+    }
+    g_ptr_array_add(nodes, node);
+    return node;
+}
+
+BlockNode *block_node_open(Opts *options, GError **error)
+{
+    NodeDefaults defaults = { 0 };
+    if (!opts_has(options, "node-name")) {
+        error_set(error, "-blockdev: the option 'node-name' is missing");
+        return NULL;
+    }
+    BlockNode *node = node_open(options, NULL, &defaults, error);
+    if (node) {
+        node->monitor_owned = true;
+    }
+    return node;
+}
+
+/* ---- References and closing ---- */
+
+BlockNode *block_node_ref(BlockNode *node)
+{
+    node->refs++;
+    return node;
+}
+
+void block_node_unref(BlockNode *node)
+{
+    if (--node->refs > 0) {
+        return;
+    }
+    g_ptr_array_remove(nodes, node);
+    if (!node->readonly && !node->file) {
+        block_flush(node);
+    }
+    node->driver->close(node);
+    node_free(node);
+}
+
+bool block_node_delete(const char *node_name, GError **error)
+{
+    BlockNode *node = block_node_find(node_name);
+    if (!node) {
+        return error_set(error, "there is no block node '%s'", node_name);
+    }
+    if (!node->monitor_owned) {
+        return error_set(error, "block node '%s' was not made by blockdev-add", node_name);
+    }
+    if (node->refs > 1) {
+        return error_set(error, "block node '%s' is in use: unplug its device or node above first",
+                         node_name);
+    }
+    block_node_unref(node);
+    return true;
+}
+
+static void flush_one(BlockNode *node, void *opaque)
+{
+    int ret = node->readonly || node->file ? 0 : block_flush(node);
+    if (ret < 0) {
+        report_error("block node '%s': flush failed: %s", node->name, g_strerror(-ret));
+    }
+}
+
+void block_close_all(void)
+{
+    block_node_foreach(flush_one, NULL);
+}
+
+/* ---- Permissions ---- */
+
+typedef struct PermissionSum {
+    BlockNode *node;
+    unsigned perm, shared;
+} PermissionSum;
+
+static void add_backend(BlockBackend *backend, void *opaque)
+{
+    PermissionSum *sum = opaque;
+    for (BlockNode *n = backend->node; n; n = n->file) {
+        if (n == sum->node) {
+            sum->perm |= BLOCK_PERM_CONSISTENT_READ;
+            if (!backend->readonly) {
+                sum->perm |= BLOCK_PERM_WRITE;
+            }
+            if (!backend->share_rw) {
+                sum->shared &= ~(unsigned)BLOCK_PERM_WRITE;
+            }
+        }
+    }
+}
+
+bool node_update_permissions(BlockNode *node, GError **error)
+{
+    BlockNode *protocol = node_protocol(node);
+    PermissionSum sum = { .node = protocol, .shared = BLOCK_PERM_ALL };
+    backend_foreach(add_backend, &sum);
+    if (protocol->force_share) {
+        sum.perm = 0;
+        sum.shared = BLOCK_PERM_ALL;
+    }
+    if (!protocol->driver->set_permissions ||
+        (protocol->permitted && sum.perm == protocol->perm && sum.shared == protocol->shared)) {
+        return true;
+    }
+    if (!protocol->driver->set_permissions(protocol, sum.perm, sum.shared, error)) {
+        return false;
+    }
+    protocol->permitted = true;
+    protocol->perm = sum.perm;
+    protocol->shared = sum.shared;
+    return true;
+}
+
+/* ---- Length ---- */
+
+static void refresh_above(BlockNode *node, void *opaque)
+{
+    if (node->file == opaque && node->driver->refresh) {
+        node->driver->refresh(node);
+        block_node_foreach(refresh_above, node);
+    }
+}
+
+static void notify_resized(BlockBackend *backend, void *opaque)
+{
+    for (BlockNode *n = backend->node; n; n = n->file) {
+        if (n == opaque && backend->events && backend->events->resized) {
+            backend->events->resized(backend->events_opaque);
+        }
+    }
+}
+
+void node_length_changed(BlockNode *node)
+{
+    block_node_foreach(refresh_above, node);
+    backend_foreach(notify_resized, node);
+}
+
+bool block_resize(BlockNode *node, uint64_t size, GError **error)
+{
+    if (node->readonly) {
+        return error_set(error, "block node '%s' is read-only", node->name);
+    }
+    if (size % 512 || size > INT64_MAX) {
+        return error_set(error, "size %" G_GUINT64_FORMAT " is not a multiple of 512 below 8 EiB",
+                         size);
+    }
+    if (!node->driver->resize) {
+        return error_set(error, "block driver '%s' cannot resize", node->driver->name);
+    }
+    return node->driver->resize(node, size, error);
+}
+
+/* ---- Blocking access ---- */
+
+int block_pread(BlockNode *node, uint64_t offset, void *data, uint64_t bytes)
+{
+    if (!range_inside(offset, bytes, block_node_length(node))) {
+        return -EINVAL;
+    }
+    return node->driver->transfer(node, offset, data, bytes, false);
+}
+
+int block_pwrite(BlockNode *node, uint64_t offset, const void *data, uint64_t bytes)
+{
+    if (!range_inside(offset, bytes, block_node_length(node))) {
+        return -EINVAL;
+    }
+    return node->readonly ? -EROFS
+                          : node->driver->transfer(node, offset, (void *)data, bytes, true);
+}
+
+int block_flush(BlockNode *node)
+{
+    return node->driver->flush(node);
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The raw format: the node below as it is, or a window of it ("offset", "size"). Where the format
+ * was guessed, a write that would put another format's signature into the first sector is refused:
+ * the guest would else decide how its image is opened the next time. The sector is checked in a
+ * private copy, which is what is then written.
+ */
+#include <errno.h>
+#include "block/internal.h"
+#include "vmm/util/bytes.h"
+
+typedef struct RawState {
+    uint64_t offset;
+    uint64_t size;
+    bool has_size;
+} RawState;
+
+static bool raw_set_length(BlockNode *node, GError **error)
+{
+    RawState *s = node->state;
+    uint64_t below = block_node_length(node->file);
+    if (s->offset > below || (s->has_size && s->size > below - s->offset)) {
+        return error_set(error,
+                         "offset %" G_GUINT64_FORMAT " and size %" G_GUINT64_FORMAT
+                         " do not fit into '%s' of %" G_GUINT64_FORMAT " bytes",
+                         s->offset, s->size, node->file->name, below);
+    }
+    atomic_store(&node->length, s->has_size ? s->size : (below - s->offset) / 512 * 512);
+    return true;
+}
+
+static bool raw_open(BlockNode *node, Opts *options, GError **error)
+{
+    RawState *s = node->state;
+    s->has_size = opts_has(options, "size");
+    if (!opts_get_size(options, "offset", &s->offset, error) ||
+        !opts_get_size(options, "size", &s->size, error)) {
+        return false;
+    }
+    if (s->has_size && s->size % 512) {
+        return error_set(error, "size %" G_GUINT64_FORMAT " is not a multiple of 512", s->size);
+    }
+    node->filename = g_strdup(node->file->filename);
+    node->limits = node->file->limits;
+    return raw_set_length(node, error);
+}
+
+static void raw_close(BlockNode *node)
+{
+}
+
+static void raw_refresh(BlockNode *node)
+{
+    /* A window that no longer fits keeps its length: what lies beyond fails or reads as zeroes. */
+    raw_set_length(node, NULL);
+}
+
+/* ---- The guarded first sector ---- */
+
+typedef struct GuardedWrite {
+    uint8_t sector[PROBE_BYTES];
+    struct iovec iov[];
+} GuardedWrite;
+
+static void raw_guarded_write(BlockNode *node, BlockRequest *request)
+{
+    if (request->position != 0 || request->bytes < PROBE_BYTES) {
+        block_request_complete_later(request, -EPERM);
+        return;
+    }
+    uint8_t sector[PROBE_BYTES];
+    iov_copy(request->iov, request->iov_count, 0, sector, PROBE_BYTES, false);
+    const char *format = block_probe_format(sector, PROBE_BYTES);
+    if (format) {
+        block_request_complete_later(request, -EPERM);
+        return;
+    }
+    int count;
+    g_autofree struct iovec *tail =
+        iov_rest(request->iov, request->iov_count, PROBE_BYTES, request->iov_count, &count);
+    request->guard = g_malloc(sizeof(GuardedWrite) + (count + 1) * sizeof(struct iovec));
+    GuardedWrite *guard = request->guard;
+    memcpy(guard->sector, sector, PROBE_BYTES);
+    guard->iov[0] = (struct iovec){ guard->sector, PROBE_BYTES };
+    memcpy(guard->iov + 1, tail, count * sizeof(*tail));
+    request->kiov = guard->iov;
+    request->kiov_count = count + 1;
+    request->position += ((RawState *)node->state)->offset;
+    block_node_submit(node->file, request);
+}
+
+static void raw_submit(BlockNode *node, BlockRequest *request)
+{
+    RawState *s = node->state;
+    if (G_UNLIKELY(node->probed) && request->kind == BLOCK_WRITE &&
+        request->position < PROBE_BYTES) {
+        raw_guarded_write(node, request);
+        return;
+    }
+    request->position += s->offset;
+    block_node_submit(node->file, request);
+}
+
+static int raw_transfer(BlockNode *node, uint64_t offset, void *data, uint64_t bytes, bool write)
+{
+    RawState *s = node->state;
+    return node->file->driver->transfer(node->file, offset + s->offset, data, bytes, write);
+}
+
+static int raw_flush(BlockNode *node)
+{
+    return block_flush(node->file);
+}
+
+static bool raw_resize(BlockNode *node, uint64_t size, GError **error)
+{
+    RawState *s = node->state;
+    if (s->has_size || s->offset) {
+        return error_set(error, "a raw node with an offset or a size cannot be resized");
+    }
+    return block_resize(node->file, size, error);
+}
+
+static const char *const raw_options[] = { "file", "offset", "size", NULL };
+
+const BlockDriver raw_driver = {
+    .name = "raw",
+    .desc = "Plain image, or a window of one",
+    .state_size = sizeof(RawState),
+    .has_file = true,
+    .options = raw_options,
+    .open = raw_open,
+    .close = raw_close,
+    .submit = raw_submit,
+    .transfer = raw_transfer,
+    .flush = raw_flush,
+    .resize = raw_resize,
+    .refresh = raw_refresh,
+};
