@@ -156,7 +156,7 @@ static bool parse_rule(GuestForward *f, const char *rule, const char **target, G
 bool user_guestfwd_rule(UserBackend *u, const char *rule, GError **error)
 {
     GuestForward *f = g_new0(GuestForward, 1);
-    const char *target;
+    const char *target = NULL;
     f->user = u;
     f->wake = (LoopTask)LOOP_TASK_INIT(forward_wake, f);
     g_mutex_init(&f->lock);
