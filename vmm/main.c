@@ -13,6 +13,8 @@
 #include "vmm/chardev/chardev.h"
 #include "vmm/cli/cli.h"
 #include "vmm/event/loop.h"
+#include "vmm/commands.h"
+#include "vmm/memory/rcu.h"
 #include "vmm/start.h"
 
 static FdWatch signal_watch;
@@ -177,6 +179,8 @@ int main(int argc, char **argv)
     Cli cli;
     device_classes_register(device_classes);
     machine_classes_register(machine_classes);
+    monitor_commands_register(all_monitor_commands);
+    rcu_thread_register();
     int status = EXIT_SUCCESS;
     if (!cli_parse(&cli, argc, argv, &error)) {
         status = fail(error);

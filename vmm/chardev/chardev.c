@@ -271,6 +271,13 @@ void chardevs_help(GString *out)
     }
 }
 
+void chardev_backends_foreach(void (*fn)(const char *name, void *opaque), void *opaque)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(classes); i++) {
+        fn(classes[i]->name, opaque);
+    }
+}
+
 void chardev_close_all(void)
 {
     for (GList *l = chardevs; l; l = l->next) {

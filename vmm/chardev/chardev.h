@@ -50,6 +50,7 @@ char *chardev_filename(
 bool chardev_frontend_open(const Chardev *chardev);
 void chardev_foreach(void (*fn)(Chardev *chardev, void *opaque), void *opaque);
 void chardevs_help(GString *out);
+void chardev_backends_foreach(void (*fn)(const char *name, void *opaque), void *opaque);
 void chardev_close_all(void); /* at exit: flushes what can be flushed, restores the terminal */
 /* Puts the terminal back as it was. Async-signal-safe: for handlers of fatal signals; any thread.
  */

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The table of contents of the monitor: every subject's commands. */
+#include "vmm/commands.h"
+
+#include "block/qmp.h"
+#include "hw/pci/qmp.h"
+#include "net/qmp.h"
+
+const MonitorCommands *const all_monitor_commands[] = {
+    &control_commands, &machine_commands, &info_commands,  &memory_commands, &device_commands,
+    &pci_commands,     &chardev_commands, &block_commands, &net_commands,    NULL,
+};

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Commands about the monitor itself. */
+#include "vmm/machine/machine.h"
+#include "vmm/monitor/commands.h"
+#include "vmm/monitor/monitor.h"
+#include "vmm/monitor/qmp-schema.h"
+#include "vmm/monitor/qmp.h"
+#include "vmm/monitor/schema.h"
+
+static json_object *query_version(const void *args, GError **error)
+{
+    return qmp_version();
+}
+
+static json_object *named(const char *name)
+{
+    json_object *item = json_object_new_object();
+    json_add_string(item, "name", name);
+    return item;
+}
+
+static json_object *query_commands(const void *args, GError **error)
+{
+    json_object *list = json_object_new_array();
+    for (const QmpCommandDesc *desc = qmp_command_descs; desc->name; desc++) {
+        json_object_array_add(list, named(desc->name));
+    }
+    return list;
+}
+
+static json_object *query_events(const void *args, GError **error)
+{
+    json_object *list = json_object_new_array();
+    for (const char *const *name = qmp_event_names; *name; name++) {
+        json_object_array_add(list, named(*name));
+    }
+    return list;
+}
+
+static json_object *query_qmp_schema(const void *args, GError **error)
+{
+    return json_tokener_parse(qmp_schema_json);
+}
+
+static json_object *quit(const void *args, GError **error)
+{
+    machine_request_shutdown(machine_get(), SHUTDOWN_CAUSE_HOST_QMP_QUIT);
+    return qmp_ok();
+}
+
+static json_object *human_monitor_command(const void *opaque, GError **error)
+{
+    const QmpHumanMonitorCommandArgs *args = opaque;
+    g_autoptr(GString) out = g_string_new(NULL);
+    hmp_execute(args->command_line, out);
+    g_autofree char *text = g_utf8_make_valid(out->str, (gssize)out->len);
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    g_autofree char *wire = g_strjoinv("\r\n", lines);
+    return json_object_new_string(wire);
+}
+
+/* The session itself answers it; here it comes only from within the program. */
+static json_object *capabilities(const void *args, GError **error)
+{
+    return qmp_ok();
+}
+
+static void hmp_quit(GString *out, char **args)
+{
+    hmp_run_qmp(out, "quit", NULL);
+}
+
+static void hmp_version(GString *out, char **args)
+{
+    json_object *version = qmp_version();
+    json_object *package;
+    json_object_object_get_ex(version, "package", &package);
+    g_string_append_printf(out, "7.2.0 (%s)\n", json_object_get_string(package));
+    json_object_put(version);
+}
+
+static void help_line(const HmpCommand *command, void *opaque)
+{
+    g_string_append_printf(opaque, "%s%s%s -- %s\n", command->name, command->params ? " " : "",
+                           command->params ? command->params : "", command->help);
+}
+
+static void hmp_help(GString *out, char **args)
+{
+    monitor_foreach_hmp(help_line, out);
+}
+
+static const QmpHandler qmp[] = {
+    { "qmp_capabilities", capabilities },
+    { "query-version", query_version },
+    { "query-commands", query_commands },
+    { "query-events", query_events },
+    { "query-qmp-schema", query_qmp_schema },
+    { "quit", quit },
+    { "human-monitor-command", human_monitor_command },
+    { NULL },
+};
+
+static const HmpCommand hmp[] = {
+    { "help", NULL, "this list", hmp_help, .alias = "?" },
+    { "info version", NULL, "the version", hmp_version },
+    { "quit", NULL, "end the program", hmp_quit, .alias = "q" },
+    { NULL },
+};
+
+const MonitorCommands control_commands = { .qmp = qmp, .hmp = hmp };

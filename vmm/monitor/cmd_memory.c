@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Commands about memory: sizes, back ends, the balloon, the map, its contents. */
+#include <string.h>
+#include "vmm/device/parse.h"
+#include "vmm/machine/machine.h"
+#include "vmm/memory/dma.h"
+#include "vmm/monitor/balloon.h"
+#include "vmm/monitor/commands.h"
+#include "vmm/monitor/monitor.h"
+#include "vmm/monitor/qmp-schema.h"
+#include "vmm/object/memory_backend.h"
+#include "vmm/util/bytes.h"
+
+#define DUMP_MAX  4096 /* items of xp */
+#define DUMP_LINE 16   /* bytes */
+
+static const BalloonOps *balloon_ops;
+static void *balloon_opaque;
+
+bool balloon_register(const BalloonOps *ops, void *opaque, GError **error)
+{
+    if (balloon_ops) {
+        return error_set(error, "a machine has one balloon only");
+    }
+    balloon_ops = ops;
+    balloon_opaque = opaque;
+    return true;
+}
+
+void balloon_unregister(void *opaque)
+{
+    if (balloon_opaque == opaque) {
+        balloon_ops = NULL;
+        balloon_opaque = NULL;
+    }
+}
+
+static bool need_balloon(GError **error)
+{
+    return balloon_ops || error_set_code(error, VIREO_ERROR_DEVICE_NOT_ACTIVE,
+                                         "No balloon device has been activated");
+}
+
+static json_object *query_balloon(const void *args, GError **error)
+{
+    if (!need_balloon(error)) {
+        return NULL;
+    }
+    json_object *info = json_object_new_object();
+    json_object_object_add(info, "actual",
+                           json_object_new_uint64(balloon_ops->actual(balloon_opaque)));
+    return info;
+}
+
+static json_object *balloon(const void *opaque, GError **error)
+{
+    const QmpBalloonArgs *args = opaque;
+    if (!need_balloon(error)) {
+        return NULL;
+    }
+    if (args->value <= 0) {
+        error_set(error, "Parameter 'target' expects a size");
+        return NULL;
+    }
+    balloon_ops->set_target(balloon_opaque, (uint64_t)args->value);
+    return qmp_ok();
+}
+
+static json_object *query_memory_size_summary(const void *args, GError **error)
+{
+    json_object *info = json_object_new_object();
+    json_object_object_add(info, "base-memory",
+                           json_object_new_uint64(machine_get()->config->ram_size));
+    json_object_object_add(info, "plugged-memory", json_object_new_uint64(0));
+    return info;
+}
+
+static void add_memdev(Object *obj, void *opaque)
+{
+    static const char *const shown[] = { "merge", "dump", "prealloc", "share", "reserve" };
+    if (!g_str_has_prefix(obj->cls->name, "memory-backend-")) {
+        return;
+    }
+    const RamBlock *block = memory_backend_block(obj);
+    json_object *info = json_object_new_object();
+    json_add_string(info, "id", obj->id);
+    json_object_object_add(info, "size", json_object_new_uint64(block ? block->size : 0));
+    for (const Property *prop = obj->cls->props; prop->name; prop++) {
+        for (size_t i = 0; i < G_N_ELEMENTS(shown); i++) {
+            if (strcmp(prop->name, shown[i]) == 0) {
+                json_object_object_add(info, prop->name, property_get_json(obj, prop));
+            }
+        }
+    }
+    json_object_object_add(info, "host-nodes", json_object_new_array());
+    json_add_string(info, "policy", "default");
+    json_object_array_add(opaque, info);
+}
+
+static json_object *query_memdev(const void *args, GError **error)
+{
+    json_object *list = json_object_new_array();
+    object_foreach(add_memdev, list);
+    return list;
+}
+
+/* ---- The human monitor ---- */
+
+static void hmp_info_balloon(GString *out, char **args)
+{
+    GError *error = NULL;
+    if (need_balloon(&error)) {
+        g_string_append_printf(out, "balloon: actual=%" G_GUINT64_FORMAT "\n",
+                               (uint64_t)(balloon_ops->actual(balloon_opaque) / MIB));
+    }
+    hmp_error(out, error);
+}
+
+static void hmp_balloon(GString *out, char **args)
+{
+    uint64_t mebibytes;
+    if (!value_parse_uint(args[0], &mebibytes) || mebibytes > INT64_MAX / MIB) {
+        g_string_append_printf(out, "Error: '%s' is not a number of MiB\n", args[0]);
+        return;
+    }
+    json_object *arguments = json_object_new_object();
+    json_add_int(arguments, "value", (int64_t)(mebibytes * MIB));
+    hmp_run_qmp(out, "balloon", arguments);
+}
+
+static void hmp_info_memory_size(GString *out, char **args)
+{
+    g_string_append_printf(out, "base memory: %" G_GUINT64_FORMAT "\nplugged memory: 0\n",
+                           machine_get()->config->ram_size);
+}
+
+static void map_line(const FlatRange *range, void *opaque)
+{
+    static const char *const kinds[] = {
+        [REGION_IO] = "i/o", [REGION_RAM] = "ram", [REGION_ROM] = "rom"
+    };
+    g_string_append_printf(opaque,
+                           "  %016" G_GINT64_MODIFIER "x-%016" G_GINT64_MODIFIER
+                           "x (prio %d, %s): %s @%016" G_GINT64_MODIFIER "x\n",
+                           range->start, range->last, range->region->priority,
+                           kinds[range->region->kind], range->region->name, range->offset);
+}
+
+static void hmp_info_mtree(GString *out, char **args)
+{
+    Machine *machine = machine_get();
+    g_string_append(out, "address-space: memory\n");
+    address_space_foreach(machine->memory, map_line, out);
+    g_string_append(out, "address-space: I/O\n");
+    address_space_foreach(machine->io, map_line, out);
+}
+
+typedef struct DumpFormat {
+    uint64_t count;
+    unsigned size;
+    char format;
+} DumpFormat;
+
+/* "/" count, one of x d u o c, one of b h w g. */
+static bool parse_format(const char *text, DumpFormat *format)
+{
+    char *end;
+    *format = (DumpFormat){ .count = 1, .size = 4, .format = 'x' };
+    if (g_ascii_isdigit(text[1])) {
+        format->count = g_ascii_strtoull(text + 1, &end, 10);
+    } else {
+        end = (char *)text + 1;
+    }
+    for (; *end; end++) {
+        static const char sizes[] = "bhw?g";
+        const char *size = strchr(sizes, *end);
+        if (size && *end != '?') {
+            static const unsigned bytes[] = { 1, 2, 4, 0, 8 };
+            format->size = bytes[size - sizes];
+        } else if (strchr("xduoc", *end)) {
+            format->format = *end;
+        } else {
+            return false;
+        }
+    }
+    return format->count > 0 && format->count <= DUMP_MAX;
+}
+
+static void dump_item(GString *out, const DumpFormat *format, uint64_t value)
+{
+    unsigned shift = 64 - format->size * 8;
+    switch (format->format) {
+    case 'd':
+        g_string_append_printf(out, " %" G_GINT64_FORMAT, (int64_t)(value << shift) >> shift);
+        break;
+    case 'u':
+        g_string_append_printf(out, " %" G_GUINT64_FORMAT, value);
+        break;
+    case 'o':
+        g_string_append_printf(out, " %#" G_GINT64_MODIFIER "o", value);
+        break;
+    case 'c':
+        g_string_append_printf(out, " '%c'", g_ascii_isprint((char)value) ? (char)value : '.');
+        break;
+    default:
+        g_string_append_printf(out, " 0x%0*" G_GINT64_MODIFIER "x", (int)format->size * 2, value);
+        break;
+    }
+}
+
+/* xp /FMT ADDRESS: RAM only, a look must not touch registers. */
+static void hmp_xp(GString *out, char **args)
+{
+    DumpFormat format = { .count = 1, .size = 4, .format = 'x' };
+    const char *where = args[0];
+    uint64_t addr;
+    if (args[0][0] == '/') {
+        where = args[1];
+        if (!where || !parse_format(args[0], &format)) {
+            g_string_append(out, "usage: xp [/COUNT{x|d|u|o|c}{b|h|w|g}] ADDRESS\n");
+            return;
+        }
+    }
+    if (!value_parse_uint(where, &addr)) {
+        g_string_append_printf(out, "Error: '%s' is not an address\n", where);
+        return;
+    }
+    unsigned each_line = DUMP_LINE / format.size;
+    for (uint64_t i = 0; i < format.count; i++, addr += format.size) {
+        uint8_t data[8] = { 0 };
+        if (i % each_line == 0) {
+            g_string_append_printf(out, "%s%016" G_GINT64_MODIFIER "x:", i ? "\n" : "", addr);
+        }
+        if (!dma_read(machine_get()->memory, addr, data, format.size)) {
+            g_string_append(out, " Cannot access memory");
+            break;
+        }
+        dump_item(out, &format, load_le(data, format.size));
+    }
+    g_string_append_c(out, '\n');
+}
+
+static const QmpHandler qmp[] = {
+    { "query-balloon", query_balloon },
+    { "balloon", balloon },
+    { "query-memory-size-summary", query_memory_size_summary },
+    { "query-memdev", query_memdev },
+    { NULL },
+};
+
+static const HmpCommand hmp[] = {
+    { "info balloon", NULL, "what the balloon leaves to the guest", hmp_info_balloon },
+    { "balloon", "MIB", "ask the guest to keep so much memory", hmp_balloon, 1, 1 },
+    { "info memory_size_summary", NULL, "how much memory the machine has", hmp_info_memory_size },
+    { "info mtree", "[-f]", "what the guest sees at each address", hmp_info_mtree, 0, 1 },
+    { "xp", "[/FMT] ADDRESS", "show guest memory", hmp_xp, 1, 2 },
+    { NULL },
+};
+
+const MonitorCommands memory_commands = { .qmp = qmp, .hmp = hmp };

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Commands by subject: each subject's file (vmm/monitor/cmd_*.c, block/qmp.c, net/qmp.c ...)
+ * exports one constant MonitorCommands; vmm/commands.c lists them all. All of it on the main
+ * thread.
+ */
+#ifndef VMM_MONITOR_COMMANDS_H
+#define VMM_MONITOR_COMMANDS_H
+
+#include <glib.h>
+#include <json-c/json.h>
+#include "vmm/error.h"
+
+/* A QMP command of the schema. args points to its generated argument struct (qmp-schema.h),
+ * checked. Returns the value (qmp_ok() when there is none), a new reference, or NULL and error. */
+typedef struct QmpHandler {
+    const char *name; /* NULL ends the table */
+    json_object *(*run)(const void *args, GError **error);
+} QmpHandler;
+
+/* A command of the human monitor: prints to out. args: the words behind the name, NULL-terminated;
+ * at least min_args of them; the last takes the rest of the line when `rest` is set. */
+typedef struct HmpCommand {
+    const char *name; /* "stop", "info status"; NULL ends the table */
+    const char *params;
+    const char *help;
+    void (*run)(GString *out, char **args);
+    unsigned min_args;
+    unsigned max_args;
+    const char *alias; /* or NULL */
+} HmpCommand;
+
+typedef struct MonitorCommands {
+    const QmpHandler *qmp; /* may be NULL */
+    const HmpCommand *hmp; /* may be NULL */
+} MonitorCommands;
+
+/* All of them, NULL-terminated; once, before monitors are made. */
+void monitor_commands_register(const MonitorCommands *const *list);
+
+const QmpHandler *monitor_find_qmp(const char *name);
+void monitor_foreach_hmp(void (*fn)(const HmpCommand *command, void *opaque), void *opaque);
+
+json_object *qmp_ok(void); /* {} */
+/* object[name] = text, nothing when NULL. */
+void json_add_string(json_object *object, const char *name, const char *text);
+void json_add_bool(json_object *object, const char *name, bool value);
+void json_add_int(json_object *object, const char *name, int64_t value);
+
+/* "Error: MESSAGE" on out, and frees the error; nothing when NULL. */
+void hmp_error(GString *out, GError *error);
+/* Runs a QMP command for its effect; prints an error if there is one. Consumes arguments. */
+void hmp_run_qmp(GString *out, const char *command, json_object *arguments);
+/* Runs a line of the human monitor. */
+void hmp_execute(const char *line, GString *out);
+
+extern const MonitorCommands control_commands, machine_commands, device_commands, chardev_commands,
+    info_commands, memory_commands;
+
+#endif

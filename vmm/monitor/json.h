@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* JSON out in QEMU's layout ("key": value, ...), and a bounded reader of JSON in. Main thread. */
+#ifndef VMM_MONITOR_JSON_H
+#define VMM_MONITOR_JSON_H
+
+#include <glib.h>
+#include <json-c/json.h>
+#include <stdbool.h>
+
+/* Appends value; pretty: over several lines, indented by four. */
+void json_write(GString *out, json_object *value, bool pretty);
+
+/* Finds the values in a stream of bytes. What does not parse is reported once and skipped up to the
+ * next newline. Bounded in size, depth and number of tokens. */
+typedef struct JsonReader {
+    json_tokener *tokener;
+    size_t bytes;  /* of the value so far */
+    size_t tokens; /* of the value so far, about */
+    bool skipping;
+    void (*value)(void *opaque, json_object *value); /* takes the reference */
+    void (*error)(void *opaque, const char *message);
+    void *opaque;
+} JsonReader;
+
+void json_reader_init(JsonReader *reader, void (*value)(void *opaque, json_object *value),
+                      void (*error)(void *opaque, const char *message), void *opaque);
+void json_reader_feed(JsonReader *reader, const char *data, size_t len);
+void json_reader_reset(JsonReader *reader); /* forgets a value that is not complete */
+void json_reader_cleanup(JsonReader *reader);
+
+#endif

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * QMP servers on character devices. A request read in band waits its turn in the session's queue
+ * and is executed from the main loop; one out of band is executed as it is read. A full queue stops
+ * reading.
+ */
+#include <string.h>
+#include "vmm/event/loop.h"
+#include "vmm/monitor/json.h"
+#include "vmm/monitor/monitor.h"
+#include "vmm/monitor/qmp.h"
+#include "vmm/monitor/server.h"
+
+#define MAX_QUEUED 8
+#define READ_CHUNK 4096
+
+typedef struct QmpSession {
+    CharFrontend *frontend;
+    bool pretty;
+    bool connected;
+    QmpMode mode;
+    JsonReader reader;
+    GQueue requests; /* json_object * */
+    LoopTask task;
+} QmpSession;
+
+static GPtrArray *sessions;
+
+static void send_json(QmpSession *session, json_object *value)
+{
+    g_autoptr(GString) out = g_string_new(NULL);
+    json_write(out, value, session->pretty);
+    g_string_append(out, "\r\n");
+    char_write_all(session->frontend, (const uint8_t *)out->str, out->len);
+}
+
+static void answer(QmpSession *session, json_object *request)
+{
+    json_object *response = qmp_dispatch(&session->mode, request);
+    send_json(session, response);
+    json_object_put(response);
+}
+
+static void run_next(void *opaque)
+{
+    QmpSession *session = opaque;
+    json_object *request = g_queue_pop_head(&session->requests);
+    if (request) {
+        answer(session, request);
+        json_object_put(request);
+    }
+    if (!g_queue_is_empty(&session->requests)) {
+        event_loop_post(event_loop_main(), &session->task);
+    }
+    char_accept_input(session->frontend);
+}
+
+static void on_request(void *opaque, json_object *request)
+{
+    QmpSession *session = opaque;
+    if (qmp_request_is_oob(&session->mode, request)) {
+        answer(session, request);
+        json_object_put(request);
+        return;
+    }
+    /* A bare null is an error to be answered too, but no queue element. */
+    g_queue_push_tail(&session->requests, request ? request : json_object_new_array());
+    event_loop_post(event_loop_main(), &session->task);
+}
+
+static void on_malformed(void *opaque, const char *message)
+{
+    json_object *response = qmp_error_response(VIREO_ERROR_GENERIC, message);
+    send_json(opaque, response);
+    json_object_put(response);
+}
+
+static void forget_requests(QmpSession *session)
+{
+    json_object *request;
+    while ((request = g_queue_pop_head(&session->requests))) {
+        json_object_put(request);
+    }
+}
+
+/* ---- The character device's side ---- */
+
+static size_t on_can_read(void *opaque)
+{
+    QmpSession *session = opaque;
+    return session->requests.length < MAX_QUEUED ? READ_CHUNK : 0;
+}
+
+static void on_read(void *opaque, const uint8_t *data, size_t len)
+{
+    json_reader_feed(&((QmpSession *)opaque)->reader, (const char *)data, len);
+}
+
+static void on_event(void *opaque, CharEvent event)
+{
+    QmpSession *session = opaque;
+    if (event != CHAR_EVENT_OPENED && event != CHAR_EVENT_CLOSED) {
+        return;
+    }
+    json_reader_reset(&session->reader);
+    forget_requests(session);
+    session->mode = (QmpMode){ 0 };
+    session->connected = event == CHAR_EVENT_OPENED;
+    if (session->connected) {
+        json_object *greeting = qmp_greeting();
+        send_json(session, greeting);
+        json_object_put(greeting);
+    }
+}
+
+bool monitor_add_qmp(Chardev *chardev, bool pretty, GError **error)
+{
+    static const CharFrontendOps ops = { .can_read = on_can_read,
+                                         .read = on_read,
+                                         .event = on_event };
+    QmpSession *session = g_new0(QmpSession, 1);
+    session->pretty = pretty;
+    session->task = (LoopTask)LOOP_TASK_INIT(run_next, session);
+    g_queue_init(&session->requests);
+    json_reader_init(&session->reader, on_request, on_malformed, session);
+    session->frontend = char_frontend_attach(chardev, &ops, session, error);
+    if (!session->frontend) {
+        json_reader_cleanup(&session->reader);
+        g_free(session);
+        return false;
+    }
+    if (!sessions) {
+        sessions = g_ptr_array_new();
+    }
+    g_ptr_array_add(sessions, session);
+    return true;
+}
+
+void qmp_sessions_send_event(json_object *event)
+{
+    for (guint i = 0; sessions && i < sessions->len; i++) {
+        QmpSession *session = g_ptr_array_index(sessions, i);
+        if (session->connected && session->mode.negotiated) {
+            send_json(session, event);
+        }
+    }
+}
+
+void qmp_sessions_close(void)
+{
+    for (guint i = 0; sessions && i < sessions->len; i++) {
+        QmpSession *session = g_ptr_array_index(sessions, i);
+        char_frontend_detach(session->frontend);
+        forget_requests(session);
+        json_reader_cleanup(&session->reader);
+        if (!session->task.queued) { /* else the loop, which ends too, still points to it */
+            g_free(session);
+        }
+    }
+    g_clear_pointer(&sessions, g_ptr_array_unref);
+}
