@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Firmware images: a ROM that ends at 4 GiB, its end seen below 1 MiB too. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "config.h"
+#include "vmm/boot/boot_private.h"
+
+#define ROM_UNIT     (64 * KIB)
+#define ROM_MAX      (16 * MIB)
+#define LOW_ROM_SIZE (128 * KIB)
+#define LOW_ROM_END  (1 * MIB)
+
+static const char *const firmware_dirs[] = {
+    VIREO_FIRMWARE_DIR, "/usr/share/seabios", "/usr/share/qemu",
+    "/usr/share/OVMF",  "/usr/share/ovmf",    NULL,
+};
+
+/* Lives as long as the process: the machine's map refers to it until the end. */
+typedef struct Firmware {
+    RamBlock *block;
+    MemRegion high, low;
+} Firmware;
+
+static GSList *firmwares;
+
+static char *firmware_find(const char *file)
+{
+    if (access(file, R_OK) == 0 || strchr(file, '/')) {
+        return g_strdup(file);
+    }
+    for (unsigned i = 0; firmware_dirs[i]; i++) {
+        char *path = g_build_filename(firmware_dirs[i], file, NULL);
+        if (access(path, R_OK) == 0) {
+            return path;
+        }
+        g_free(path);
+    }
+    return g_strdup(file);
+}
+
+static bool firmware_check(const BootSource *source, GError **error)
+{
+    if (source->size % ROM_UNIT != 0 || source->size > ROM_MAX) {
+        return error_set(error,
+                         "could not load firmware '%s': it has %" PRIu64 " bytes; firmware "
+                         "images are multiples of 64 KiB up to 16 MiB",
+                         source->name, source->size);
+    }
+    return true;
+}
+
+bool boot_firmware_map(Machine *machine, const char *file, GError **error)
+{
+    g_autofree char *path = firmware_find(file);
+    BootSource *source = boot_source_open(path, error);
+    if (!source) {
+        g_prefix_error(error, "firmware: ");
+        return false;
+    }
+    RamOptions options = { .size = source->size };
+    Firmware *firmware = g_new0(Firmware, 1);
+    if (!firmware_check(source, error) ||
+        !(firmware->block = ram_block_new("pc.bios", &options, error)) ||
+        !boot_source_read(source, 0, firmware->block->host, source->size, error)) {
+        if (firmware->block) {
+            ram_block_free(firmware->block);
+        }
+        g_free(firmware);
+        boot_source_free(source);
+        return false;
+    }
+    uint64_t size = source->size, low = MIN(size, LOW_ROM_SIZE);
+    boot_source_free(source);
+    mem_region_init_ram(&firmware->high, "pc.bios", firmware->block, 0, size, true);
+    mem_region_init_ram(&firmware->low, "isa-bios", firmware->block, size - low, low, true);
+    firmwares = g_slist_prepend(firmwares, firmware);
+    machine_topology_lock(machine);
+    address_space_begin(machine->memory);
+    address_space_map(machine->memory, &firmware->high, 4 * GIB - size, 0);
+    address_space_map(machine->memory, &firmware->low, LOW_ROM_END - low, 1);
+    address_space_commit(machine->memory);
+    machine_topology_unlock(machine);
+    return true;
+}
