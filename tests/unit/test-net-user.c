@@ -9,143 +9,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "net/net.h"
+#include "tests/unit/fake-nic.h"
 #include "vmm/chardev/chardev.h"
 #include "vmm/util/bytes.h"
 
-#define FRAME_MAX  2048
 #define GUEST_IP   0x0a00020f
 #define GATEWAY_IP 0x0a000202
 
 static const uint8_t guest_mac[6] = { 0x52, 0x54, 0, 0x12, 0x34, 0x56 };
-
-typedef struct Frame {
-    size_t len;
-    uint8_t data[FRAME_MAX];
-} Frame;
-
-typedef struct Nic {
-    NetBackend *backend;
-    NetQueue *queue;
-    EventLoop *loop;
-    GAsyncQueue *frames;
-    int room; /* atomic: frames that receive takes; -1: any */
-    int link_changes;
-    uint8_t gateway_mac[6];
-} Nic;
-
-static bool nic_can_receive(void *opaque, unsigned queue)
-{
-    return g_atomic_int_get(&((Nic *)opaque)->room) != 0;
-}
-
-static bool nic_receive(void *opaque, unsigned queue, const struct iovec *iov, int count,
-                        size_t size)
-{
-    Nic *nic = opaque;
-    int room = g_atomic_int_get(&nic->room);
-    if (room == 0) {
-        return false;
-    }
-    if (room > 0) {
-        g_atomic_int_add(&nic->room, -1);
-    }
-    Frame *f = g_new0(Frame, 1);
-    for (int i = 0; i < count; i++) {
-        memcpy(f->data + f->len, iov[i].iov_base, MIN(iov[i].iov_len, FRAME_MAX - f->len));
-        f->len += MIN(iov[i].iov_len, FRAME_MAX - f->len);
-    }
-    g_assert_cmpuint(size, ==, f->len);
-    g_async_queue_push(nic->frames, f);
-    return true;
-}
-
-static void nic_link_changed(void *opaque, bool up)
-{
-    ((Nic *)opaque)->link_changes++;
-}
-
-static const NicOps nic_ops = {
-    .can_receive = nic_can_receive,
-    .receive = nic_receive,
-    .link_changed = nic_link_changed,
-};
-
-static NetBackend *make(const char *text, GError **error)
-{
-    g_autoptr(Opts) o = opts_parse(text, "type", error);
-    return o ? net_backend_new(o, error) : NULL;
-}
-
-static LoopEngine engine;
-
-static Nic *nic_new(const char *text)
-{
-    g_autoptr(GError) error = NULL;
-    Nic *nic = g_new0(Nic, 1);
-    nic->room = -1;
-    nic->frames = g_async_queue_new_full(g_free);
-    nic->backend = make(text, &error);
-    g_assert_no_error(error);
-    nic->loop = event_loop_new("net", engine, &error);
-    g_assert_no_error(error);
-    g_assert_true(event_loop_start(nic->loop, &error));
-    g_assert_true(net_backend_attach(nic->backend, "nic0", &nic_ops, nic, &error));
-    nic->queue = net_backend_queue(nic->backend, 0);
-    net_queue_start(nic->queue, nic->loop);
-    return nic;
-}
-
-static void nic_free(Nic *nic)
-{
-    g_autofree char *id = g_strdup(net_backend_id(nic->backend));
-    g_assert_false(net_backend_delete(id, NULL)); /* in use */
-    net_backend_detach(nic->backend);
-    event_loop_free(nic->loop);
-    g_assert_true(net_backend_delete(id, NULL));
-    g_async_queue_unref(nic->frames);
-    g_free(nic);
-}
-
-typedef struct Send {
-    Nic *nic;
-    const Frame *frame;
-    size_t split;
-    NetSendResult result;
-} Send;
-
-static void send_in_loop(void *opaque)
-{
-    Send *s = opaque;
-    struct iovec iov[2] = {
-        { .iov_base = (void *)s->frame->data, .iov_len = s->split },
-        { .iov_base = (void *)(s->frame->data + s->split), .iov_len = s->frame->len - s->split },
-    };
-    s->result = net_queue_send(s->nic->queue, iov, 2, s->frame->len);
-}
-
-static NetSendResult nic_send(Nic *nic, const Frame *frame)
-{
-    Send s = { .nic = nic, .frame = frame, .split = MIN(frame->len, 13u) };
-    event_loop_call(nic->loop, send_in_loop, &s);
-    return s.result;
-}
-
-static void resume_in_loop(void *opaque)
-{
-    net_queue_resume(((Nic *)opaque)->queue);
-}
-
-static Frame *next_frame(Nic *nic)
-{
-    for (;;) {
-        Frame *f = g_async_queue_timeout_pop(nic->frames, 10000);
-        if (f) {
-            return f;
-        }
-        while (g_main_context_iteration(NULL, FALSE)) {
-        }
-    }
-}
 
 /* ---- Frames ---- */
 
