@@ -39,6 +39,10 @@ extern const DeviceClass pvpanic_pci_class;
 extern const DeviceClass virtio_mmio_class;
 VIRTIO_CLASSES(virtio_blk);
 VIRTIO_CLASSES(virtio_net);
+VIRTIO_CLASSES(virtio_serial);
+VIRTIO_CLASSES(virtio_rng);
+VIRTIO_CLASSES(virtio_balloon);
+extern const DeviceClass virtconsole_class, virtserialport_class;
 
 /* hw/board */
 extern const MachineClass microvm_machine_class;

@@ -153,6 +153,16 @@ static bool blk_in_flight(VirtioDevice *vdev)
     return false;
 }
 
+static void blk_drain(VirtioDevice *vdev, bool cancel)
+{
+    VirtioBlk *blk = (VirtioBlk *)vdev;
+    if (cancel) {
+        block_backend_cancel_kept(blk->backend);
+    } else {
+        block_backend_drain(blk->backend);
+    }
+}
+
 /* ---- Realize ---- */
 
 static bool size_ok(const char *name, uint32_t value, uint32_t least, GError **error)
@@ -301,6 +311,7 @@ static const VirtioDeviceClass virtio_blk = {
     .start = blk_start,
     .reset = blk_reset,
     .in_flight = blk_in_flight,
+    .drain = blk_drain,
     .config_written = blk_config_written,
     .config_write_start = BLK_CONFIG_WRITEBACK,
     .config_write_len = 1,

@@ -66,6 +66,7 @@ bool virtio_device_realize(VirtioDevice *vdev, const VirtioDeviceClass *vclass, 
 void virtio_device_unrealize(VirtioDevice *vdev)
 {
     virtio_device_quiesce(vdev);
+    drain(vdev, true);
     if (vdev->vclass->unrealize) {
         vdev->vclass->unrealize(vdev);
     }
@@ -136,26 +137,35 @@ static bool is_in_flight(VirtioDevice *vdev)
     return vdev->vclass->in_flight && vdev->vclass->in_flight(vdev);
 }
 
-/* Waits for what others hold; wait_us -1: as long as it takes. */
-static bool wait_drained(VirtioDevice *vdev, gint64 wait_us)
+static void finish_queues(VirtioDevice *vdev)
 {
-    gint64 end = g_get_monotonic_time() + wait_us;
-    bool drained = true;
-    g_mutex_lock(&vdev->drain_lock);
-    while (drained && is_in_flight(vdev)) {
-        /* A wake-up in time is the rule; the bound covers requests that a stop policy took back. */
-        gint64 until = g_get_monotonic_time() + 10000;
-        g_cond_wait_until(&vdev->drain_cond, &vdev->drain_lock, until);
-        drained = wait_us < 0 || g_get_monotonic_time() < end;
-    }
-    g_mutex_unlock(&vdev->drain_lock);
-    if (!drained) {
-        return false;
-    }
     for (unsigned i = 0; i < vdev->queue_count; i++) {
         virtq_finish(&vdev->queues[i]);
     }
-    return true;
+}
+
+/* Waits a while for what others hold; a vCPU. False: some of it is out still. */
+static bool wait_drained(VirtioDevice *vdev, gint64 wait_us)
+{
+    gint64 end = g_get_monotonic_time() + wait_us;
+    bool drained, waiting = true;
+    g_mutex_lock(&vdev->drain_lock);
+    while (!(drained = !is_in_flight(vdev)) && waiting) {
+        waiting = g_cond_wait_until(&vdev->drain_cond, &vdev->drain_lock, end);
+    }
+    g_mutex_unlock(&vdev->drain_lock);
+    if (drained) {
+        finish_queues(vdev);
+    }
+    return drained;
+}
+
+static void drain(VirtioDevice *vdev, bool cancel)
+{
+    if (vdev->vclass->drain) {
+        vdev->vclass->drain(vdev, cancel);
+    }
+    finish_queues(vdev);
 }
 
 void virtio_device_drained(VirtioDevice *vdev)
@@ -170,17 +180,7 @@ void virtio_device_quiesce(VirtioDevice *vdev)
     g_mutex_lock(&vdev->dev->lock);
     queues_stop(vdev);
     vdev->quiesced = true;
-    wait_drained(vdev, -1);
-    g_mutex_unlock(&vdev->dev->lock);
-}
-
-void virtio_device_resume(VirtioDevice *vdev)
-{
-    g_mutex_lock(&vdev->dev->lock);
-    vdev->quiesced = false;
-    if (vdev->status & VIRTIO_STATUS_DRIVER_OK && !vdev->broken) {
-        queues_start(vdev);
-    }
+    drain(vdev, false);
     g_mutex_unlock(&vdev->dev->lock);
 }
 
@@ -205,7 +205,7 @@ void virtio_device_reset(VirtioDevice *vdev)
 {
     g_mutex_lock(&vdev->dev->lock);
     queues_stop(vdev);
-    wait_drained(vdev, -1);
+    drain(vdev, true);
     reset_finish(vdev);
     g_mutex_unlock(&vdev->dev->lock);
 }
@@ -223,11 +223,20 @@ static void reset_by_driver(VirtioDevice *vdev)
 /* Goes on with a reset that took longer. */
 static bool still_resetting(VirtioDevice *vdev)
 {
-    if (vdev->resetting && !is_in_flight(vdev)) {
-        wait_drained(vdev, 0);
+    if (vdev->resetting && wait_drained(vdev, 0)) {
         reset_finish(vdev);
     }
     return vdev->resetting;
+}
+
+void virtio_device_resume(VirtioDevice *vdev)
+{
+    g_mutex_lock(&vdev->dev->lock);
+    vdev->quiesced = false;
+    if (!still_resetting(vdev) && vdev->status & VIRTIO_STATUS_DRIVER_OK && !vdev->broken) {
+        queues_start(vdev);
+    }
+    g_mutex_unlock(&vdev->dev->lock);
 }
 
 uint8_t virtio_get_status(VirtioDevice *vdev)
@@ -413,6 +422,7 @@ static const StateField virtio_fields[] = {
     STATE_INT(VirtioDevice, status),
     STATE_INT(VirtioDevice, guest_features),
     STATE_BOOL(VirtioDevice, broken),
+    STATE_BOOL(VirtioDevice, resetting),
     STATE_BOOL(VirtioDevice, dma_enabled),
     STATE_INT(VirtioDevice, generation),
     STATE_BUFFER(VirtioDevice, config),

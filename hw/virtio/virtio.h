@@ -47,9 +47,11 @@ typedef struct VirtioDeviceClass {
     void (*stop)(VirtioDevice *vdev);
     /* Everything of the driver's is forgotten; queues are stopped. May be NULL. */
     void (*reset)(VirtioDevice *vdev);
-    /* Whether a request is in others' hands still, after queues stopped. Any thread. NULL: never.
-     */
+    /* Queues are stopped: whether a request is in others' hands still. Any thread. NULL: never. */
     bool (*in_flight)(VirtioDevice *vdev);
+    /* Queues are stopped: waits until none is but those that an error policy keeps; `cancel` ends
+     * these too. Main thread. NULL: nothing to wait for. */
+    void (*drain)(VirtioDevice *vdev, bool cancel);
     /* The driver wrote config[offset, offset + len): the bytes are there already. config_lock is
      * not held. NULL: nothing is writable. */
     void (*config_written)(VirtioDevice *vdev, uint32_t offset, uint32_t len);
