@@ -63,23 +63,6 @@ bool virtio_device_realize(VirtioDevice *vdev, const VirtioDeviceClass *vclass, 
     return false;
 }
 
-void virtio_device_unrealize(VirtioDevice *vdev)
-{
-    virtio_device_quiesce(vdev);
-    drain(vdev, true);
-    if (vdev->vclass->unrealize) {
-        vdev->vclass->unrealize(vdev);
-    }
-    for (unsigned i = 0; i < vdev->queue_count; i++) {
-        virtq_cleanup(&vdev->queues[i]);
-    }
-    g_clear_pointer(&vdev->queues, g_free);
-    vdev->queue_count = 0;
-    g_mutex_clear(&vdev->config_lock);
-    g_mutex_clear(&vdev->drain_lock);
-    g_cond_clear(&vdev->drain_cond);
-}
-
 void virtio_queues_new(VirtioDevice *vdev, unsigned count)
 {
     g_assert(count <= VIRTQ_MAX_QUEUES);
@@ -182,6 +165,23 @@ void virtio_device_quiesce(VirtioDevice *vdev)
     vdev->quiesced = true;
     drain(vdev, false);
     g_mutex_unlock(&vdev->dev->lock);
+}
+
+void virtio_device_unrealize(VirtioDevice *vdev)
+{
+    virtio_device_quiesce(vdev);
+    drain(vdev, true);
+    if (vdev->vclass->unrealize) {
+        vdev->vclass->unrealize(vdev);
+    }
+    for (unsigned i = 0; i < vdev->queue_count; i++) {
+        virtq_cleanup(&vdev->queues[i]);
+    }
+    g_clear_pointer(&vdev->queues, g_free);
+    vdev->queue_count = 0;
+    g_mutex_clear(&vdev->config_lock);
+    g_mutex_clear(&vdev->drain_lock);
+    g_cond_clear(&vdev->drain_cond);
 }
 
 /* ---- Reset and status ---- */
