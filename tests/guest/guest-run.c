@@ -252,19 +252,31 @@ const char *guest_run_pass(GuestRun *run)
 
 /* -- QMP -- */
 
-static void qmp_connect(GuestRun *run)
+int guest_run_connect(const char *path)
 {
     struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    g_snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/qmp", run->dir);
-    run->qmp_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    for (guint i = 0; connect(run->qmp_fd, (struct sockaddr *)&addr, sizeof(addr)) != 0; i++) {
+    g_strlcpy(addr.sun_path, path, sizeof(addr.sun_path));
+    for (guint i = 0; connect(fd, (struct sockaddr *)&addr, sizeof(addr)) != 0; i++) {
         if (i > PATIENCE_MS / 10) {
-            g_error("no QMP at %s: %s\n%s", addr.sun_path, g_strerror(errno),
-                    guest_run_errors(run));
+            g_error("nobody listens at %s: %s", path, g_strerror(errno));
         }
         g_usleep(10000);
     }
+    return fd;
+}
+
+void guest_run_signal(GuestRun *run, int sig)
+{
+    g_assert_cmpint(kill(run->pid, sig), ==, 0);
+}
+
+static void qmp_connect(GuestRun *run)
+{
+    g_autofree char *path = g_build_filename(run->dir, "qmp", NULL);
+
+    run->qmp_fd = guest_run_connect(path);
     g_free(guest_run_command(run, "qmp_capabilities"));
 }
 

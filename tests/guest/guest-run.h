@@ -49,6 +49,12 @@ char *guest_run_command(GuestRun *run, const char *command);
 /* Waits for the event; its line, to be freed. */
 char *guest_run_event(GuestRun *run, const char *event);
 
+/* Connects to a Unix socket of the VMM, waiting for it to appear; the descriptor. */
+int guest_run_connect(const char *path);
+
+/* Sends the VMM a signal. */
+void guest_run_signal(GuestRun *run, int sig);
+
 /* True if the VMM under test is QEMU: for what only Vireo promises. */
 bool guest_run_is_qemu(void);
 

@@ -3,6 +3,7 @@
 #include "guest-run.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #define DISK_BYTES (1024 * 1024)
 
@@ -168,6 +169,70 @@ static void test_rng_mmio(void)
     rng("microvm");
 }
 
+static void test_disk_legacy(void)
+{
+    g_autoptr(GuestRun) run = machine_new(NULL);
+    const char *path = guest_run_disk(run, "disk", DISK_BYTES);
+    g_autofree guint32 *data = NULL;
+    g_autofree char *expected = NULL;
+    guint32 sum = 0;
+
+    g_assert_true(g_file_get_contents(path, (char **)&data, NULL, NULL));
+    for (guint i = 0; i < 1024; i++) {
+        sum = sum * 31 + data[i];
+    }
+    expected = g_strdup_printf("capacity 2048 sectors\nfirst page sum %08x\n", sum);
+    guest_run_args(run, "-drive if=none,id=d,file=%s,format=raw", path);
+    guest_run_args(run, "-device virtio-blk-pci-transitional,drive=d");
+    guest_run_boot(run, "pvh", "test=legacy-blk");
+    g_assert_nonnull(strstr(guest_run_pass(run), expected));
+}
+
+static void test_console(void)
+{
+    g_autoptr(GuestRun) run = machine_new(NULL);
+    g_autofree char *reply = NULL;
+
+    guest_run_qmp(run);
+    guest_run_args(run, "-chardev ringbuf,id=con,size=4096 -device virtio-serial-pci -device "
+                        "virtconsole,chardev=con");
+    guest_run_boot(run, "pvh", "test=console");
+    guest_run_start(run);
+    guest_run_expect(run, "console ready\n");
+    reply = guest_run_command(run, "{\"execute\":\"ringbuf-read\",\"arguments\":{\"device\":"
+                                   "\"con\",\"size\":100}}");
+    g_assert_nonnull(strstr(reply, "hello, virtio console\\n"));
+    g_free(guest_run_command(run, "quit"));
+    g_assert_cmpint(guest_run_wait(run), ==, 0);
+}
+
+static void test_console_input(void)
+{
+    g_autoptr(GuestRun) run = machine_new(NULL);
+    g_autofree char *path = g_strdup_printf("%s.sock", guest_run_disk(run, "console", 4));
+    int fd;
+
+    guest_run_args(run, "-chardev socket,id=con,path=%s,server=on,wait=off", path);
+    guest_run_args(run, "-device virtio-serial-pci -device virtconsole,chardev=con");
+    guest_run_boot(run, "pvh", "test=console");
+    guest_run_start(run);
+    guest_run_expect(run, "console ready\n");
+    fd = guest_run_connect(path);
+    g_assert_cmpint(write(fd, "typed.", 6), ==, 6);
+    guest_run_expect(run, "typed <typed.>\n");
+    close(fd);
+    g_assert_cmpint(guest_run_wait(run), ==, 1);
+}
+
+static void test_balloon(void)
+{
+    g_autoptr(GuestRun) run = machine_new(NULL);
+
+    guest_run_args(run, "-device virtio-balloon-pci");
+    guest_run_boot(run, "pvh", "test=balloon");
+    g_assert_nonnull(strstr(guest_run_pass(run), "page after inflation 00\n"));
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -181,6 +246,10 @@ int main(int argc, char **argv)
     guest_test_add("/guest/disk/mmio", test_disk_mmio);
     guest_test_add("/guest/disk/mmio-packed-ring", test_disk_mmio_packed);
     guest_test_add("/guest/disk/interrupts-by-msix", test_disk_interrupts_by_msix);
+    guest_test_add("/guest/disk/legacy-interface", test_disk_legacy);
+    guest_test_add("/guest/console/what-the-guest-writes-comes-out", test_console);
+    guest_test_add("/guest/console/what-is-typed-arrives", test_console_input);
+    guest_test_add("/guest/balloon/inflates-and-deflates", test_balloon);
     guest_test_add("/guest/net/arp-split-ring", test_net_split);
     guest_test_add("/guest/net/arp-packed-ring", test_net_packed);
     guest_test_add("/guest/net/arp-mmio", test_net_mmio);

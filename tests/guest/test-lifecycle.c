@@ -161,6 +161,34 @@ static void test_failed_emulation(void)
     g_assert_nonnull(strstr(guest_run_errors(run), "RIP="));
 }
 
+static void ends_on_signal(int sig)
+{
+    g_autoptr(GuestRun) run = guest_run_new(NULL);
+
+    guest_run_args(run, "-drive if=none,id=d,file=%s,format=raw -device virtio-blk-pci,drive=d",
+                   guest_run_disk(run, "disk", 65536));
+    guest_run_boot(run, "pvh", "test=idle");
+    guest_run_start(run);
+    guest_run_expect(run, "idle\n");
+    guest_run_signal(run, sig);
+    g_assert_cmpint(guest_run_wait(run), ==, 0);
+}
+
+static void test_sigterm(void)
+{
+    ends_on_signal(SIGTERM);
+}
+
+static void test_sigint(void)
+{
+    ends_on_signal(SIGINT);
+}
+
+static void test_sighup(void)
+{
+    ends_on_signal(SIGHUP);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -172,6 +200,9 @@ int main(int argc, char **argv)
     guest_test_add("/guest/ends/microvm-triple-fault", test_microvm_triple_fault);
     guest_test_add("/guest/ends/microvm-s5", test_microvm_s5);
     guest_test_add("/guest/ends/microvm-reset-register", test_microvm_reset);
+    guest_test_add("/guest/ends/on-sigterm", test_sigterm);
+    guest_test_add("/guest/ends/on-sigint", test_sigint);
+    guest_test_add("/guest/ends/on-sighup", test_sighup);
     guest_test_add("/guest/life/reset-starts-again", test_reset_starts_again);
     guest_test_add("/guest/life/stop-and-cont", test_stop_and_cont);
     guest_test_add("/guest/life/system-reset", test_system_reset);

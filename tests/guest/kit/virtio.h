@@ -114,6 +114,15 @@ bool queue_used(VirtQueue *q, uint32_t *id, uint32_t *len);
 /* Waits (polling) for one used chain; false when the patience ended. */
 bool queue_wait(VirtQueue *q, uint32_t *id, uint32_t *len);
 
+/* -- The legacy interface of a transitional PCI device; its queues are driven by hand: queue_add(),
+ * legacy_notify(), queue_wait() -- */
+bool legacy_find(VirtioDev *dev, uint32_t id, uint32_t nth);
+void legacy_begin(VirtioDev *dev, uint64_t wanted);
+void legacy_queue_setup(VirtioDev *dev, VirtQueue *q, uint16_t index);
+void legacy_driver_ok(VirtioDev *dev);
+void legacy_notify(VirtQueue *q);
+uint32_t legacy_config(VirtioDev *dev, uint32_t offset);
+
 /* -- Small helpers for the devices -- */
 typedef struct BlkHeader {
     uint32_t type, reserved;
