@@ -16,6 +16,7 @@
 #define RTC_IRQ         8
 #define RTC_UIP_NS      244140 /* update in progress is seen this long before the update */
 #define RTC_PERIODIC_HZ 32768
+#define TIME_LIMIT_NS   (INT64_MAX / 2)
 #define DAY_SECONDS     86400
 
 enum {
@@ -57,7 +58,6 @@ enum {
 
 typedef struct RtcState {
     Device dev;
-    int32_t base_year;
     VmClock clock;
     MemRegion ports;
     IrqLine *irq;
@@ -115,23 +115,22 @@ static void time_to_cmos(RtcState *rtc)
 {
     time_t seconds = floor_div(guest_ns(rtc), NS_PER_SEC);
     struct tm tm = { 0 };
-    int year;
 
     if (!gmtime_r(&seconds, &tm))
         return;
-    year = tm.tm_year + 1900 - rtc->base_year;
     rtc->cmos[REG_SECONDS] = encode(rtc, tm.tm_sec);
     rtc->cmos[REG_MINUTES] = encode(rtc, tm.tm_min);
     rtc->cmos[REG_HOURS] = encode_hour(rtc, tm.tm_hour);
     rtc->cmos[REG_DAY_OF_WEEK] = encode(rtc, tm.tm_wday + 1);
     rtc->cmos[REG_DAY_OF_MONTH] = encode(rtc, tm.tm_mday);
     rtc->cmos[REG_MONTH] = encode(rtc, tm.tm_mon + 1);
-    rtc->cmos[REG_YEAR] = encode(rtc, (year % 100 + 100) % 100);
+    rtc->cmos[REG_YEAR] = encode(rtc, (tm.tm_year + 1900) % 100);
     rtc->cmos[REG_CENTURY] = encode(rtc, (tm.tm_year + 1900) / 100 % 100);
     rtc->cmos[REG_CENTURY_PS2] = rtc->cmos[REG_CENTURY];
 }
 
-/* Nonsense in the registers gives some time, never an overflow: timegm() normalizes bytes. */
+/* Nonsense in the registers gives some time, never an overflow: timegm() normalizes bytes, and what
+ * nanoseconds cannot hold (1824 to 2116) becomes the nearest they can. */
 static int64_t time_from_cmos(const RtcState *rtc)
 {
     const uint8_t *cmos = rtc->cmos;
@@ -144,9 +143,8 @@ static int64_t time_from_cmos(const RtcState *rtc)
     };
 
     tm.tm_year = decode(rtc, cmos[REG_YEAR]) + decode(rtc, cmos[REG_CENTURY]) * 100 - 1900;
-    if (rtc->base_year)
-        tm.tm_year += rtc->base_year % 100;
-    return (int64_t)timegm(&tm) * NS_PER_SEC;
+    return CLAMP((int64_t)timegm(&tm), -TIME_LIMIT_NS / NS_PER_SEC, TIME_LIMIT_NS / NS_PER_SEC) *
+           NS_PER_SEC;
 }
 
 static void time_set(RtcState *rtc, int64_t ns)
@@ -474,7 +472,7 @@ static void rtc_reset(Device *dev)
 static bool rtc_post_load(void *base, uint16_t version, GError **error)
 {
     RtcState *rtc = base;
-    int64_t limit = INT64_MAX / 4;
+    int64_t limit = TIME_LIMIT_NS / 2 * 3; /* a time within the limit, less the present one */
 
     if (rtc->offset_ns > limit || rtc->offset_ns < -limit || rtc->frozen_ns > limit ||
         rtc->frozen_ns < -limit)
@@ -502,18 +500,12 @@ static const StateSection rtc_state = {
     .post_load = rtc_post_load,
 };
 
-static const Property rtc_props[] = {
-    PROP_I32("base_year", RtcState, base_year, 0, "Year that the year register counts from"),
-    PROP_END,
-};
-
 const DeviceClass mc146818rtc_class = {
     .name = "mc146818rtc",
     .desc = "Real-time clock and CMOS (Motorola MC146818)",
     .bus = BUS_ISA,
     .category = DEVICE_CATEGORY_MISC,
     .size = sizeof(RtcState),
-    .props = rtc_props,
     .state = &rtc_state,
     .internal = true,
     .realize = rtc_realize,
