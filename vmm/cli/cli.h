@@ -40,8 +40,8 @@ typedef struct Cli {
 bool cli_parse(Cli *cli, int argc, char **argv, GError **error);
 void cli_free(Cli *cli);
 
-/* `-help`, the man page's table. */
-void cli_help(GString *out);
+void cli_help(GString *out); /* `-help` */
+void cli_man(GString *out);  /* the manual page vireo(1), as roff */
 
 /* -smp's arithmetic: fills what was left out (zero) as QEMU does and checks the product. */
 bool smp_complete(SmpConfig *smp, GError **error);
