@@ -234,26 +234,26 @@ static bool read_cache(Drive *drive, NodeDefaults *node, Opts *options, GError *
     return true;
 }
 
-static void refuse_throttling(const char *key, const char *value, void *opaque)
+/* The first I/O limit among the options, or NULL. */
+static const char *find_limit(Opts *options)
 {
-    static const char *const old[] = { "bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr" };
-    const char **found = opaque;
-    bool limit = g_str_has_prefix(key, "throttling.");
-    for (size_t i = 0; i < G_N_ELEMENTS(old); i++) {
-        limit |= !strcmp(key, old[i]) ||
-                 (g_str_has_prefix(key, old[i]) && g_str_has_prefix(key + strlen(old[i]), "_max"));
+    static const char *const limits[] = { "bps",        "bps_rd",   "bps_wr",      "iops",
+                                          "iops_rd",    "iops_wr",  "bps_max",     "bps_rd_max",
+                                          "bps_wr_max", "iops_max", "iops_rd_max", "iops_wr_max" };
+    g_autoptr(Opts) throttling = opts_take_prefix(options, "throttling");
+    for (size_t i = 0; i < G_N_ELEMENTS(limits); i++) {
+        if (opts_has(options, limits[i])) {
+            return limits[i];
+        }
     }
-    if (limit) {
-        *found = key;
-    }
+    return throttling ? "throttling.*" : NULL;
 }
 
 /* What QEMU has and this version of Vireo does not. */
 static bool refuse_missing(Opts *options, GError **error)
 {
-    const char *limit = NULL;
+    const char *limit = find_limit(options);
     bool snapshot = false, copy_on_read = false;
-    opts_foreach_all(options, refuse_throttling, &limit);
     if (limit) {
         return error_set(error, "%s: I/O limits are not available in this version of Vireo", limit);
     }
