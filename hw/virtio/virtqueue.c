@@ -664,7 +664,10 @@ void virtq_stop(VirtQueue *vq)
 
 static void finish_in_loop(void *opaque)
 {
-    virtq_flush(opaque);
+    VirtQueue *vq = opaque;
+    virtq_flush(vq);
+    event_loop_cancel_task(vq->loop, &vq->flush_task);
+    event_loop_cancel_task(vq->loop, &vq->run_task);
 }
 
 void virtq_finish(VirtQueue *vq)
