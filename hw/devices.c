@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The table of contents of the hardware: every device class and every board. */
 #include "hw/devices.h"
+#include "hw/misc/irqchip.h"
 
 const DeviceClass *const device_classes[] = {
+    &i8259_class,
+    &ioapic_class,
+    &i8254_class,
     &isa_debugcon_class,
     &isa_serial_class,
     &q35_host_class,

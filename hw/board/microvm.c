@@ -112,7 +112,7 @@ static bool microvm_build(Machine *machine, GError **error)
     address_space_begin(machine->memory);
     address_space_begin(machine->io);
     pc_map_ram(machine, LOW_RAM_MAX);
-    ok = pc_create_irqchip(machine, error) && build_isa(machine, board, error) &&
+    ok = irqchip_create_user(machine, error) && build_isa(machine, board, error) &&
          build_virtio(machine, board, error) && build_pcie(machine, board, error) &&
          (!board->acpi || acpi_ged_new(machine, GED_EVENTS, GED_REGISTERS, GED_GSI, error));
     address_space_commit(machine->io);

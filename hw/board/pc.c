@@ -32,23 +32,6 @@ void pc_map_ram(Machine *machine, uint64_t low_size)
     address_space_map(machine->memory, &pc->ram_high, PC_ABOVE_4G, 0);
 }
 
-static void gsi_forward(void *opaque, int pin, int level)
-{
-    Machine *machine = opaque;
-
-    machine->accel->gsi_set(machine, pin, level);
-}
-
-bool pc_create_irqchip(Machine *machine, GError **error)
-{
-    machine->gsi_count = PC_GSI_COUNT;
-    machine->gsi = g_new0(IrqLine, PC_GSI_COUNT);
-    for (unsigned i = 0; i < PC_GSI_COUNT; i++)
-        irq_line_init(&machine->gsi[i], machine->irqchip == IRQCHIP_OFF ? NULL : gsi_forward,
-                      machine, i);
-    return true;
-}
-
 Device *pc_add_device(Machine *machine, const char *name, Bus *bus, const char *const *props,
                       GError **error)
 {
@@ -217,7 +200,7 @@ void pc_destroy(Machine *machine)
     address_space_unmap(&pc->ram_low);
     address_space_unmap(&pc->ram_high);
     g_clear_pointer(&pc->image, boot_image_free);
-    g_clear_pointer(&machine->gsi, g_free);
+    irqchip_destroy_user(machine);
     g_clear_pointer(&pc->acpi, g_byte_array_unref);
     g_clear_pointer(&pc->smbios, g_byte_array_unref);
 }

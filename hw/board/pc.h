@@ -6,12 +6,12 @@
 #ifndef HW_BOARD_PC_H
 #define HW_BOARD_PC_H
 
+#include "hw/misc/irqchip.h"
 #include "hw/acpi/acpi.h"
 #include "vmm/boot/boot.h"
 #include "vmm/machine/machine.h"
 
 #define PC_ABOVE_4G     (4ULL << 30)
-#define PC_GSI_COUNT    24
 #define PC_IOAPIC_BASE  0xfec00000U
 #define PC_RSDP_ADDRESS 0xf0000ULL /* where systems that are not told look for it */
 #define PC_SMBIOS_BASE  0xf0040ULL
@@ -28,8 +28,6 @@ typedef struct PcBoard {
 
 /* RAM up to low_size at address 0, the rest at 4 GiB. */
 void pc_map_ram(Machine *machine, uint64_t low_size);
-
-bool pc_create_irqchip(Machine *machine, GError **error);
 
 /* A built-in device: properties as NULL-terminated pairs of strings. NULL and error. */
 Device *pc_add_device(Machine *machine, const char *cls, Bus *bus, const char *const *props,

@@ -116,7 +116,7 @@ static bool q35_build(Machine *machine, GError **error)
     address_space_begin(machine->memory);
     address_space_begin(machine->io);
     pc_map_ram(machine, machine->ram->size < LOW_RAM_MAX ? LOW_RAM_MAX : LOW_RAM_SPLIT);
-    ok = pc_create_irqchip(machine, error) && build_pci(machine, board, error) &&
+    ok = irqchip_create_user(machine, error) && build_pci(machine, board, error) &&
          build_isa(machine, board, error);
     address_space_commit(machine->io);
     address_space_commit(machine->memory);

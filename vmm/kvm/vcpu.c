@@ -39,7 +39,8 @@ static void kick_install(void)
 
 static void vcpu_kick(KvmVcpu *vcpu)
 {
-    if (vcpu->thread_started && __atomic_load_n(&vcpu->in_guest, __ATOMIC_SEQ_CST)) {
+    bool itself = vcpu->thread_started && pthread_equal(vcpu->thread, pthread_self());
+    if (vcpu->thread_started && !itself && __atomic_load_n(&vcpu->in_guest, __ATOMIC_SEQ_CST)) {
         __atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
         pthread_kill(vcpu->thread, KVM_KICK_SIGNAL);
     }
