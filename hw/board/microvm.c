@@ -32,7 +32,8 @@ typedef struct MicrovmBoard {
     PcBoard pc;
     Bus *isa;
     Device *pcie, *slots[VIRTIO_SLOTS];
-    bool acpi, isa_serial, auto_cmdline;
+    bool acpi; /* of -machine acpi= */
+    bool isa_serial, auto_cmdline;
     int rtc, want_pcie;
     char *append;
     AcpiIsaDevice isa_devices[ISA_DEVICES_MAX];
@@ -40,7 +41,6 @@ typedef struct MicrovmBoard {
 } MicrovmBoard;
 
 static const Property microvm_props[] = {
-    PROP_BOOL("acpi", MicrovmBoard, acpi, true, "ACPI tables, power button, soft off"),
     PROP_BOOL("isa-serial", MicrovmBoard, isa_serial, true, "Serial ports as -serial says"),
     PROP_BOOL("auto-kernel-cmdline", MicrovmBoard, auto_cmdline, true,
               "Without ACPI: tell the kernel of the virtio-mmio devices"),
@@ -109,6 +109,7 @@ static bool microvm_build(Machine *machine, GError **error)
     MicrovmBoard *board = machine->board;
     bool ok;
 
+    board->acpi = !machine->config->no_acpi;
     address_space_begin(machine->memory);
     address_space_begin(machine->io);
     pc_map_ram(machine, LOW_RAM_MAX);

@@ -27,7 +27,7 @@
 typedef struct Q35Board {
     PcBoard pc;
     Device *host, *mch, *lpc, *rtc;
-    bool acpi, i8042;
+    bool i8042;
     bool hpet, sata, smbus, usb, graphics; /* what a board of QEMU has and this one not yet */
     int smm, vmport;
     AcpiIsaDevice isa_devices[ISA_DEVICES_MAX];
@@ -35,7 +35,6 @@ typedef struct Q35Board {
 } Q35Board;
 
 static const Property q35_props[] = {
-    PROP_BOOL("acpi", Q35Board, acpi, true, "ACPI tables"),
     PROP_BOOL("i8042", Q35Board, i8042, true, "The keyboard controller (reset)"),
     PROP_BOOL("hpet", Q35Board, hpet, false, "High precision event timer: only off"),
     PROP_BOOL("sata", Q35Board, sata, false, "AHCI controller: only off"),
@@ -196,7 +195,7 @@ static bool q35_finish(Machine *machine, GError **error)
         return false;
     if (!board->pc.image)
         return true;
-    if (board->acpi && !describe(machine, board, error))
+    if (!machine->config->no_acpi && !describe(machine, board, error))
         return false;
     pc_make_map(machine, reserved, G_N_ELEMENTS(reserved));
     return true;
