@@ -243,6 +243,7 @@ static void serial_unrealize(VirtioDevice *vdev)
 {
     VirtioSerial *serial = (VirtioSerial *)vdev;
     serial_reset(vdev);
+    g_clear_pointer(&serial->bus, bus_free);
     g_clear_pointer(&serial->ports, g_free);
     if (serial->has_iothread) {
         iothread_release(serial->iothread);
