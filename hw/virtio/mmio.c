@@ -347,6 +347,7 @@ static bool slot_realize(Device *dev, GError **error)
     slot->child_bus = bus_new(BUS_VIRTIO_MMIO, name, dev->machine, dev);
     slot->child_bus->plug = slot_plug;
     slot->child_bus->owner = slot;
+    slot->child_bus->max_children = 1;
     mem_region_init_io(&slot->region, "virtio-mmio", VIRTIO_MMIO_SIZE, &mmio_ops, slot, NULL);
     machine_topology_lock(dev->machine);
     address_space_map(dev->machine->memory, &slot->region, slot->addr, 0);

@@ -139,7 +139,7 @@ static Bus *find_bus_for(Machine *machine, BusType type)
 {
     for (guint i = 0; i < machine->buses->len; i++) {
         Bus *bus = g_ptr_array_index(machine->buses, i);
-        if (bus->type == type) {
+        if (bus->type == type && (!bus->max_children || bus->children->len < bus->max_children)) {
             return bus;
         }
     }

@@ -100,8 +100,9 @@ struct Bus {
      * realize. May be NULL. */
     bool (*plug)(Bus *bus, Device *child, GError **error);
     void (*unplug)(Bus *bus, Device *child);
-    void *owner;  /* the bus's implementation: PciBus ... */
-    bool hotplug; /* takes devices while the machine runs */
+    void *owner;           /* the bus's implementation: PciBus ... */
+    bool hotplug;          /* takes devices while the machine runs */
+    unsigned max_children; /* 0: no limit; a full bus is not found by its type */
 };
 
 /* ---- Classes ---- */
