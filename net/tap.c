@@ -71,16 +71,23 @@ static void tap_resume(NetQueue *q)
 
 /* ---- To the kernel ---- */
 
+static void flush_batch(TapQueue *tq);
+
 static void tap_writable(void *opaque, unsigned revents)
 {
     TapQueue *tq = opaque;
     fd_watch_set_events(&tq->writing, 0);
     tq->send_blocked = false;
-    net_queue_send_ready(&tq->tap->base.queues[tq - tq->tap->taps]);
+    flush_batch(tq);
+    if (!tq->send_blocked && tq->nic_waits) {
+        tq->nic_waits = false;
+        net_queue_send_ready(&tq->tap->base.queues[tq - tq->tap->taps]);
+    }
 }
 
-static void wait_writable(TapQueue *tq, EventLoop *loop)
+static void wait_writable(TapQueue *tq)
 {
+    EventLoop *loop = tq->tap->base.queues[tq - tq->tap->taps].loop;
     if (!tq->writing.loop) {
         fd_watch_start(&tq->writing, loop, tq->fd, POLLOUT, tap_writable, tq);
     } else {
@@ -89,10 +96,60 @@ static void wait_writable(TapQueue *tq, EventLoop *loop)
     tq->send_blocked = true;
 }
 
+static void flush_batch(TapQueue *tq)
+{
+    if (!tq->send_blocked && !tap_batch_empty(tq->batch) && !tap_batch_flush(tq->batch)) {
+        wait_writable(tq);
+    }
+}
+
+/* At the end of a round of the loop. */
+static void flush_task(void *opaque)
+{
+    flush_batch(opaque);
+}
+
+static NetSendResult busy(TapQueue *tq)
+{
+    tq->nic_waits = true;
+    return NET_SEND_BUSY;
+}
+
+/* Parts with the kernel's header in front, all in the guest's memory but that. */
+static NetSendResult send_small(TapQueue *tq, EventLoop *loop, const struct iovec *iov, int count)
+{
+    tap_batch_add(tq->batch, iov, count);
+    if (tap_batch_full(tq->batch)) {
+        flush_batch(tq);
+    } else {
+        event_loop_defer(loop, &tq->flush);
+    }
+    return NET_SENT;
+}
+
+static NetSendResult send_large(TapQueue *tq, const struct iovec *iov, int count)
+{
+    ssize_t n;
+    flush_batch(tq); /* frames stay in order */
+    if (tq->send_blocked) {
+        return busy(tq);
+    }
+    do {
+        n = writev(tq->fd, iov, count);
+    } while (n < 0 && errno == EINTR);
+    if (n >= 0) {
+        return NET_SENT;
+    }
+    if (errno == EAGAIN) {
+        wait_writable(tq);
+        return busy(tq);
+    }
+    return NET_SEND_DROPPED; /* a header that the kernel refuses, an interface that is down */
+}
+
 /* The frame's parts behind an empty header of the kernel's, when it wants one and the NIC has none;
  * parts beyond the bound are joined. */
-static int build_iov(TapQueue *tq, struct iovec *out, const struct iovec *iov, int count,
-                     size_t size)
+static int build_iov(TapQueue *tq, struct iovec *out, const struct iovec *iov, int count)
 {
     static const uint8_t no_header[TAP_HEADER_MAX];
     TapBackend *t = tq->tap;
@@ -109,9 +166,8 @@ static NetSendResult tap_send(NetQueue *q, const struct iovec *iov, int iov_coun
     TapQueue *tq = tap_queue(q);
     struct iovec parts[MAX_SEND_IOV + 1], joined;
     g_autofree uint8_t *copy = NULL;
-    ssize_t n;
     if (tq->send_blocked) {
-        return NET_SEND_BUSY;
+        return busy(tq);
     }
     if (size > TAP_BUFFER) {
         return NET_SEND_DROPPED;
@@ -123,19 +179,9 @@ static NetSendResult tap_send(NetQueue *q, const struct iovec *iov, int iov_coun
         iov = &joined;
         iov_count = 1;
     }
-    int count = build_iov(tq, parts, iov, iov_count, size);
-    do {
-        n = writev(tq->fd, parts, count);
-    } while (n < 0 && errno == EINTR);
-    if (n >= 0) {
-        return NET_SENT;
-    }
-    if (errno == EAGAIN) {
-        wait_writable(tq, q->loop);
-        return NET_SEND_BUSY;
-    }
-    return NET_SEND_DROPPED; /* a frame or header that the kernel refuses, an interface that is down
-                              */
+    int count = build_iov(tq, parts, iov, iov_count);
+    return size + TAP_HEADER_MAX <= TAP_BATCH_FRAME_MAX ? send_small(tq, q->loop, parts, count)
+                                                        : send_large(tq, parts, count);
 }
 
 /* ---- Life ---- */
@@ -144,18 +190,24 @@ static void tap_start(NetQueue *q)
 {
     TapQueue *tq = tap_queue(q);
     if (!tq->buffer) {
+        bool use_ring = !strcmp(event_loop_engine_name(q->loop), "io_uring");
         tq->buffer = g_malloc(TAP_BUFFER);
+        tq->batch = tap_batch_new(tq->fd, use_ring);
+        tq->flush = (LoopTask)LOOP_TASK_INIT(flush_task, tq);
     }
-    tq->send_blocked = false;
+    tq->send_blocked = tq->nic_waits = false;
     fd_watch_start(&tq->reading, q->loop, tq->fd, tq->waiting ? 0 : POLLIN, tap_readable, tq);
     if (tq->waiting) {
         tap_resume(q);
     }
+    flush_batch(tq);
 }
 
 static void tap_stop(NetQueue *q)
 {
     TapQueue *tq = tap_queue(q);
+    event_loop_cancel_task(q->loop, &tq->flush);
+    flush_batch(tq); /* what does not go now, goes after the next start */
     fd_watch_stop(&tq->reading);
     fd_watch_stop(&tq->writing);
 }
@@ -169,6 +221,7 @@ static void tap_close(NetBackend *b)
     }
     for (unsigned i = 0; i < t->count; i++) {
         close(t->taps[i].fd);
+        tap_batch_free(t->taps[i].batch);
         g_free(t->taps[i].buffer);
     }
     g_free(t->taps);
@@ -207,7 +260,11 @@ static void tap_set_vnet_header(NetBackend *b, unsigned header_len)
             report_warning("netdev '%s': the kernel refuses a header of %u bytes", b->id, wanted);
         }
         if (wanted != t->header_len || !!header_len != !!t->nic_header) {
-            t->taps[i].waiting = 0; /* its frame has the old header */
+            /* What waits has the old header. */
+            t->taps[i].waiting = 0;
+            if (t->taps[i].batch) {
+                tap_batch_drop(t->taps[i].batch);
+            }
         }
     }
     t->header_len = wanted;

@@ -4,6 +4,7 @@
 #define NET_TAP_H
 
 #include "net/internal.h"
+#include "net/tap-batch.h"
 
 #define TAP_HEADER_MIN 10 /* struct virtio_net_hdr */
 #define TAP_HEADER_MAX 12 /* struct virtio_net_hdr_mrg_rxbuf */
@@ -16,7 +17,10 @@ typedef struct TapQueue {
     TapBackend *tap;
     int fd;
     FdWatch reading, writing;
-    bool send_blocked;
+    TapBatch *batch; /* small frames on their way out */
+    LoopTask flush;
+    bool send_blocked; /* the kernel's queue is full */
+    bool nic_waits;    /* the NIC was told so */
     uint8_t *buffer;
     size_t waiting; /* bytes of a frame in buffer that the NIC had no room for, or 0 */
 } TapQueue;
