@@ -215,6 +215,9 @@ static void unrealize_locked(Device *dev)
     if (dev->cls->unrealize) {
         dev->cls->unrealize(dev);
     }
+    while (dev->child_buses->len) { /* those that the class did not free itself */
+        bus_free(g_ptr_array_index(dev->child_buses, dev->child_buses->len - 1));
+    }
     g_ptr_array_remove(siblings(dev), dev);
     if (dev->bus && dev->bus->unplug) {
         dev->bus->unplug(dev->bus, dev);
