@@ -254,8 +254,8 @@ static void do_panic(Machine *machine, bool crashloaded)
     }
 }
 
-/* A vCPU that KVM cannot run on. `-action panic=pause` and panic=none keep the machine for a look
- * at it. */
+/* A vCPU that KVM cannot run on. The machine stays, stopped, for a look at it, as QEMU's does;
+ * `-action panic=exit-failure` ends it. */
 static void do_internal_error(Machine *machine, unsigned vcpu)
 {
     const MachineConfig *config = machine->config;
@@ -263,9 +263,7 @@ static void do_internal_error(Machine *machine, unsigned vcpu)
     g_autoptr(GString) dump = g_string_new(NULL);
     machine->accel->vcpu_dump(machine, vcpu, dump);
     report_error("CPU %u stopped with these registers:\n%s", vcpu, dump->str);
-    bool keep = config->panic_action == PANIC_PAUSE || config->panic_action == PANIC_NONE ||
-                config->shutdown_pauses;
-    if (!keep) {
+    if (config->panic_action == PANIC_EXIT_FAILURE) {
         do_shutdown(machine, SHUTDOWN_CAUSE_HOST_ERROR, EXIT_FAILURE);
     }
 }
