@@ -667,9 +667,10 @@ static void test_mux_keys(void)
     chardev_set_mux_hooks(&(CharMuxHooks){ .quit = on_quit });
     Chardev *c = unix_server("mux", ",mux=on", &path);
     Listener *monitor = listener_new(c), *console = listener_new(c);
-    g_assert_cmpint(monitor->mux_out, ==, 1); /* the newest has the focus */
     int fd = connect_unix(path);
     RUN_UNTIL(console->opened == 1 && monitor->opened == 1);
+    g_assert_cmpint(monitor->mux_out, ==, 1); /* the newest has the focus */
+    g_assert_cmpint(console->mux_out, ==, 0);
     static const char keys[] = "A\001\001B"
                                "\001b"
                                "\001cC"
@@ -694,6 +695,35 @@ static void test_mux_keys(void)
     listener_free(monitor);
     drop("c");
     g_assert_null(chardev_find("c-base"));
+}
+
+/* A monitor that comes after the console leaves it the focus. */
+static void test_mux_focus_stays_with_the_console(void)
+{
+    static const CharFrontendOps background_ops = {
+        .can_read = listener_can_read,
+        .read = listener_read,
+        .event = listener_event,
+        .background = true,
+    };
+    g_autofree char *path = NULL;
+    Chardev *c = unix_server("focus", ",mux=on", &path);
+    Listener *console = listener_new(c);
+    Listener monitor = { .got = g_string_new(NULL), .room = 100 };
+    monitor.fe = char_frontend_attach(c, &background_ops, &monitor, NULL);
+    int fd = connect_unix(path);
+    RUN_UNTIL(console->opened == 1 && monitor.opened == 1);
+    g_assert_cmpint(monitor.mux_out, ==, 1);
+    g_assert_cmpint(write(fd, "a\001cb", 4), ==, 4);
+    RUN_UNTIL(monitor.got->len == 1);
+    g_assert_cmpstr(console->got->str, ==, "a");
+    g_assert_cmpstr(monitor.got->str, ==, "b");
+    g_assert_cmpint(monitor.mux_in, ==, 1);
+    close(fd);
+    char_frontend_detach(monitor.fe);
+    g_string_free(monitor.got, TRUE);
+    listener_free(console);
+    drop("c");
 }
 
 /* The escape works while the guest takes nothing. */
@@ -824,6 +854,8 @@ int main(int argc, char **argv)
     g_test_add_func("/chardev/udp-keeps-what-has-no-room", test_udp_keeps_what_has_no_room);
     g_test_add_func("/chardev/pty-follows-its-slave", test_pty_follows_its_slave);
     g_test_add_func("/chardev/mux-keys", test_mux_keys);
+    g_test_add_func("/chardev/mux-focus-stays-with-the-console",
+                    test_mux_focus_stays_with_the_console);
     g_test_add_func("/chardev/mux-escape-passes-a-hung-guest", test_mux_escape_passes_a_hung_guest);
     g_test_add_func("/chardev/mux-time-stamps", test_mux_time_stamps);
     g_test_add_func("/chardev/short-forms", test_short_forms);

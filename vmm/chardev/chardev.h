@@ -34,6 +34,9 @@ typedef struct CharFrontendOps {
     void (*read)(void *opaque, const uint8_t *data, size_t len); /* len <= can_read() */
     void (*event)(void *opaque, CharEvent event);                /* may be NULL */
     void (*writable)(void *opaque); /* after a short write: room again; may be NULL */
+    /* On a mux: does not take the focus from another when it attaches, but is told MUX_OUT before
+     * OPENED. For monitors. */
+    bool background;
 } CharFrontendOps;
 
 /* ---- Making: main thread ---- */

@@ -52,6 +52,7 @@ struct CharFrontend {
     void *opaque;
     GSource *opening;   /* will tell OPENED; main thread */
     bool opened;        /* OPENED was told and CLOSED was not; main thread */
+    bool unfocused;     /* MUX_OUT is to be told before OPENED; main thread */
     bool want_writable; /* a write was short; under the chardev's lock */
 };
 

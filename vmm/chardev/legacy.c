@@ -139,7 +139,6 @@ Chardev *chardev_new_legacy(const char *text, const char *id, GError **error)
     const char *rest = mux ? text + strlen("mon:") : text;
     g_autoptr(Opts) o = parse_legacy(rest, error);
     if (!o) {
-        g_prefix_error(error, "'%s': ", text);
         return NULL;
     }
     opts_set(o, "id", id);
@@ -150,11 +149,7 @@ Chardev *chardev_new_legacy(const char *text, const char *id, GError **error)
             opts_set(o, "signal", "off");
         }
     }
-    Chardev *c = chardev_new(o, error);
-    if (!c) {
-        g_prefix_error(error, "'%s': ", text);
-    }
-    return c;
+    return chardev_new(o, error);
 }
 
 /* ---- chardev-add ---- */

@@ -110,6 +110,9 @@ static void mux_switch(MuxChardev *m)
         unsigned old = m->focus;
         m->focus = next;
         slot_event(&m->slots[old], CHAR_EVENT_MUX_OUT);
+        if (m->slots[next].frontend) {
+            m->slots[next].frontend->unfocused = false;
+        }
         slot_event(&m->slots[next], CHAR_EVENT_MUX_IN);
     }
 }
@@ -283,23 +286,36 @@ static const CharFrontendOps lower_ops = {
 
 /* ---- Life ---- */
 
-/* The newest front end has the focus, as in QEMU: -serial mon:stdio begins with the console, as the
- * monitor is made before the devices. */
+/* The newest front end has the focus, as in QEMU, but a monitor does not take it from a console,
+ * whichever is made first. */
+static void mux_focus_newest(MuxChardev *m, unsigned newest)
+{
+    MuxSlot *old = &m->slots[m->focus];
+    if (newest == m->focus) {
+        return;
+    }
+    if (old->frontend && m->slots[newest].frontend->ops->background) {
+        m->slots[newest].frontend->unfocused = true;
+        return;
+    }
+    m->focus = newest;
+    if (old->frontend && !old->frontend->opened) {
+        old->frontend->unfocused = true;
+    } else {
+        slot_event(old, CHAR_EVENT_MUX_OUT);
+    }
+}
+
 static void mux_attached(Chardev *c, CharFrontend *frontend)
 {
     MuxChardev *m = (MuxChardev *)c;
-    for (unsigned i = 0; i < MUX_MAX; i++) {
-        if (!m->slots[i].frontend) {
-            m->slots[i].frontend = frontend;
-            m->slots[i].put = m->slots[i].get = 0;
-            if (i != m->focus) {
-                unsigned old = m->focus;
-                m->focus = i;
-                slot_event(&m->slots[old], CHAR_EVENT_MUX_OUT);
-            }
-            return;
-        }
+    unsigned i = 0;
+    while (m->slots[i].frontend) {
+        i++;
     }
+    m->slots[i].frontend = frontend;
+    m->slots[i].put = m->slots[i].get = 0;
+    mux_focus_newest(m, i);
 }
 
 static void mux_detached(Chardev *c, CharFrontend *frontend)

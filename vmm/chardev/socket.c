@@ -7,7 +7,9 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 #include "vmm/chardev/address.h"
 #include "vmm/chardev/internal.h"
@@ -291,19 +293,32 @@ static void socket_connect_later(SocketChardev *s)
 
 /* ---- Opening ---- */
 
-static bool wait_for_client(SocketChardev *s)
+/* Ctrl-C and the like are blocked already, to be taken by the main loop, which does not run yet. */
+static int ending_signal_fd(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+static bool wait_for_client(SocketChardev *s, GError **error)
 {
     g_autofree char *where = chardev_filename(&s->base);
     report_info("info: waiting for connection on: %s", where);
-    while (s->fd < 0) {
-        struct pollfd pfd = { .fd = s->listen_fd, .events = POLLIN };
-        poll(&pfd, 1, -1);
+    struct pollfd fds[] = { { .fd = s->listen_fd, .events = POLLIN },
+                            { .fd = ending_signal_fd(), .events = POLLIN } };
+    while (s->fd < 0 && !(fds[1].revents & POLLIN)) {
+        poll(fds, G_N_ELEMENTS(fds), -1);
         int client = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (client >= 0) {
             take_connection(s, client);
         }
     }
-    return true;
+    close(fds[1].fd);
+    return s->fd >= 0 || error_set(error, "ended by a signal while waiting for a connection");
 }
 
 static bool open_server(SocketChardev *s, bool wait, GError **error)
@@ -315,7 +330,7 @@ static bool open_server(SocketChardev *s, bool wait, GError **error)
         return false;
     }
     if (wait) {
-        return wait_for_client(s);
+        return wait_for_client(s, error);
     }
     socket_listen_on(s);
     return true;

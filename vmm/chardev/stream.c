@@ -75,6 +75,18 @@ static GPtrArray *frontends_copy(Chardev *c)
     return g_ptr_array_copy(c->frontends, NULL, NULL);
 }
 
+static void frontend_tell(CharFrontend *fe, CharEvent event)
+{
+    if (!fe->ops->event) {
+        return;
+    }
+    if (event == CHAR_EVENT_OPENED && fe->unfocused) {
+        fe->unfocused = false;
+        fe->ops->event(fe->opaque, CHAR_EVENT_MUX_OUT);
+    }
+    fe->ops->event(fe->opaque, event);
+}
+
 void chardev_send_event(Chardev *c, CharEvent event)
 {
     g_autoptr(GPtrArray) all = frontends_copy(c);
@@ -90,9 +102,7 @@ void chardev_send_event(Chardev *c, CharEvent event)
             }
             fe->opened = opened;
         }
-        if (fe->ops->event) {
-            fe->ops->event(fe->opaque, event);
-        }
+        frontend_tell(fe, event);
     }
 }
 
@@ -350,9 +360,7 @@ static gboolean frontend_opening(void *opaque)
     chardev_drop_source(&fe->opening);
     if (g_atomic_int_get(&c->connected) && !fe->opened) {
         fe->opened = true;
-        if (fe->ops->event) {
-            fe->ops->event(fe->opaque, CHAR_EVENT_OPENED);
-        }
+        frontend_tell(fe, CHAR_EVENT_OPENED);
         /* The callback may have detached it. */
         if (g_ptr_array_find(c->frontends, fe, NULL)) {
             char_accept_input(fe);

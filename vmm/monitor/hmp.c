@@ -100,6 +100,8 @@ void hmp_execute(const char *text, GString *out)
 typedef struct HmpSession {
     CharFrontend *frontend;
     LineEditor editor;
+    bool hidden;  /* another has the mux's focus: say nothing */
+    bool greeted; /* since the other side opened */
 } HmpSession;
 
 static GPtrArray *sessions;
@@ -158,18 +160,27 @@ static void on_read(void *opaque, const uint8_t *data, size_t len)
     line_editor_feed(&((HmpSession *)opaque)->editor, (const char *)data, len);
 }
 
+static void show(HmpSession *session)
+{
+    static const char greeting[] = "Vireo " VIREO_VERSION
+                                   " monitor - type 'help' for more information\n";
+    line_editor_reset(&session->editor);
+    if (!session->greeted) {
+        session->greeted = true;
+        send_text(session, greeting, strlen(greeting));
+    }
+    line_editor_show_prompt(&session->editor);
+}
+
 static void on_event(void *opaque, CharEvent event)
 {
     HmpSession *session = opaque;
-    static const char greeting[] = "Vireo " VIREO_VERSION
-                                   " monitor - type 'help' for more information\n";
-    if (event == CHAR_EVENT_OPENED) {
-        line_editor_reset(&session->editor);
-        send_text(session, greeting, strlen(greeting));
-        line_editor_show_prompt(&session->editor);
-    } else if (event == CHAR_EVENT_MUX_IN) {
-        line_editor_reset(&session->editor);
-        line_editor_show_prompt(&session->editor);
+    session->greeted &= event != CHAR_EVENT_OPENED;
+    if (event == CHAR_EVENT_MUX_IN || event == CHAR_EVENT_MUX_OUT) {
+        session->hidden = event == CHAR_EVENT_MUX_OUT;
+    }
+    if (event == CHAR_EVENT_MUX_IN || (event == CHAR_EVENT_OPENED && !session->hidden)) {
+        show(session);
     }
 }
 
@@ -177,7 +188,8 @@ bool monitor_add_hmp(Chardev *chardev, GError **error)
 {
     static const CharFrontendOps ops = { .can_read = on_can_read,
                                          .read = on_read,
-                                         .event = on_event };
+                                         .event = on_event,
+                                         .background = true };
     HmpSession *session = g_new0(HmpSession, 1);
     session->editor = (LineEditor){ .prompt = "(qemu) ",
                                     .write = send_text,
