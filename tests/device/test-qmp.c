@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* QMP: negotiation, checking, errors, events, hostile clients, the commands. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "tests/device/libqtest.h"
+
+/* A second client on its own socket, with nothing agreed. */
+typedef struct Client {
+    int fd;
+    FILE *in;
+} Client;
+
+static Client client_open(const char *path)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    g_strlcpy(addr.sun_path, path, sizeof(addr.sun_path));
+    Client client = { .fd = socket(AF_UNIX, SOCK_STREAM, 0) };
+    g_assert_cmpint(connect(client.fd, (struct sockaddr *)&addr, sizeof(addr)), ==, 0);
+    client.in = fdopen(dup(client.fd), "r");
+    return client;
+}
+
+static void client_close(Client *client)
+{
+    fclose(client->in);
+    close(client->fd);
+}
+
+static void client_send(Client *client, const char *text)
+{
+    g_assert_cmpint(send(client->fd, text, strlen(text), MSG_NOSIGNAL), ==, (ssize_t)strlen(text));
+}
+
+static json_object *client_read(Client *client)
+{
+    char *line = NULL;
+    size_t size = 0;
+    g_assert_cmpint(getline(&line, &size, client->in), >, 0);
+    json_object *value = json_tokener_parse(line);
+    g_assert_nonnull(value);
+    free(line);
+    return value;
+}
+
+static void client_expect(Client *client, const char *path, const char *text)
+{
+    json_object *value = client_read(client);
+    g_assert_cmpstr(json_text(value, path), ==, text);
+    json_object_put(value);
+}
+
+/* A chardev-backed second monitor would have to be on the command line: give it there. */
+static QTest *start_with_second(char **path, const char *options)
+{
+    g_autofree char *dir = g_dir_make_tmp("vireo-qmp-XXXXXX", NULL);
+    *path = g_strdup_printf("%s/second", dir);
+    return qtest_start("-m 16 -qmp unix:%s,server=on,wait=off %s", *path, options);
+}
+
+static void remove_second(char *path)
+{
+    unlink(path);
+    g_autofree char *dir = g_path_get_dirname(path);
+    rmdir(dir);
+    g_free(path);
+}
+
+static void test_negotiation(void)
+{
+    char *path;
+    QTest *qts = start_with_second(&path, "");
+    Client client = client_open(path);
+    json_object *greeting = client_read(&client);
+    g_assert_cmpstr(json_text(greeting, "QMP.version.qemu.major"), ==, "7");
+    g_assert_cmpstr(json_text(greeting, "QMP.capabilities"), ==, "[ \"oob\" ]");
+    json_object_put(greeting);
+    client_send(&client, "{'execute': 'query-status', 'id': [1, {}]}\n");
+    json_object *refused = client_read(&client);
+    g_assert_cmpstr(json_text(refused, "error.class"), ==, "CommandNotFound");
+    g_assert_cmpstr(json_text(refused, "id"), ==, "[ 1, { } ]");
+    json_object_put(refused);
+    client_send(&client, "{'execute': 'qmp_capabilities', 'arguments': {'enable': ['fly']}}\n");
+    client_expect(&client, "error.desc", "Parameter 'enable[0]' does not accept value 'fly'");
+    client_send(&client, "{'execute': 'qmp_capabilities'}\n");
+    client_expect(&client, "return", "{ }");
+    client_send(&client, "{'execute': 'qmp_capabilities'}\n");
+    client_expect(&client, "error.class", "CommandNotFound");
+    client_send(&client, "{'exec-oob': 'query-status'}\n");
+    client_expect(&client, "error.desc", "QMP input member 'exec-oob' is unexpected");
+    client_close(&client);
+    qtest_stop(qts);
+    remove_second(path);
+}
+
+static void test_out_of_band_overtakes(void)
+{
+    char *path;
+    QTest *qts = start_with_second(&path, "");
+    Client client = client_open(path);
+    json_object_put(client_read(&client));
+    client_send(&client, "{'execute': 'qmp_capabilities', 'arguments': {'enable': ['oob']}}\n");
+    client_expect(&client, "return", "{ }");
+    client_send(&client, "{'execute': 'query-commands', 'id': 'in'}"
+                         "{'exec-oob': 'query-name', 'id': 'out'}\n");
+    client_expect(&client, "id", "out");
+    client_expect(&client, "id", "in");
+    client_send(&client, "{'exec-oob': 'stop'}\n");
+    client_expect(&client, "error.desc", "The command stop does not support OOB");
+    client_close(&client);
+    qtest_stop(qts);
+    remove_second(path);
+}
+
+static void test_argument_errors(void)
+{
+    static const struct {
+        const char *request, *error;
+    } cases[] = {
+        { "{'execute': 'qom-get', 'arguments': {'path': '/'}}", "Parameter 'property' is missing" },
+        { "{'execute': 'qom-get', 'arguments': {'path': 1, 'property': 'x'}}",
+          "Invalid parameter type for 'path', expected: string" },
+        { "{'execute': 'stop', 'arguments': {'now': true}}", "Parameter 'now' is unexpected" },
+        { "{'execute': 'balloon', 'arguments': {'value': 'big'}}",
+          "Invalid parameter type for 'value', expected: integer" },
+        { "{'execute': 'chardev-add', 'arguments': {'id': 'a', 'backend': {'type': 'null'}}}",
+          "Parameter 'backend.data' is missing" },
+        { "{'execute': 'set_link', 'arguments': {'name': 'x', 'up': 1}}",
+          "Invalid parameter type for 'up', expected: boolean" },
+        { "{'execute': 'frob'}", "The command frob has not been found" },
+        { "{'execute': 5}", "QMP input member 'execute' must be a string" },
+        { "{'execute': 'stop', 'arguments': []}",
+          "QMP input member 'arguments' must be an object" },
+        { "{'execute': 'stop', 'x': 1}", "QMP input member 'x' is unexpected" },
+        { "{}", "QMP input lacks member 'execute'" },
+        { "[]", "QMP input must be a JSON object" },
+        { "null ", "QMP input must be a JSON object" },
+    };
+    QTest *qts = qtest_start("-m 16");
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *error = qtest_qmp_error(qts, "%s", cases[i].request);
+        g_assert_cmpstr(error, ==, cases[i].error);
+    }
+    qtest_stop(qts);
+}
+
+static void test_malformed_input_is_reported_and_skipped(void)
+{
+    QTest *qts = qtest_start("-m 16");
+    g_autofree char *brace = qtest_qmp_error(qts, "{oops}");
+    g_assert_true(g_str_has_prefix(brace, "JSON parse error"));
+    g_autoptr(GString) deep = g_string_new(NULL);
+    for (int i = 0; i < 5000; i++) {
+        g_string_append_c(deep, '[');
+    }
+    g_autofree char *depth = qtest_qmp_error(qts, "%s", deep->str);
+    g_assert_true(g_str_has_prefix(depth, "JSON parse error"));
+    g_autofree char *utf8 = qtest_qmp_error(qts, "{'execute': '\xff\xfe'}");
+    g_assert_true(g_str_has_prefix(utf8, "JSON parse error"));
+    g_autoptr(GString) many = g_string_new("[");
+    for (int i = 0; i < 300000; i++) {
+        g_string_append(many, "[],");
+    }
+    g_autofree char *tokens = qtest_qmp_error(qts, "%s", many->str);
+    g_assert_cmpstr(tokens, ==, "JSON token count limit exceeded");
+    json_object_put(qtest_qmp_ok(qts, "{'execute': 'query-status'}"));
+    qtest_stop(qts);
+}
+
+static void test_half_open_clients_leave_nothing(void)
+{
+    char *path;
+    QTest *qts = start_with_second(&path, "");
+    for (int i = 0; i < 50; i++) {
+        Client client = client_open(path);
+        client_send(&client, "{'execute': 'qmp_capabilities'}{'execute': 'query-qmp-schema'}");
+        client_send(&client, "{'execute': 'que");
+        client_close(&client);
+    }
+    json_object_put(qtest_qmp_ok(qts, "{'execute': 'query-status'}"));
+    qtest_stop(qts);
+    remove_second(path);
+}
+
+static void test_states_and_events(void)
+{
+    QTest *qts = qtest_start("-m 16 -name fred -uuid 12345678-1234-5678-9abc-def012345678");
+    json_object *status = qtest_qmp_ok(qts, "{'execute': 'query-status'}");
+    g_assert_cmpstr(json_text(status, "status"), ==, "running");
+    json_object_put(status);
+    json_object_put(qtest_qmp_ok(qts, "{'execute': 'stop'}"));
+    json_object_put(qtest_event(qts, "STOP"));
+    status = qtest_qmp_ok(qts, "{'execute': 'query-status'}");
+    g_assert_cmpstr(json_text(status, "status"), ==, "paused");
+    json_object_put(status);
+    json_object_put(qtest_qmp_ok(qts, "{'execute': 'cont'}"));
+    json_object_put(qtest_event(qts, "RESUME"));
+    json_object_put(qtest_qmp_ok(qts, "{'execute': 'system_reset'}"));
+    json_object *reset = qtest_event(qts, "RESET");
+    g_assert_cmpstr(json_text(reset, "data.guest"), ==, "false");
+    g_assert_cmpstr(json_text(reset, "data.reason"), ==, "host-qmp-system-reset");
+    json_object_put(reset);
+    json_object_put(qtest_qmp_ok(qts, "{'execute': 'system_powerdown'}"));
+    json_object_put(qtest_event(qts, "POWERDOWN"));
+    json_object *name = qtest_qmp_ok(qts, "{'execute': 'query-name'}");
+    g_assert_cmpstr(json_text(name, "name"), ==, "fred");
+    json_object_put(name);
+    json_object *uuid = qtest_qmp_ok(qts, "{'execute': 'query-uuid'}");
+    g_assert_cmpstr(json_text(uuid, "UUID"), ==, "12345678-1234-5678-9abc-def012345678");
+    json_object_put(uuid);
+    json_object_put(qtest_qmp_ok(qts, "{'execute': 'quit'}"));
+    json_object *shutdown = qtest_event(qts, "SHUTDOWN");
+    g_assert_cmpstr(json_text(shutdown, "data.reason"), ==, "host-qmp-quit");
+    json_object_put(shutdown);
+    g_assert_cmpint(qtest_wait_exit(qts), ==, 0);
+    qtest_free(qts);
+}
+
+static void test_every_schema_command_is_there(void)
+{
+    QTest *qts = qtest_start("-m 16");
+    json_object *commands = qtest_qmp_ok(qts, "{'execute': 'query-commands'}");
+    g_assert_cmpuint(json_object_array_length(commands), >, 40);
+    for (size_t i = 0; i < json_object_array_length(commands); i++) {
+        const char *name = json_text(json_object_array_get_idx(commands, i), "name");
+        /* With an argument that nobody takes a command is refused, but not as unknown. */
+        g_autofree char *error =
+            qtest_qmp_error(qts, "{'execute': '%s', 'arguments': {'-': 1}}", name);
+        g_assert_cmpstr(error, !=, "");
+        if (strcmp(name, "qmp_capabilities") != 0) {
+            g_assert_null(strstr(error, "not been found"));
+        }
+    }
+    json_object_put(commands);
+    qtest_stop(qts);
+}
+
+/* Every query without required arguments answers. */
+static void test_every_query_answers(void)
+{
+    QTest *qts = qtest_start("-m 16 -object iothread,id=io0 "
+                             "-object memory-backend-ram,id=m0,size=1M "
+                             "-blockdev driver=null-co,node-name=n0,size=1M "
+                             "-device virtio-blk-pci,drive=n0,id=d0");
+    json_object *commands = qtest_qmp_ok(qts, "{'execute': 'query-commands'}");
+    for (size_t i = 0; i < json_object_array_length(commands); i++) {
+        const char *name = json_text(json_object_array_get_idx(commands, i), "name");
+        if (g_str_has_prefix(name, "query-") && strcmp(name, "query-balloon") != 0) {
+            json_object_put(qtest_qmp_ok(qts, "{'execute': '%s'}", name));
+        }
+    }
+    json_object_put(commands);
+    json_object *memdev = qtest_qmp_ok(qts, "{'execute': 'query-memdev'}");
+    g_assert_cmpstr(json_text(json_object_array_get_idx(memdev, 0), "id"), ==, "m0");
+    json_object_put(memdev);
+    json_object *block = qtest_qmp_ok(qts, "{'execute': 'query-block'}");
+    g_assert_cmpuint(json_object_array_length(block), ==, 1);
+    json_object_put(block);
+    g_autofree char *none = qtest_qmp_error(qts, "{'execute': 'query-balloon'}");
+    g_assert_cmpstr(none, ==, "No balloon device has been activated");
+    qtest_stop(qts);
+}
+
+static void test_objects_and_devices(void)
+{
+    QTest *qts = qtest_start("-m 16 -device virtio-rng-pci,id=rng0,max-bytes=64,period=1000");
+    json_object *value = qtest_qmp_ok(
+        qts, "{'execute': 'qom-get', 'arguments': {'path': 'rng0', 'property': 'max-bytes'}}");
+    g_assert_cmpint(json_object_get_int(value), ==, 64);
+    json_object_put(value);
+    g_autofree char *unknown = qtest_qmp_error(
+        qts, "{'execute': 'qom-get', 'arguments': {'path': 'rng9', 'property': 'type'}}");
+    g_assert_cmpstr(unknown, ==, "Device 'rng9' not found");
+    g_autofree char *late = qtest_qmp_error(
+        qts, "{'execute': 'qom-set', 'arguments': {'path': 'rng0', 'property': 'max-bytes', "
+             "'value': 1}}");
+    g_assert_nonnull(strstr(late, "after it was realized"));
+    json_object_put(qtest_qmp_ok(
+        qts, "{'execute': 'object-add', 'arguments': {'qom-type': 'iothread', 'id': 'io'}}"));
+    json_object *list =
+        qtest_qmp_ok(qts, "{'execute': 'qom-list', 'arguments': {'path': '/objects'}}");
+    g_assert_cmpstr(json_text(json_object_array_get_idx(list, 1), "name"), ==, "io");
+    json_object_put(list);
+    json_object_put(qtest_qmp_ok(qts, "{'execute': 'object-del', 'arguments': {'id': 'io'}}"));
+    g_autofree char *hot = qtest_qmp_error(
+        qts, "{'execute': 'device_add', 'arguments': {'driver': 'virtio-rng-pci', 'id': 'x'}}");
+    g_assert_nonnull(strstr(hot, "does not support hotplugging"));
+    g_autofree char *near = qtest_qmp_error(
+        qts, "{'execute': 'device-list-properties', 'arguments': {'typename': 'virtio-rng-pcl'}}");
+    g_assert_nonnull(strstr(near, "did you mean 'virtio-rng-pci'?"));
+    qtest_stop(qts);
+}
+
+static void test_devices_come_and_go_before_the_start(void)
+{
+    QTest *qts = qtest_start("-m 16 -S");
+    json_object_put(qtest_qmp_ok(
+        qts, "{'execute': 'device_add', 'arguments': {'driver': 'virtio-rng-pci', 'id': 'r', "
+             "'max-bytes': 8, 'period': 10}}"));
+    QPci *pci = qpci_find(qts, 0x1af4, 0x1005, 0);
+    g_assert_nonnull(pci);
+    g_free(pci);
+    json_object_put(qtest_qmp_ok(qts, "{'execute': 'device_del', 'arguments': {'id': 'r'}}"));
+    json_object_put(qtest_event(qts, "DEVICE_DELETED"));
+    g_assert_null(qpci_find(qts, 0x1af4, 0x1005, 0));
+    g_autofree char *wrong = qtest_qmp_error(
+        qts, "{'execute': 'device_add', 'arguments': {'driver': 'virtio-rng-pci', 'id': 'r', "
+             "'max-bites': 8}}");
+    g_assert_nonnull(strstr(wrong, "did you mean 'max-bytes'?"));
+    g_assert_null(qpci_find(qts, 0x1af4, 0x1005, 0));
+    json_object_put(qtest_qmp_ok(qts, "{'execute': 'cont'}"));
+    qtest_stop(qts);
+}
+
+static void test_ring_buffers(void)
+{
+    QTest *qts = qtest_start("-m 16");
+    json_object_put(qtest_qmp_ok(
+        qts, "{'execute': 'chardev-add', 'arguments': {'id': 'r', 'backend': {'type': 'ringbuf', "
+             "'data': {'size': 16}}}}"));
+    json_object_put(qtest_qmp_ok(
+        qts, "{'execute': 'ringbuf-write', 'arguments': {'device': 'r', 'data': 'AAEC/w==', "
+             "'format': 'base64'}}"));
+    json_object *text = qtest_qmp_ok(
+        qts, "{'execute': 'ringbuf-read', 'arguments': {'device': 'r', 'size': 99, 'format': "
+             "'base64'}}");
+    g_assert_cmpstr(json_object_get_string(text), ==, "AAEC/w==");
+    json_object_put(text);
+    json_object_put(qtest_qmp_ok(qts, "{'execute': 'chardev-remove', 'arguments': {'id': 'r'}}"));
+    g_autofree char *gone =
+        qtest_qmp_error(qts, "{'execute': 'chardev-remove', 'arguments': {'id': 'r'}}");
+    g_assert_cmpstr(gone, ==, "Chardev 'r' not found");
+    qtest_stop(qts);
+}
+
+static void test_human_monitor(void)
+{
+    QTest *qts = qtest_start("-m 16 -device virtio-rng-pci,id=rng0");
+    static const struct {
+        const char *line, *part;
+    } cases[] = {
+        { "info status", "VM status: running" },
+        { "info version", "7.2.0" },
+        { "info mtree", "ram-below-4g" },
+        { "info qtree", "dev: virtio-rng-pci, id \\\"rng0\\\"" },
+        { "info pci", "1af4:1005" },
+        { "info cpus", "CPU #0" },
+        { "help", "system_reset -- " },
+        { "xp /4xb 0x1000", "0x00 0x00 0x00 0x00" },
+        { "qom-get rng0 type", "virtio-rng-pci" },
+        { "inof status", "did you mean 'info status'?" },
+        { "device_del nobody", "Error: Device 'nobody' not found" },
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *text = qtest_hmp(qts, cases[i].line);
+        g_autofree char *part = g_strcompress(cases[i].part);
+        if (!strstr(text, part)) {
+            g_error("'%s' says '%s', without '%s'", cases[i].line, text, part);
+        }
+    }
+    g_autofree char *stop = qtest_hmp(qts, "stop");
+    g_assert_cmpstr(stop, ==, "");
+    json_object_put(qtest_event(qts, "STOP"));
+    qtest_stop(qts);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/qmp/negotiation", test_negotiation);
+    g_test_add_func("/qmp/out-of-band-overtakes", test_out_of_band_overtakes);
+    g_test_add_func("/qmp/argument-errors", test_argument_errors);
+    g_test_add_func("/qmp/malformed-input", test_malformed_input_is_reported_and_skipped);
+    g_test_add_func("/qmp/half-open-clients", test_half_open_clients_leave_nothing);
+    g_test_add_func("/qmp/states-and-events", test_states_and_events);
+    g_test_add_func("/qmp/schema-and-handlers-agree", test_every_schema_command_is_there);
+    g_test_add_func("/qmp/queries-answer", test_every_query_answers);
+    g_test_add_func("/qmp/objects-and-devices", test_objects_and_devices);
+    g_test_add_func("/qmp/devices-before-the-start", test_devices_come_and_go_before_the_start);
+    g_test_add_func("/qmp/ring-buffers", test_ring_buffers);
+    g_test_add_func("/qmp/human-monitor", test_human_monitor);
+    return g_test_run();
+}
