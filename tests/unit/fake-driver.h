@@ -44,17 +44,17 @@ static FakeDriver *fake_of(VirtioDevice *vdev)
     return container_of(vdev, FakeDriver, vdev);
 }
 
-static void fake_notify_queue(VirtioDevice *vdev, VirtQueue *vq)
+static inline void fake_notify_queue(VirtioDevice *vdev, VirtQueue *vq)
 {
     fake_of(vdev)->interrupts++;
 }
 
-static void fake_notify_config(VirtioDevice *vdev)
+static inline void fake_notify_config(VirtioDevice *vdev)
 {
     fake_of(vdev)->config_interrupts++;
 }
 
-static void fake_transport_reset(VirtioDevice *vdev)
+static inline void fake_transport_reset(VirtioDevice *vdev)
 {
 }
 
@@ -64,7 +64,7 @@ static const VirtioTransport fake_transport = {
     .reset = fake_transport_reset,
 };
 
-static bool fake_realize(VirtioDevice *vdev, GError **error)
+static inline bool fake_realize(VirtioDevice *vdev, GError **error)
 {
     return true;
 }
@@ -79,8 +79,8 @@ static uint8_t *guest(FakeDriver *f, uint64_t addr)
 }
 
 /* features: of the ring; num: entries; the handler is the device's. */
-static FakeDriver *fake_new(uint64_t features, unsigned num, size_t request_size,
-                            VirtqHandler *handler)
+static inline FakeDriver *fake_new(uint64_t features, unsigned num, size_t request_size,
+                                   VirtqHandler *handler)
 {
     FakeDriver *f = g_new0(FakeDriver, 1);
     f->memory = address_space_new("memory", UINT64_MAX);
@@ -110,7 +110,7 @@ static FakeDriver *fake_new(uint64_t features, unsigned num, size_t request_size
 }
 
 /* The driver's way up to DRIVER_OK; between, a test may change the queue. */
-static void fake_negotiate(FakeDriver *f)
+static inline void fake_negotiate(FakeDriver *f)
 {
     VirtioDevice *vdev = &f->vdev;
     VirtQueue *vq = &vdev->queues[0];
@@ -124,13 +124,13 @@ static void fake_negotiate(FakeDriver *f)
     virtio_queue_enable(vq);
 }
 
-static void fake_start(FakeDriver *f)
+static inline void fake_start(FakeDriver *f)
 {
     fake_negotiate(f);
     virtio_set_status(&f->vdev, 3 | VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_DRIVER_OK);
 }
 
-static void fake_free(FakeDriver *f)
+static inline void fake_free(FakeDriver *f)
 {
     virtio_device_quiesce(&f->vdev);
     virtq_cleanup(&f->vdev.queues[0]);
@@ -228,13 +228,13 @@ static uint16_t packed_add(FakeDriver *f, const Buffer *buffers, unsigned count)
 }
 
 /* A chain; its id. */
-static uint16_t fake_add(FakeDriver *f, const Buffer *buffers, unsigned count)
+static inline uint16_t fake_add(FakeDriver *f, const Buffer *buffers, unsigned count)
 {
     return f->packed ? packed_add(f, buffers, count) : split_add(f, buffers, count);
 }
 
 /* The same through an indirect table. */
-static uint16_t fake_add_indirect(FakeDriver *f, const Buffer *buffers, unsigned count)
+static inline uint16_t fake_add_indirect(FakeDriver *f, const Buffer *buffers, unsigned count)
 {
     uint16_t id = f->packed ? f->next_id++ % f->num : f->next_desc;
     uint64_t table = TABLE_BASE + id * 1024;
@@ -264,7 +264,7 @@ static uint16_t fake_add_indirect(FakeDriver *f, const Buffer *buffers, unsigned
 }
 
 /* The next completion; packed: of a chain of `ndesc` slots. */
-static bool fake_used(FakeDriver *f, unsigned ndesc, uint16_t *id, uint32_t *len)
+static inline bool fake_used(FakeDriver *f, unsigned ndesc, uint16_t *id, uint32_t *len)
 {
     if (!f->packed) {
         VringUsed *used = split_used(f);
@@ -292,7 +292,7 @@ static bool fake_used(FakeDriver *f, unsigned ndesc, uint16_t *id, uint32_t *len
     return true;
 }
 
-static void fake_kick(FakeDriver *f)
+static inline void fake_kick(FakeDriver *f)
 {
     event_notifier_signal(&f->vdev.queues[0].kick);
     settle();

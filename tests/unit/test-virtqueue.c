@@ -62,8 +62,8 @@ static const Buffer echo_buffers[] = { { DATA_BASE, 100, false },
 
 static void check_echo(FakeDriver *f, bool indirect)
 {
-    uint16_t id, used_id;
-    uint32_t len;
+    uint16_t id, used_id = 0;
+    uint32_t len = 0;
     memset(guest(f, DATA_BASE), 0x11, 100);
     memset(guest(f, DATA_BASE + 0x1000), 0x22, 28);
     memset(guest(f, DATA_BASE + 0x2000), 0, 200);
@@ -94,8 +94,8 @@ static void test_index_wrap(gconstpointer data)
 {
     FakeDriver *f = echoing(*(const uint64_t *)data, 4);
     VirtQueue *vq = &f->vdev.queues[0];
-    uint16_t id;
-    uint32_t len;
+    uint16_t id = 0;
+    uint32_t len = 0;
     for (int i = 0; i < 70000; i++) {
         fake_add(f, echo_buffers, 3);
         vq->budget = 4;
@@ -204,7 +204,7 @@ static void test_unpop(gconstpointer data)
         VirtqRequest *again = virtq_pop(vq);
         g_assert_nonnull(again);
         g_assert_cmpuint(again->id, ==, id);
-        uint32_t len;
+        uint32_t len = 0;
         virtq_push(again, 0);
         virtq_flush(vq);
         g_assert_true(fake_used(f, 3, &id, &len));
@@ -216,8 +216,8 @@ static void test_unpop(gconstpointer data)
 static void test_in_order(gconstpointer data)
 {
     FakeDriver *f = holding(*(const uint64_t *)data | ORDERED, 16);
-    uint16_t ids[3], id;
-    uint32_t len;
+    uint16_t ids[3], id = 0;
+    uint32_t len = 0;
     for (int i = 0; i < 3; i++) {
         ids[i] = fake_add(f, echo_buffers, 3);
     }
@@ -238,8 +238,8 @@ static void test_in_order(gconstpointer data)
 static void test_out_of_order(gconstpointer data)
 {
     FakeDriver *f = holding(*(const uint64_t *)data, 16);
-    uint16_t ids[3], id;
-    uint32_t len;
+    uint16_t ids[3], id = 0;
+    uint32_t len = 0;
     for (int round = 0; round < 20; round++) {
         held_count = 0;
         for (int i = 0; i < 3; i++) {
@@ -480,8 +480,8 @@ static void test_head_twice_in_flight(gconstpointer data)
     /* The one in flight still comes back, and is not published. */
     virtq_push(held[0], 0);
     settle();
-    uint16_t id;
-    uint32_t len;
+    uint16_t id = 0;
+    uint32_t len = 0;
     g_assert_false(fake_used(f, 1, &id, &len));
     held_count = 0;
     check_broken(f);
@@ -551,8 +551,8 @@ static void test_save_in_flight(gconstpointer data)
 {
     FakeDriver *f = holding(*(const uint64_t *)data, 16);
     VirtQueue *vq = &f->vdev.queues[0];
-    uint16_t ids[3], id, header;
-    uint32_t len;
+    uint16_t ids[3], id = 0, header;
+    uint32_t len = 0;
     for (int i = 0; i < 3; i++) {
         ids[i] = fake_add(f, echo_buffers, 3);
     }
@@ -623,8 +623,8 @@ static void test_hostile_state(gconstpointer data)
 static void test_pause_keeps_requests(gconstpointer data)
 {
     FakeDriver *f = holding(*(const uint64_t *)data, 8);
-    uint16_t id;
-    uint32_t len;
+    uint16_t id = 0;
+    uint32_t len = 0;
     fake_add(f, echo_buffers, 3);
     fake_kick(f);
     virtio_device_quiesce(&f->vdev);
