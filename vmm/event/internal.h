@@ -60,6 +60,9 @@ struct EventLoop {
 
     /* Waking: the loop sets `sleeping` before its last look at what others queue. */
     _Atomic bool sleeping;
+    /* Threads between queueing something and having woken the loop: what they queued may be done,
+     * and the loop be on its way out, before they are. */
+    _Atomic unsigned wakers;
     EventNotifier wake;
     FdWatch wake_watch;
 

@@ -3,6 +3,7 @@
 #include "vmm/event/loop.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -353,6 +354,9 @@ void event_loop_free(EventLoop *loop)
     }
     run_posted(loop);
     loop_run_deferred(loop);
+    while (atomic_load(&loop->wakers)) {
+        sched_yield(); /* a few instructions */
+    }
     g_mutex_lock(&loops_lock);
     g_ptr_array_remove(loops, loop);
     g_mutex_unlock(&loops_lock);
@@ -379,10 +383,12 @@ void event_loop_post(EventLoop *loop, LoopTask *task)
         return;
     }
     LoopTask *head = atomic_load(&loop->posted);
+    atomic_fetch_add(&loop->wakers, 1);
     do {
         task->next = head;
     } while (!atomic_compare_exchange_weak(&loop->posted, &head, task));
     loop_wake(loop);
+    atomic_fetch_sub(&loop->wakers, 1);
 }
 
 static bool list_remove(LoopTask **list, LoopTask *task)

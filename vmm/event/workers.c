@@ -79,10 +79,12 @@ static void post_completed(AioRequest *request)
 {
     EventLoop *loop = request->loop;
     AioRequest *head = atomic_load(&loop->completed);
+    atomic_fetch_add(&loop->wakers, 1);
     do {
         request->next = head;
     } while (!atomic_compare_exchange_weak(&loop->completed, &head, request));
     loop_wake(loop);
+    atomic_fetch_sub(&loop->wakers, 1);
 }
 
 /* The next request, or NULL when it is time for the thread to end. Called with the lock. */
