@@ -57,6 +57,11 @@ typedef struct KvmSlot {
     bool readonly;
 } KvmSlot;
 
+typedef struct KvmDoorbell {
+    IoEventFd eventfd;
+    uint32_t flags;
+} KvmDoorbell;
+
 /* Memory slots: what the address space's listener said, and what KVM has. Topology lock. */
 typedef struct KvmMemory {
     GArray *ranges; /* KvmSlot without ids: as the listener's calls left them */
@@ -64,6 +69,8 @@ typedef struct KvmMemory {
     uint64_t *used; /* bitmap of slot ids */
     unsigned max_slots;
     bool changed;
+    GArray *doorbells; /* KvmDoorbell to be added after the slots */
+    bool started;      /* the machine is made: doorbells are added at each commit */
     MemListener listener, io_listener;
 } KvmMemory;
 
@@ -107,7 +114,8 @@ void kvm_fail(KvmState *kvm, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 /* ---- memory.c: topology lock ---- */
 void kvm_memory_init(KvmState *kvm);
-void kvm_memory_attach(KvmState *kvm); /* listeners on; KVM gets the present map */
+void kvm_memory_attach(KvmState *kvm); /* listeners on; KVM gets the present memory map */
+void kvm_memory_start(KvmState *kvm);  /* ... and the doorbells */
 void kvm_memory_detach(KvmState *kvm);
 
 /* ---- irq.c ---- */
@@ -147,7 +155,6 @@ void kvm_arch_cleanup(KvmState *kvm);
 bool kvm_arch_create_irqchip(KvmState *kvm, GError **error); /* memory slots are there */
 uint32_t kvm_arch_vcpu_id(KvmState *kvm, unsigned index);
 bool kvm_arch_init_vcpu(KvmVcpu *vcpu, GError **error); /* fd and run are there */
-bool kvm_arch_vcpus_created(KvmState *kvm, GError **error);
 void kvm_arch_vcpus_reset(KvmState *kvm);
 void kvm_arch_vcpu_set_boot(KvmVcpu *vcpu, const BootCpu *boot);
 void kvm_arch_paused(KvmState *kvm); /* all vCPUs are parked */

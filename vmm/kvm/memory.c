@@ -154,13 +154,9 @@ static bool slots_contain(const GArray *slots, const KvmSlot *slot, KvmSlot *fou
     return false;
 }
 
-static void memory_commit(void *opaque)
+static void memory_update_slots(KvmState *kvm)
 {
-    KvmState *kvm = opaque;
     KvmMemory *mem = &kvm->mem;
-    if (!mem->changed) {
-        return;
-    }
     mem->changed = false;
     GArray *wanted = memory_wanted_slots(kvm);
     bool inhibited = false;
@@ -210,24 +206,72 @@ static void ioeventfd_set(KvmState *kvm, const IoEventFd *eventfd, uint32_t flag
     }
 }
 
+/* A bus registration that is still on its way through SRCU makes the next memory slot wait for it,
+ * measured at 5 ms: doorbells come after slots. */
+static void doorbell_queue(KvmState *kvm, const IoEventFd *eventfd, uint32_t flags)
+{
+    KvmDoorbell doorbell = { *eventfd, flags };
+    g_array_append_val(kvm->mem.doorbells, doorbell);
+}
+
+static void doorbells_flush(KvmState *kvm)
+{
+    GArray *doorbells = kvm->mem.doorbells;
+    for (guint i = 0; kvm->mem.started && i < doorbells->len; i++) {
+        const KvmDoorbell *doorbell = &g_array_index(doorbells, KvmDoorbell, i);
+        ioeventfd_set(kvm, &doorbell->eventfd, doorbell->flags);
+    }
+    if (kvm->mem.started) {
+        g_array_set_size(doorbells, 0);
+    }
+}
+
+static bool doorbell_equal(const KvmDoorbell *doorbell, const IoEventFd *eventfd, uint32_t flags)
+{
+    return doorbell->flags == flags && doorbell->eventfd.addr == eventfd->addr &&
+           doorbell->eventfd.size == eventfd->size && doorbell->eventfd.match == eventfd->match &&
+           doorbell->eventfd.value == eventfd->value && doorbell->eventfd.fd == eventfd->fd;
+}
+
+static void doorbell_remove(KvmState *kvm, const IoEventFd *eventfd, uint32_t flags)
+{
+    GArray *doorbells = kvm->mem.doorbells;
+    for (guint i = 0; i < doorbells->len; i++) {
+        if (doorbell_equal(&g_array_index(doorbells, KvmDoorbell, i), eventfd, flags)) {
+            g_array_remove_index(doorbells, i);
+            return;
+        }
+    }
+    ioeventfd_set(kvm, eventfd, flags | KVM_IOEVENTFD_FLAG_DEASSIGN);
+}
+
 static void memory_ioeventfd_add(void *opaque, const IoEventFd *eventfd)
 {
-    ioeventfd_set(opaque, eventfd, 0);
+    doorbell_queue(opaque, eventfd, 0);
 }
 
 static void memory_ioeventfd_del(void *opaque, const IoEventFd *eventfd)
 {
-    ioeventfd_set(opaque, eventfd, KVM_IOEVENTFD_FLAG_DEASSIGN);
+    doorbell_remove(opaque, eventfd, 0);
 }
 
 static void io_ioeventfd_add(void *opaque, const IoEventFd *eventfd)
 {
-    ioeventfd_set(opaque, eventfd, KVM_IOEVENTFD_FLAG_PIO);
+    doorbell_queue(opaque, eventfd, KVM_IOEVENTFD_FLAG_PIO);
 }
 
 static void io_ioeventfd_del(void *opaque, const IoEventFd *eventfd)
 {
-    ioeventfd_set(opaque, eventfd, KVM_IOEVENTFD_FLAG_PIO | KVM_IOEVENTFD_FLAG_DEASSIGN);
+    doorbell_remove(opaque, eventfd, KVM_IOEVENTFD_FLAG_PIO);
+}
+
+static void memory_commit(void *opaque)
+{
+    KvmState *kvm = opaque;
+    if (kvm->mem.changed) {
+        memory_update_slots(kvm);
+    }
+    doorbells_flush(kvm);
 }
 
 static void io_ram_ignore(void *opaque, const FlatRange *range)
@@ -236,6 +280,7 @@ static void io_ram_ignore(void *opaque, const FlatRange *range)
 
 static void io_commit(void *opaque)
 {
+    doorbells_flush(opaque);
 }
 
 void kvm_memory_init(KvmState *kvm)
@@ -246,6 +291,7 @@ void kvm_memory_init(KvmState *kvm)
     mem->used = g_new0(uint64_t, (mem->max_slots + 63) / 64);
     mem->ranges = g_array_new(FALSE, FALSE, sizeof(KvmSlot));
     mem->slots = g_array_new(FALSE, FALSE, sizeof(KvmSlot));
+    mem->doorbells = g_array_new(FALSE, FALSE, sizeof(KvmDoorbell));
     mem->listener = (MemListener){
         .ram_add = memory_ram_add,
         .ram_del = memory_ram_del,
@@ -270,6 +316,12 @@ void kvm_memory_attach(KvmState *kvm)
     address_space_set_listener(kvm->machine->io, &kvm->mem.io_listener);
 }
 
+void kvm_memory_start(KvmState *kvm)
+{
+    kvm->mem.started = true;
+    doorbells_flush(kvm);
+}
+
 void kvm_memory_detach(KvmState *kvm)
 {
     Machine *machine = kvm->machine;
@@ -283,5 +335,6 @@ void kvm_memory_detach(KvmState *kvm)
     machine_topology_unlock(machine);
     g_clear_pointer(&kvm->mem.ranges, g_array_unref);
     g_clear_pointer(&kvm->mem.slots, g_array_unref);
+    g_clear_pointer(&kvm->mem.doorbells, g_array_unref);
     g_clear_pointer(&kvm->mem.used, g_free);
 }

@@ -149,11 +149,6 @@ bool kvm_arch_init_vcpu(KvmVcpu *vcpu, GError **error)
     return true;
 }
 
-bool kvm_arch_vcpus_created(KvmState *kvm, GError **error)
-{
-    return true;
-}
-
 /* ---- Reset ---- */
 
 static void state_set_apic_id(X86VcpuState *state, uint32_t apic_id)
