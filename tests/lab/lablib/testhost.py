@@ -121,7 +121,7 @@ class TestHost:
         arguments = [
             "qemu-system-x86_64", "-name", "vireo-testhost", "-nodefaults", "-no-user-config",
             "-M", "q35,usb=off,vmport=off", "-accel", "tcg,thread=multi,tb-size=512",
-            "-cpu", "max,-la57", "-smp", str(self.cpus), "-m", str(self.memory_mib),
+            "-cpu", "max,-la57,-xsave", "-smp", str(self.cpus), "-m", str(self.memory_mib),
             "-display", "none", "-no-reboot", "-kernel", os.path.join(CACHE, "testhost/vmlinux"),
             "-initrd", os.path.join(CACHE, "testhost/initrd"), "-append", append,
             "-chardev", f"file,id=console,path={quote(log)}", "-serial", "chardev:console",

@@ -142,7 +142,7 @@ def run(scratch, served):
 def main():
     scratch = os.environ.get("LAB_SCRATCH")
     if not scratch:
-        print("quickstart_check.py: run me as tests/lab/run --scratch -- ...", file=sys.stderr)
+        print("test_quickstart.py: run me as tests/lab/run --scratch -- ...", file=sys.stderr)
         return 1
     try:
         with tempfile.TemporaryDirectory(dir=scratch) as served:

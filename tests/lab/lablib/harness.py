@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Runs a lab test file: each function named test_... is one case; 77 says that all were skipped."""
+
+import sys
+import time
+import traceback
+
+
+class Skip(Exception):
+    """Raised by a test that cannot run here; its text says why."""
+
+
+def run(namespace):
+    """Runs the test functions of a module in their order; exits with the outcome."""
+    cases = [(name, value) for name, value in namespace.items()
+             if name.startswith("test_") and callable(value)]
+    if len(sys.argv) > 1:
+        cases = [case for case in cases if any(word in case[0] for word in sys.argv[1:])]
+    failed = skipped = 0
+    for name, function in cases:
+        began = time.monotonic()
+        title = name[len("test_"):].replace("_", " ")
+        try:
+            function()
+            outcome = "ok"
+        except Skip as reason:
+            skipped += 1
+            outcome = f"skipped: {reason}"
+        except Exception:  # any failure of one case must not hide the others
+            failed += 1
+            outcome = "FAILED"
+            traceback.print_exc()
+        print(f"{title}: {outcome} ({time.monotonic() - began:.1f} s)", flush=True)
+    if failed or not cases:
+        sys.exit(1)
+    sys.exit(77 if skipped == len(cases) else 0)
