@@ -523,9 +523,6 @@ Drive *drive_add(Opts *options, const char *default_interface, GError **error)
         !read_error_actions(drive, options, error) || !refuse_missing(options, error) ||
         !drive_open(drive, options, error) ||
         !opts_check_unused(options, "drive", drive_options, error)) {
-        if (error && *error) {
-            g_prefix_error(error, "-drive: ");
-        }
         return NULL;
     }
     if (!drives) {

@@ -317,8 +317,28 @@ static bool make_qtest(const Cli *cli, Machine *machine, GError **error)
            qtest_server_start(machine, chardev_find(id), cli->qtest_log, error);
 }
 
+/* ---- Disks that fail ---- */
+
+static void stop_on_io_error(void)
+{
+    Machine *machine = machine_get();
+    if (machine) {
+        machine_request_stop(machine, RUN_STATE_IO_ERROR);
+    }
+}
+
+static void retry_when_running(void *opaque, RunState state, bool running)
+{
+    if (running) {
+        block_resume_stopped();
+    }
+}
+
+static const BlockErrorHooks block_hooks = { .emit = monitor_emit, .stop = stop_on_io_error };
+
 Machine *start_machine(Cli *cli, GError **error)
 {
+    block_set_error_hooks(&block_hooks);
     if (!make_backends(cli, error)) {
         start_undo(NULL);
         return NULL;
@@ -329,6 +349,7 @@ Machine *start_machine(Cli *cli, GError **error)
         start_undo(machine);
         return NULL;
     }
+    machine_add_run_notifier(machine, retry_when_running, NULL);
     return machine;
 }
 

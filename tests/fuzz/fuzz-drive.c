@@ -7,10 +7,18 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static char directory[] = "/tmp/vireo-fuzz-XXXXXX";
+
+static void clean_up(void)
+{
+    unlink("a.img");
+    unlink("q.img");
+    rmdir(directory);
+}
+
 /* An empty directory with one image; inputs name files in it only. */
 static void prepare(void)
 {
-    char directory[] = "/tmp/vireo-fuzz-XXXXXX";
     if (!mkdtemp(directory) || chdir(directory) != 0) {
         abort();
     }
@@ -19,6 +27,7 @@ static void prepare(void)
         !g_file_set_contents("q.img", "QFI\xfb\0\0\0\3", 8, NULL)) {
         abort();
     }
+    atexit(clean_up);
     event_loop_main();
     event_loop_set_default_engine(LOOP_ENGINE_EPOLL);
 }
