@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include "vmm/kvm/x86/cpu_model.h"
 #include "vmm/util/bytes.h"
 
 #define MAX_CPUS 1024 /* of the option; the board's own limit is checked later */
@@ -166,6 +167,17 @@ bool cli_opt_enable_kvm(Cli *cli, const char *value, GError **error)
 
 bool cli_opt_cpu(Cli *cli, const char *value, GError **error)
 {
+    CpuModel model;
+    if (g_str_equal(value, "help") || g_str_equal(value, "?")) {
+        g_autoptr(GString) text = g_string_new(NULL);
+        cpu_model_help(text);
+        fputs(text->str, stdout);
+        cli->help_shown = true;
+        return true;
+    }
+    if (!cpu_model_parse(&model, value, error)) {
+        return false;
+    }
     g_free((char *)cli->config.cpu_model);
     cli->config.cpu_model = g_strdup(value);
     return true;
