@@ -182,6 +182,15 @@ void acpi_pm_power_button(AcpiPm *pm)
     g_mutex_unlock(&pm->dev->lock);
 }
 
+static void pm_pre_save(void *base)
+{
+    AcpiPm *pm = base;
+
+    g_mutex_lock(&pm->dev->lock);
+    pm_update(pm);
+    g_mutex_unlock(&pm->dev->lock);
+}
+
 static bool pm_post_load(void *base, uint16_t version, GError **error)
 {
     AcpiPm *pm = base;
@@ -208,5 +217,6 @@ const StateSection acpi_pm_state = {
     .name = "acpi-pm",
     .version = 1,
     .fields = pm_fields,
+    .pre_save = pm_pre_save,
     .post_load = pm_post_load,
 };

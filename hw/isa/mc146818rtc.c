@@ -469,6 +469,15 @@ static void rtc_reset(Device *dev)
     g_mutex_unlock(&dev->lock);
 }
 
+static void rtc_pre_save(void *base)
+{
+    RtcState *rtc = base;
+
+    g_mutex_lock(&rtc->dev.lock);
+    rtc_update(rtc);
+    g_mutex_unlock(&rtc->dev.lock);
+}
+
 static bool rtc_post_load(void *base, uint16_t version, GError **error)
 {
     RtcState *rtc = base;
@@ -481,22 +490,27 @@ static bool rtc_post_load(void *base, uint16_t version, GError **error)
     rtc->index &= 0x7f;
     rtc->seen_second = MIN(rtc->seen_second, floor_div(guest_ns(rtc), NS_PER_SEC));
     rtc->seen_second = MAX(rtc->seen_second, 0);
-    rtc->seen_period = 0;
+    rtc->seen_period = CLAMP(rtc->seen_period, 0, clock_now(rtc->clock));
     rtc_update(rtc);
     g_mutex_unlock(&rtc->dev.lock);
     return true;
 }
 
 static const StateField rtc_fields[] = {
-    STATE_INT(RtcState, index),       STATE_BUFFER(RtcState, cmos),
-    STATE_INT(RtcState, offset_ns),   STATE_INT(RtcState, frozen_ns),
-    STATE_INT(RtcState, seen_second), STATE_END,
+    STATE_INT(RtcState, index),
+    STATE_BUFFER(RtcState, cmos),
+    STATE_INT(RtcState, offset_ns),
+    STATE_INT(RtcState, frozen_ns),
+    STATE_INT(RtcState, seen_second),
+    STATE_INT(RtcState, seen_period),
+    STATE_END,
 };
 
 static const StateSection rtc_state = {
     .name = "mc146818rtc",
     .version = 1,
     .fields = rtc_fields,
+    .pre_save = rtc_pre_save,
     .post_load = rtc_post_load,
 };
 
