@@ -99,19 +99,16 @@ uint32_t kvm_arch_vcpu_id(KvmState *kvm, unsigned index)
 
 static bool arch_set_cpuid(KvmVcpu *vcpu, GError **error)
 {
-    struct {
-        struct kvm_cpuid2 header;
-        struct kvm_cpuid_entry2 entries[X86_MAX_CPUID_ENTRIES];
-    } cpuid = { 0 };
     g_autofree CpuidTable *table = g_new(CpuidTable, 1);
     cpuid_set_ids(&vcpu->kvm->arch->cpuid, table, &vcpu->kvm->machine->config->smp, vcpu->arch_id);
-    cpuid.header.nent = table->count;
-    memcpy(cpuid.entries, table->entries, table->count * sizeof(table->entries[0]));
-    int result = kvm_ioctl(vcpu->fd, KVM_SET_CPUID2, &cpuid);
+    size_t entries = table->count * sizeof(table->entries[0]);
+    g_autofree struct kvm_cpuid2 *cpuid = g_malloc0(sizeof(*cpuid) + entries);
+    cpuid->nent = table->count;
+    memcpy(cpuid->entries, table->entries, entries);
+    int result = kvm_ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid);
     if (result < 0) {
         return error_set_errno(error, -result,
-                               "KVM refused the CPU features of vCPU %u "
-                               "(KVM_SET_CPUID2)",
+                               "KVM refused the CPU features of vCPU %u (KVM_SET_CPUID2)",
                                vcpu->index);
     }
     return true;

@@ -110,11 +110,11 @@ void x86_state_free(X86VcpuState *state)
 
 bool x86_msr_set(KvmVcpu *vcpu, uint32_t index, uint64_t value)
 {
-    struct {
-        struct kvm_msrs header;
-        struct kvm_msr_entry entry;
-    } msr = { .header.nmsrs = 1, .entry = { .index = index, .data = value } };
-    return kvm_ioctl(vcpu->fd, KVM_SET_MSRS, &msr) == 1;
+    uint64_t buffer[(sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)) / 8] = { 0 };
+    struct kvm_msrs *msrs = (struct kvm_msrs *)buffer;
+    msrs->nmsrs = 1;
+    msrs->entries[0] = (struct kvm_msr_entry){ .index = index, .data = value };
+    return kvm_ioctl(vcpu->fd, KVM_SET_MSRS, msrs) == 1;
 }
 
 /* KVM reads in order up to one that it does not know: that one is struck off the list for good. */
