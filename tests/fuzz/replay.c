@@ -8,8 +8,38 @@
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerInitialize(int *argc, char ***argv) __attribute__((weak));
 
 #define INPUT_BYTES 2048
+#define MUTATIONS   8 /* at most, in one variant of a saved input */
+
+static unsigned variants; /* of each saved input */
+
+/* Changes, repeats or drops a few bytes. */
+static void mutate(GByteArray *input, GRand *random)
+{
+    int changes = g_rand_int_range(random, 1, MUTATIONS + 1);
+    for (int i = 0; i < changes && input->len; i++) {
+        guint at = (guint)g_rand_int_range(random, 0, (gint32)input->len);
+        guint run = (guint)g_rand_int_range(random, 1, 9);
+        switch (g_rand_int_range(random, 0, 4)) {
+        case 0:
+            input->data[at] ^= (uint8_t)(1u << g_rand_int_range(random, 0, 8));
+            break;
+        case 1:
+            input->data[at] = (uint8_t)g_rand_int_range(random, 0, 256);
+            break;
+        case 2:
+            g_byte_array_remove_range(input, at, MIN(run, input->len - at));
+            break;
+        default: {
+            g_autofree uint8_t *copy = g_memdup2(input->data + at, MIN(run, input->len - at));
+            g_byte_array_append(input, copy, MIN(run, input->len - at));
+            break;
+        }
+        }
+    }
+}
 
 static void run_file(const char *path)
 {
@@ -19,6 +49,14 @@ static void run_file(const char *path)
         g_error("cannot read %s", path);
     }
     LLVMFuzzerTestOneInput((uint8_t *)data, size);
+    for (unsigned seed = 0; seed < variants; seed++) {
+        g_autoptr(GByteArray) input = g_byte_array_new();
+        GRand *random = g_rand_new_with_seed(seed);
+        g_byte_array_append(input, (uint8_t *)data, (guint)size);
+        mutate(input, random);
+        g_rand_free(random);
+        LLVMFuzzerTestOneInput(input->data, input->len);
+    }
 }
 
 static void run_folder(const char *path)
@@ -47,16 +85,22 @@ static void run_random(unsigned count)
     }
 }
 
-/* replay COUNT [FILE | FOLDER]... */
+/* replay COUNT [FILE | FOLDER]...: the saved inputs, COUNT / 10 variants of each, COUNT random ones
+ */
 int main(int argc, char **argv)
 {
+    unsigned count = argc > 1 ? (unsigned)atoi(argv[1]) : 0;
+    variants = count / 10;
+    if (LLVMFuzzerInitialize) {
+        LLVMFuzzerInitialize(&argc, &argv);
+    }
     for (int i = 2; i < argc; i++) {
         if (g_file_test(argv[i], G_FILE_TEST_IS_DIR)) {
             run_folder(argv[i]);
-        } else {
+        } else if (g_file_test(argv[i], G_FILE_TEST_EXISTS)) { /* no folder: no saved inputs yet */
             run_file(argv[i]);
         }
     }
-    run_random(argc > 1 ? atoi(argv[1]) : 0);
+    run_random(count);
     return 0;
 }

@@ -112,8 +112,9 @@ static json_object *ringbuf_read(const void *opaque, GError **error)
         return NULL;
     }
     bool base64 = args->has_format && args->format == QMP_DATA_FORMAT_BASE64;
-    g_autofree char *text = base64 ? g_base64_encode(data->data, data->len)
-                                   : g_utf8_make_valid((const char *)data->data, data->len);
+    g_autofree char *text =
+        base64 ? g_base64_encode(data->data, data->len)
+               : g_utf8_make_valid(data->len ? (const char *)data->data : "", data->len);
     return json_object_new_string(text);
 }
 
