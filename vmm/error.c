@@ -9,6 +9,7 @@ static bool report_timestamp;
 
 G_DEFINE_QUARK(vireo - error, vireo_error)
 
+G_GNUC_PRINTF(4, 0)
 static void error_set_valist(GError **error, int code, int errnum, const char *format, va_list args)
 {
     if (!error) {
@@ -50,6 +51,7 @@ bool error_set_errno(GError **error, int errnum, const char *format, ...)
     return false;
 }
 
+G_GNUC_PRINTF(2, 0)
 static void report(const char *kind, const char *format, va_list args)
 {
     g_autoptr(GString) line = g_string_new(NULL);
