@@ -59,6 +59,8 @@ static const char *const microvm_options[] = { "-machine", "microvm",
                                                "-device",  "virtio-serial-device",
                                                "-device",  "virtconsole,chardev=c0",
                                                "-device",  "virtio-balloon-device",
+                                               "-netdev",  "user,id=u0,restrict=on",
+                                               "-device",  "virtio-net-device,netdev=u0",
                                                NULL };
 
 static GPtrArray *command_line(const char *board)
