@@ -86,8 +86,13 @@ def wait_for_network(console):
 
 
 def fetch(console, port, expected):
-    text = console.check(f"wget -q -O - http://10.0.2.2:{port}/file | md5sum", 300)
-    assert text.split()[0] == expected, "the file fetched over HTTP differs"
+    status, text = console.shell(
+        f"wget -nv -t 1 -T 60 -O /dev/shm/fetched http://10.0.2.2:{port}/file", 300)
+    assert status == 0, f"wget exited with {status}: {text}"
+    size, checksum = console.check("stat -c %s /dev/shm/fetched; md5sum < /dev/shm/fetched; "
+                                   "rm /dev/shm/fetched", 120).split()[:2]
+    assert int(size) == FETCH_MIB << 20, f"{size} bytes came over HTTP"
+    assert checksum == expected, "the file fetched over HTTP differs"
 
 
 def forwarded_answer(port):

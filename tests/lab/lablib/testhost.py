@@ -114,7 +114,7 @@ class TestHost:
                   "random.trust_cpu=on cryptomgr.notests "
                   f"lab.tree={TREE} lab.run={directory} lab.tty={int(self.interactive)} "
                   f"lab.scratch={int(self.scratch)} lab.network={int(bool(self.forward))} lab.columns={size.columns} "
-                  f"lab.rows={size.lines}")
+                  f"lab.rows={size.lines} " + os.environ.get("LAB_HOST_APPEND", ""))
         log = os.path.join(directory, "console")
         # fsdev paths with commas would need doubling; option values are quoted by ",,".
         quote = lambda path: path.replace(",", ",,")
