@@ -755,6 +755,58 @@ static void nodes_are_opened_referenced_and_deleted(void)
     unlink(path);
 }
 
+static char *loop_device_make(const char *path)
+{
+    g_autofree char *command = g_strdup_printf("losetup -f --show %s", path);
+    char *out = NULL;
+    int status = 1;
+    if (geteuid() != 0 || !g_spawn_command_line_sync(command, &out, NULL, &status, NULL) ||
+        status != 0) {
+        g_free(out);
+        return NULL;
+    }
+    return g_strchomp(out);
+}
+
+static void block_device_takes_the_same_requests(void)
+{
+    static const char *const options[] = { "discard=unmap", "discard=unmap,cache=none" };
+    g_autofree char *image = make_image(NULL, IMAGE_SIZE);
+    g_autofree char *device = loop_device_make(image);
+    if (!device) {
+        g_test_skip("no loop devices here, or not root");
+        unlink(image);
+        return;
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(options); i++) {
+        Disk disk;
+        g_autofree uint8_t *data = g_malloc(1 << 20);
+        fill(data, 1 << 20, 8);
+        g_assert_true(disk_open(&disk, LOOP_ENGINE_AUTO, g_strdup(device), options[i]));
+        g_assert_cmpstr(block_node_driver(disk.drive->node->file), ==, "host_device");
+        g_assert_cmpint(block_backend_length(disk.backend), ==, IMAGE_SIZE);
+        g_assert_cmpint(io_run(&disk, BLOCK_WRITE, 0, 1 << 20, data, BLOCK_REQ_FUA), ==, 0);
+        g_assert_cmpint(io_run(&disk, BLOCK_WRITE_ZEROES, 4096, 8192, NULL, 0), ==, 0);
+        g_assert_cmpint(io_run(&disk, BLOCK_WRITE_ZEROES, 65536, 4096, NULL, BLOCK_REQ_UNMAP), ==,
+                        0);
+        g_assert_cmpint(io_run(&disk, BLOCK_DISCARD, 1 << 19, 1 << 18, NULL, 0), ==, 0);
+        g_assert_cmpint(io_run(&disk, BLOCK_DISCARD, 1000, 300, NULL, 0), ==, 0); /* no sector */
+        g_assert_cmpint(io_run(&disk, BLOCK_FLUSH, 0, 0, NULL, 0), ==, 0);
+        memset(data + 4096, 0, 8192);
+        memset(data + 65536, 0, 4096);
+        memset(data + (1 << 19), 0, 1 << 18); /* a loop device's discard is a hole */
+        g_autofree uint8_t *back = g_malloc(1 << 20);
+        g_assert_cmpint(io_run(&disk, BLOCK_READ, 0, 1 << 20, back, 0), ==, 0);
+        g_assert_cmpmem(back, 1 << 20, data, 1 << 20);
+        g_free(disk.path);
+        disk.path = g_strdup("nothing"); /* not the device's file */
+        disk_close(&disk);
+    }
+    g_autofree char *command = g_strdup_printf("losetup -d %s", device);
+    g_assert_true(g_spawn_command_line_sync(command, NULL, NULL, NULL, NULL));
+    unlink(image);
+}
+
 static void null_disk_completes_requests(void)
 {
     static const char *const options[] = { "", ",latency-ns=100000" };
@@ -812,6 +864,7 @@ int main(int argc, char **argv)
     ADD_ONE(several_loops_share_one_disk);
     ADD_ONE(resize_changes_the_file_and_tells_the_device);
     ADD_ONE(nodes_are_opened_referenced_and_deleted);
+    ADD_ONE(block_device_takes_the_same_requests);
     ADD_ONE(null_disk_completes_requests);
     return g_test_run();
 }

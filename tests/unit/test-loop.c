@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The event loop on both engines, and the main loop: watches, tasks, timers, pollers. */
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <stdatomic.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include "vmm/event/loop.h"
 
@@ -508,6 +513,44 @@ static void poller_sees_all_work_and_ends_before_sleep(Fixture *f, gconstpointer
     g_assert_cmpint(atomic_load(&p.begun), ==, atomic_load(&p.ended));
 }
 
+/* ---- Hosts without io_uring ---- */
+
+/* In the child: io_uring_setup fails with EPERM, as with kernel.io_uring_disabled=2. */
+static bool forbid_io_uring(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = { .len = G_N_ELEMENTS(filter), .filter = filter };
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+static void forbidden_io_uring_falls_back_to_epoll(void)
+{
+    if (g_test_subprocess()) {
+        g_autoptr(GError) error = NULL;
+        Counter c = { 0 };
+        g_assert_true(forbid_io_uring());
+        g_assert_null(event_loop_new("none", LOOP_ENGINE_IO_URING, &error));
+        g_assert_nonnull(strstr(error->message, "io_uring"));
+        g_clear_error(&error);
+        EventLoop *loop = event_loop_new("auto", LOOP_ENGINE_AUTO, &error);
+        g_assert_no_error(error);
+        g_assert_cmpstr(event_loop_engine_name(loop), ==, "epoll");
+        g_assert_true(event_loop_start(loop, &error));
+        event_loop_call(loop, count_task, &c);
+        g_assert_cmpint(c.value, ==, 1);
+        event_loop_free(loop);
+        return;
+    }
+    g_test_trap_subprocess(NULL, 0, 0);
+    g_test_trap_assert_passed();
+}
+
 /* ---- Clocks and the main loop ---- */
 static void iterate_until(Counter *c, int value)
 {
@@ -659,6 +702,7 @@ int main(int argc, char **argv)
     ADD(timers_fire_in_order_of_expiry);
     ADD(poller_sees_all_work_and_ends_before_sleep);
     ADD(main_loop_is_woken_by_other_threads);
+    g_test_add_func("/loop/fallback", forbidden_io_uring_falls_back_to_epoll);
     g_test_add_func("/loop/main/runs", main_loop_runs_timers_tasks_and_watches);
     g_test_add_func("/clock/virtual_stands_still", virtual_clock_stands_still_while_stopped);
     g_test_add_func("/clock/manual_steps", manual_clock_steps_through_the_timers);
