@@ -410,7 +410,9 @@ void virtio_notify_config(VirtioDevice *vdev)
 static bool virtio_post_load(void *base, uint16_t version, GError **error)
 {
     VirtioDevice *vdev = base;
-    if (vdev->guest_features & ~vdev->host_features) {
+    /* Before the device agreed the guest can have written anything. */
+    bool agreed = vdev->status & (VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_DRIVER_OK);
+    if (agreed && vdev->guest_features & ~vdev->host_features) {
         return error_set(
             error, "%s: the saved driver uses features 0x%" PRIx64 ", this device has 0x%" PRIx64,
             vdev->vclass->name, vdev->guest_features, vdev->host_features);
