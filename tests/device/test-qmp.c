@@ -184,6 +184,49 @@ static void test_half_open_clients_leave_nothing(void)
     remove_second(path);
 }
 
+static unsigned long resident_kib(GPid pid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/statm", pid);
+    g_autofree char *text = NULL;
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    unsigned long size, resident;
+    g_assert_cmpint(sscanf(text, "%lu %lu", &size, &resident), ==, 2);
+    return resident * 4;
+}
+
+/* A client that asks and does not listen is not read on; others are served, nothing grows. */
+static void test_a_client_that_stops_reading(void)
+{
+    enum { REQUESTS = 20000 };
+    char *path;
+    QTest *qts = start_with_second(&path, "");
+    Client client = client_open(path);
+    client_send(&client, "{'execute': 'qmp_capabilities'}");
+    static const char request[] = "{'execute': 'query-qmp-schema'}";
+    unsigned long before = resident_kib(qts->pid);
+    int sent = 0;
+    while (sent < REQUESTS) {
+        ssize_t n = send(client.fd, request, strlen(request), MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0) { /* the way in is full: is it so for good? */
+            json_object_put(qtest_qmp_ok(qts, "{'execute': 'query-status'}"));
+            n = send(client.fd, request, strlen(request), MSG_NOSIGNAL | MSG_DONTWAIT);
+            if (n < 0) {
+                break;
+            }
+        }
+        sent++;
+    }
+    json_object_put(qtest_qmp_ok(qts, "{'execute': 'query-status'}"));
+    g_assert_cmpint(sent, <, REQUESTS);
+    g_assert_cmpuint(resident_kib(qts->pid), <, before + 16384);
+    client_expect(&client, "QMP.version.qemu.major", "7");
+    client_expect(&client, "return", "{ }");
+    client_close(&client);
+    json_object_put(qtest_qmp_ok(qts, "{'execute': 'query-status'}"));
+    qtest_stop(qts);
+    remove_second(path);
+}
+
 static void test_states_and_events(void)
 {
     QTest *qts = qtest_start("-m 16 -name fred -uuid 12345678-1234-5678-9abc-def012345678");
@@ -374,6 +417,7 @@ int main(int argc, char **argv)
     g_test_add_func("/qmp/argument-errors", test_argument_errors);
     g_test_add_func("/qmp/malformed-input", test_malformed_input_is_reported_and_skipped);
     g_test_add_func("/qmp/half-open-clients", test_half_open_clients_leave_nothing);
+    g_test_add_func("/qmp/client-that-stops-reading", test_a_client_that_stops_reading);
     g_test_add_func("/qmp/states-and-events", test_states_and_events);
     g_test_add_func("/qmp/schema-and-handlers-agree", test_every_schema_command_is_there);
     g_test_add_func("/qmp/queries-answer", test_every_query_answers);

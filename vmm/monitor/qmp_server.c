@@ -11,8 +11,11 @@
 #include "vmm/monitor/qmp.h"
 #include "vmm/monitor/server.h"
 
-#define MAX_QUEUED 8
-#define READ_CHUNK 4096
+#define MAX_QUEUED  8
+#define READ_CHUNK  4096
+#define OUTPUT_HIGH (256u << 10) /* answers that wait for the client: no more requests meanwhile   \
+                                  */
+#define OUTPUT_MAX (16u << 20)   /* with events; more of them are lost */
 
 typedef struct QmpSession {
     CharFrontend *frontend;
@@ -20,18 +23,31 @@ typedef struct QmpSession {
     bool connected;
     QmpMode mode;
     JsonReader reader;
-    GQueue requests; /* json_object * */
+    GQueue requests;    /* json_object * */
+    GByteArray *output; /* not taken yet */
     LoopTask task;
 } QmpSession;
 
 static GPtrArray *sessions;
+
+static void flush(QmpSession *session)
+{
+    if (session->output->len) {
+        size_t taken = char_write(session->frontend, session->output->data, session->output->len);
+        g_byte_array_remove_range(session->output, 0, (guint)taken);
+    }
+}
 
 static void send_json(QmpSession *session, json_object *value)
 {
     g_autoptr(GString) out = g_string_new(NULL);
     json_write(out, value, session->pretty);
     g_string_append(out, "\r\n");
-    char_write_all(session->frontend, (const uint8_t *)out->str, out->len);
+    bool waiting = session->output->len > 0; /* for on_writable() */
+    g_byte_array_append(session->output, (const uint8_t *)out->str, (guint)out->len);
+    if (!waiting) {
+        flush(session);
+    }
 }
 
 static void answer(QmpSession *session, json_object *request)
@@ -44,6 +60,9 @@ static void answer(QmpSession *session, json_object *request)
 static void run_next(void *opaque)
 {
     QmpSession *session = opaque;
+    if (session->output->len >= OUTPUT_HIGH) {
+        return; /* on_writable() goes on */
+    }
     json_object *request = g_queue_pop_head(&session->requests);
     if (request) {
         answer(session, request);
@@ -88,7 +107,17 @@ static void forget_requests(QmpSession *session)
 static size_t on_can_read(void *opaque)
 {
     QmpSession *session = opaque;
-    return session->requests.length < MAX_QUEUED ? READ_CHUNK : 0;
+    bool room = session->requests.length < MAX_QUEUED && session->output->len < OUTPUT_HIGH;
+    return room ? READ_CHUNK : 0;
+}
+
+static void on_writable(void *opaque)
+{
+    QmpSession *session = opaque;
+    flush(session);
+    if (session->output->len < OUTPUT_HIGH) {
+        event_loop_post(event_loop_main(), &session->task);
+    }
 }
 
 static void on_read(void *opaque, const uint8_t *data, size_t len)
@@ -104,6 +133,7 @@ static void on_event(void *opaque, CharEvent event)
     }
     json_reader_reset(&session->reader);
     forget_requests(session);
+    g_byte_array_set_size(session->output, 0);
     session->mode = (QmpMode){ 0 };
     session->connected = event == CHAR_EVENT_OPENED;
     if (session->connected) {
@@ -115,17 +145,19 @@ static void on_event(void *opaque, CharEvent event)
 
 bool monitor_add_qmp(Chardev *chardev, bool pretty, GError **error)
 {
-    static const CharFrontendOps ops = { .can_read = on_can_read,
-                                         .read = on_read,
-                                         .event = on_event };
+    static const CharFrontendOps ops = {
+        .can_read = on_can_read, .read = on_read, .event = on_event, .writable = on_writable
+    };
     QmpSession *session = g_new0(QmpSession, 1);
     session->pretty = pretty;
     session->task = (LoopTask)LOOP_TASK_INIT(run_next, session);
+    session->output = g_byte_array_new();
     g_queue_init(&session->requests);
     json_reader_init(&session->reader, on_request, on_malformed, session);
     session->frontend = char_frontend_attach(chardev, &ops, session, error);
     if (!session->frontend) {
         json_reader_cleanup(&session->reader);
+        g_byte_array_unref(session->output);
         g_free(session);
         return false;
     }
@@ -140,7 +172,7 @@ void qmp_sessions_send_event(json_object *event)
 {
     for (guint i = 0; sessions && i < sessions->len; i++) {
         QmpSession *session = g_ptr_array_index(sessions, i);
-        if (session->connected && session->mode.negotiated) {
+        if (session->connected && session->mode.negotiated && session->output->len < OUTPUT_MAX) {
             send_json(session, event);
         }
     }
@@ -150,10 +182,13 @@ void qmp_sessions_close(void)
 {
     for (guint i = 0; sessions && i < sessions->len; i++) {
         QmpSession *session = g_ptr_array_index(sessions, i);
+        flush(session);
         char_frontend_detach(session->frontend);
         forget_requests(session);
         json_reader_cleanup(&session->reader);
+        g_byte_array_set_size(session->output, 0);
         if (!session->task.queued) { /* else the loop, which ends too, still points to it */
+            g_byte_array_unref(session->output);
             g_free(session);
         }
     }
