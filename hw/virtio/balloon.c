@@ -3,13 +3,12 @@
  * virtio-balloon (VIRTIO 1.2, 5.5): memory that the guest gives up, by inflating or by reporting
  * free pages, goes back to the host.
  */
-#include "hw/virtio/balloon.h"
-
 #include <string.h>
 #include "hw/devices.h"
 #include "hw/virtio/mmio.h"
 #include "hw/virtio/pci.h"
 #include "hw/virtio/virtqueue-internal.h"
+#include "vmm/monitor/balloon.h"
 #include "vmm/monitor/monitor.h"
 #include "vmm/object/iothread.h"
 #include "vmm/util/bytes.h"
@@ -53,21 +52,6 @@ typedef struct VirtioBalloon {
     uint64_t stats[STAT_COUNT];
     int64_t stats_time; /* seconds since 1970; 0: never */
 } VirtioBalloon;
-
-static VirtioBalloon *the_balloon;
-
-static const Property virtio_balloon_props[] = {
-    PROP_BOOL("deflate-on-oom", VirtioBalloon, deflate_on_oom, false,
-              "Let the guest take memory back before it runs out"),
-    PROP_BOOL("free-page-reporting", VirtioBalloon, free_page_reporting, true,
-              "Give memory that is free in the guest back to the host"),
-    PROP_BOOL("page-poison", VirtioBalloon, page_poison, true,
-              "Respect the pattern that the guest fills free pages with"),
-    PROP_U32("guest-stats-polling-interval", VirtioBalloon, stats_interval, 0,
-             "Seconds between statistics from the guest; 0: none"),
-    PROP_REF("iothread", VirtioBalloon, iothread, "iothread", "The I/O thread of all queues"),
-    PROP_END,
-};
 
 /* ---- Giving memory back; the loop ---- */
 
@@ -206,58 +190,56 @@ static void handle_other(VirtQueue *vq)
 
 /* ---- The monitor; main thread ---- */
 
-Device *virtio_balloon_find(GError **error)
+static void set_target(void *opaque, uint64_t bytes)
 {
-    if (!the_balloon) {
-        error_set_code(error, VIREO_ERROR_DEVICE_NOT_ACTIVE,
-                       "No balloon device has been activated");
-        return NULL;
-    }
-    return the_balloon->vdev.dev;
-}
-
-/* The balloon of an outer device; there is only the one. */
-static VirtioBalloon *balloon_of(Device *dev)
-{
-    g_assert(the_balloon && the_balloon->vdev.dev == dev);
-    return the_balloon;
-}
-
-bool virtio_balloon_set_target(Device *dev, uint64_t bytes, GError **error)
-{
-    VirtioBalloon *balloon = balloon_of(dev);
-    uint64_t ram = dev->machine->ram->size;
-    if (bytes == 0) {
-        return error_set(error, "Parameter 'target' expects a size");
-    }
+    VirtioBalloon *balloon = opaque;
+    uint64_t ram = balloon->vdev.dev->machine->ram->size;
     uint8_t pages[4];
     store_le32(pages, (ram - MIN(bytes, ram)) >> PAGE_SHIFT);
     virtio_config_set(&balloon->vdev, CONFIG_NUM_PAGES, pages, sizeof(pages), true);
-    return true;
 }
 
-uint64_t virtio_balloon_actual(Device *dev)
+static uint64_t actual(void *opaque)
 {
+    VirtioBalloon *balloon = opaque;
+    uint64_t ram = balloon->vdev.dev->machine->ram->size;
     uint8_t pages[4];
-    uint64_t ram = dev->machine->ram->size;
-    virtio_config_get(&balloon_of(dev)->vdev, CONFIG_ACTUAL, pages, sizeof(pages));
+    virtio_config_get(&balloon->vdev, CONFIG_ACTUAL, pages, sizeof(pages));
     return ram - MIN((uint64_t)load_le32(pages) << PAGE_SHIFT, ram);
 }
 
-json_object *virtio_balloon_guest_stats(Device *dev)
+static const BalloonOps balloon_ops = { .set_target = set_target, .actual = actual };
+
+static json_object *guest_stats(const void *base)
 {
-    VirtioBalloon *balloon = balloon_of(dev);
+    VirtioBalloon *balloon = (VirtioBalloon *)base;
     json_object *stats = json_object_new_object();
     json_object *result = json_object_new_object();
-    g_mutex_lock(&balloon->stats_lock);
-    for (unsigned i = 0; i < STAT_COUNT; i++) {
-        json_object_object_add(stats, stat_names[i], json_object_new_uint64(balloon->stats[i]));
+    if (balloon->vdev.dev) {
+        g_mutex_lock(&balloon->stats_lock);
+        for (unsigned i = 0; i < STAT_COUNT; i++) {
+            json_object_object_add(stats, stat_names[i], json_object_new_uint64(balloon->stats[i]));
+        }
+        g_mutex_unlock(&balloon->stats_lock);
     }
     json_object_object_add(result, "last-update", json_object_new_int64(balloon->stats_time));
-    g_mutex_unlock(&balloon->stats_lock);
     json_object_object_add(result, "stats", stats);
     return result;
 }
+
+static const Property virtio_balloon_props[] = {
+    PROP_BOOL("deflate-on-oom", VirtioBalloon, deflate_on_oom, false,
+              "Let the guest take memory back before it runs out"),
+    PROP_BOOL("free-page-reporting", VirtioBalloon, free_page_reporting, true,
+              "Give memory that is free in the guest back to the host"),
+    PROP_BOOL("page-poison", VirtioBalloon, page_poison, true,
+              "Respect the pattern that the guest fills free pages with"),
+    PROP_U32("guest-stats-polling-interval", VirtioBalloon, stats_interval, 0,
+             "Seconds between statistics from the guest; 0: none"),
+    PROP_REF("iothread", VirtioBalloon, iothread, "iothread", "The I/O thread of all queues"),
+    PROP_COMPUTED("guest-stats", guest_stats, "What the guest said last of its memory"),
+    PROP_END,
+};
 
 /* ---- Life ---- */
 
@@ -265,8 +247,7 @@ static void balloon_config_written(VirtioDevice *vdev, uint32_t offset, uint32_t
 {
     if (offset < CONFIG_ACTUAL + 4) {
         json_object *data = json_object_new_object();
-        json_object_object_add(data, "actual",
-                               json_object_new_uint64(virtio_balloon_actual(vdev->dev)));
+        json_object_object_add(data, "actual", json_object_new_uint64(actual(vdev)));
         monitor_emit("BALLOON_CHANGE", data);
     }
 }
@@ -297,7 +278,7 @@ static void cancel_timer(void *opaque)
 static void balloon_unrealize(VirtioDevice *vdev)
 {
     VirtioBalloon *balloon = (VirtioBalloon *)vdev;
-    the_balloon = NULL;
+    balloon_unregister(balloon);
     event_loop_call(balloon->loop, cancel_timer, balloon);
     if (balloon->has_iothread) {
         iothread_release(balloon->iothread);
@@ -323,12 +304,13 @@ static bool make_queues(VirtioBalloon *balloon, GError **error)
 static bool balloon_realize(VirtioDevice *vdev, GError **error)
 {
     VirtioBalloon *balloon = (VirtioBalloon *)vdev;
-    if (the_balloon) {
-        return error_set(error, "a machine has one balloon only, and this one has it already");
+    if (!balloon_register(&balloon_ops, balloon, error)) {
+        return false;
     }
     balloon->loop = balloon->iothread ? iothread_claim(balloon->iothread, error)
                                       : machine_io_loop(vdev->dev->machine, error);
     if (!balloon->loop) {
+        balloon_unregister(balloon);
         return false;
     }
     balloon->has_iothread = balloon->iothread != NULL;
@@ -336,7 +318,6 @@ static bool balloon_realize(VirtioDevice *vdev, GError **error)
     timer_init(&balloon->stats_timer, balloon->loop, VM_CLOCK_VIRTUAL, NULL, stats_timer_fire,
                balloon);
     forget_stats(balloon);
-    the_balloon = balloon;
     if (!make_queues(balloon, error)) {
         balloon_unrealize(vdev);
         return false;

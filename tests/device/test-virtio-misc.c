@@ -88,7 +88,7 @@ typedef struct Balloon {
 
 static void balloon_open(Balloon *b)
 {
-    b->qts = qtest_start("-m 64M -device virtio-balloon-pci,guest-stats-polling-interval=2");
+    b->qts = qtest_start("-m 64M -device virtio-balloon-pci,id=b,guest-stats-polling-interval=2");
     b->dev = open_device(b->qts, 0x1002, BALLOON_FEATURES);
     b->inflate = qvirtqueue_new(b->dev, 0, 128, 0xffff);
     b->deflate = qvirtqueue_new(b->dev, 1, 128, 0xffff);
@@ -161,6 +161,10 @@ static void test_stats(void)
     g_assert_false(qvirtqueue_used(b.stats, &id, &len));
     qtest_clock_step(b.qts, 2100 * 1000000LL);
     qvirtqueue_wait(b.stats, NULL);
+    json_object *stats = qtest_qmp_ok(b.qts, "{'execute':'qom-get','arguments':{'path':'b',"
+                                             "'property':'guest-stats'}}");
+    g_assert_cmpint(json_object_get_int64(json_at(stats, "stats.stat-free-memory")), ==, 12345678);
+    json_object_put(stats);
     balloon_close(&b);
 }
 
@@ -172,6 +176,8 @@ static void test_balloon_change(void)
     json_object *event = qtest_event(b.qts, "BALLOON_CHANGE");
     g_assert_cmpint(json_object_get_int64(json_at(event, "data.actual")), ==, 48 << 20);
     json_object_put(event);
+    json_object_put(qtest_qmp_ok(b.qts, "{'execute':'balloon','arguments':{'value':33554432}}"));
+    g_assert_cmpuint(qvirtio_config(b.dev, 0, 4), ==, 8192);
     balloon_close(&b);
 }
 

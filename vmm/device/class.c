@@ -173,6 +173,9 @@ static char *default_text(const Property *prop)
 static void collect_line(const Property *prop, size_t base, void *opaque)
 {
     GPtrArray *lines = opaque;
+    if (prop->get) {
+        return;
+    }
     GString *line = g_string_new(NULL);
     g_autofree char *shown = default_text(prop);
     g_string_append_printf(line, "  %s=<%s>", prop->name, property_type_name(prop));

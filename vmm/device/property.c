@@ -208,6 +208,9 @@ static bool number_set_string(void *base, const Property *prop, const char *valu
 bool property_set_string(void *base, const Property *prop, const char *value, GError **error)
 {
     bool on;
+    if (prop->get) {
+        return error_set(error, "Property '%s' is read-only", prop->name);
+    }
     switch (prop->type) {
     case PROP_TYPE_BOOL:
         if (!value_parse_bool(value, &on)) {
@@ -265,6 +268,9 @@ static bool number_set_json(void *base, const Property *prop, json_object *value
 bool property_set_json(void *base, const Property *prop, json_object *value, GError **error)
 {
     enum json_type type = json_object_get_type(value);
+    if (prop->get) {
+        return error_set(error, "Property '%s' is read-only", prop->name);
+    }
     if (prop->type == PROP_TYPE_JSON) {
         if (type != json_type_array && type != json_type_object) {
             return fail_type(prop, "array", error);
@@ -334,6 +340,9 @@ static const char *enum_text(const void *base, const Property *prop)
 
 json_object *property_get_json(const void *base, const Property *prop)
 {
+    if (prop->get) {
+        return prop->get(base);
+    }
     switch (prop->type) {
     case PROP_TYPE_BOOL:
         return json_object_new_boolean((json_bool)number_load(base, prop));
@@ -364,6 +373,12 @@ json_object *property_get_json(const void *base, const Property *prop)
 
 char *property_get_string(const void *base, const Property *prop)
 {
+    if (prop->get) {
+        json_object *value = prop->get(base);
+        char *text = g_strdup(json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN));
+        json_object_put(value);
+        return text;
+    }
     switch (prop->type) {
     case PROP_TYPE_BOOL:
         return g_strdup(number_load(base, prop) ? "true" : "false");
@@ -431,7 +446,7 @@ void property_clear(void *base, const Property *props)
     for (const Property *prop = props; prop && prop->name; prop++) {
         if (prop->type == PROP_TYPE_STRING || prop->type == PROP_TYPE_REF) {
             string_store(base, prop, NULL);
-        } else if (prop->type == PROP_TYPE_JSON) {
+        } else if (prop->type == PROP_TYPE_JSON && !prop->get) {
             json_object **at = field(base, prop);
             json_object_put(*at);
             *at = NULL;

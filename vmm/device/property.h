@@ -44,7 +44,8 @@ typedef struct Property {
     const char *const *names; /* enums, NULL-terminated */
     const char *type_name;    /* for REF and ENUM, as shown in help */
     const char *desc;
-    bool live; /* may be set on a realized device (qom-set) */
+    bool live;                             /* may be set on a realized device (qom-set) */
+    json_object *(*get)(const void *base); /* computed: read-only, has no field; new reference */
 } Property;
 
 #define PROP_FIELD(_name, _type, _struct, _field, _desc, ...)                                      \
@@ -68,6 +69,11 @@ typedef struct Property {
 #define PROP_DEVFN(n, s, f, desc)        PROP_FIELD(n, PROP_TYPE_DEVFN, s, f, desc, .def = -1)
 #define PROP_REF(n, s, f, kind, desc)    PROP_FIELD(n, PROP_TYPE_REF, s, f, desc, .type_name = (kind))
 #define PROP_JSON(n, s, f, desc)         PROP_FIELD(n, PROP_TYPE_JSON, s, f, desc)
+/* What a device tells (qom-get), computed by a function. */
+#define PROP_COMPUTED(n, fn, _desc)                                                                \
+    {                                                                                              \
+        .name = (n), .type = PROP_TYPE_JSON, .get = (fn), .desc = (_desc)                          \
+    }
 #define PROP_RANGE_U16(n, s, f, d, lo, hi, desc)                                                   \
     PROP_FIELD(n, PROP_TYPE_U16, s, f, desc, .def = (d), .min = (lo), .max = (hi))
 #define PROP_RANGE_U32(n, s, f, d, lo, hi, desc)                                                   \
