@@ -8,7 +8,8 @@
 #include "hw/virtio/virtqueue-internal.h"
 #include "vmm/util/bytes.h"
 
-#define ID_WORDS (65536 / 64)
+/* Ids are heads in a split ring; in a packed one the driver picks any. */
+#define ID_WORDS_PACKED (65536 / 64)
 
 static void flush_task(void *opaque);
 static void run_task(void *opaque);
@@ -68,7 +69,7 @@ static void *map_untouched(size_t bytes)
  * taken last in, first out. */
 static bool pool_make(VirtQueue *vq)
 {
-    if (vq->pool_size == vq->num) {
+    if (vq->pool_size == vq->num && vq->pool_packed == vq->packed) {
         return true;
     }
     pool_free(vq);
@@ -83,8 +84,9 @@ static bool pool_make(VirtQueue *vq)
     vq->requests = requests;
     vq->long_iovs = iovs;
     vq->pool_size = vq->num;
+    vq->pool_packed = vq->packed;
     vq->free_slots = g_new(uint16_t, vq->num);
-    vq->ids_busy = g_new0(uint64_t, ID_WORDS);
+    vq->ids_busy = g_new0(uint64_t, vq->packed ? ID_WORDS_PACKED : (vq->num + 63) / 64);
     vq->free_count = vq->num;
     for (unsigned i = 0; i < vq->num; i++) {
         vq->free_slots[i] = vq->num - 1 - i;
@@ -158,6 +160,10 @@ VirtqRequest *virtq_request_new(VirtQueue *vq)
 bool virtq_request_claim(VirtqRequest *request, uint16_t id)
 {
     VirtQueue *vq = request->vq;
+    if (!vq->packed && id >= vq->num) {
+        virtq_fault(vq, "buffer %u of a ring of %u", id, vq->num);
+        return false;
+    }
     uint64_t bit = 1ULL << (id % 64);
     if (vq->ids_busy[id / 64] & bit) {
         virtq_fault(vq, "buffer %u was made available while in use", id);

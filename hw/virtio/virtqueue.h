@@ -84,6 +84,7 @@ struct VirtQueue {
     struct iovec *long_iovs;
     size_t request_size;
     uint16_t pool_size;
+    bool pool_packed;
     uint16_t *free_slots;
     uint16_t free_count;
     uint64_t *ids_busy;                     /* bitmap of ids in flight */
