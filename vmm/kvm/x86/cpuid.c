@@ -39,6 +39,7 @@ enum {
 #define BIT_HTT          28 /* 1 EDX */
 #define BIT_TSC_DEADLINE 24 /* 1 ECX */
 #define BIT_X2APIC       21
+#define BIT_XSAVE        26
 #define BIT_OSXSAVE      27
 #define BIT_CMP_LEGACY   1 /* 80000001 ECX */
 /* Bits of 80000001 EDX that repeat 1 EDX on AMD. */
@@ -188,6 +189,10 @@ static bool cpuid_apply_model(KvmState *kvm, CpuidTable *table, GError **error)
     uint32_t off[FEATURE_WORDS], user_off[FEATURE_WORDS];
     cpuid_default_off(kvm, model, off);
     memcpy(user_off, model->off, sizeof(user_off));
+    if (!cpuid_has(table, FEATURE_1_ECX, BIT_XSAVE)) {
+        /* KVM on a host that runs without XSAVE still lists AVX, which nobody can use then. */
+        user_off[FEATURE_1_ECX] |= 1u << BIT_XSAVE;
+    }
     feature_add_dependents(user_off);
     for (unsigned i = 0; i < FEATURE_WORDS; i++) {
         const FeatureWord *word = &feature_words[i];
@@ -239,7 +244,7 @@ static void cpuid_trim_xsave(CpuidTable *table)
     if (!leaf) {
         return;
     }
-    if (!cpuid_has(table, FEATURE_1_ECX, 26)) {
+    if (!cpuid_has(table, FEATURE_1_ECX, BIT_XSAVE)) {
         cpuid_remove(table, LEAF_XSAVE);
         return;
     }
