@@ -19,6 +19,7 @@
 #endif
 #define HUGETLBFS_MAGIC_NUMBER 0x958458f6
 #define THP_SIZE               (2 * MIB)
+#define THP_DELAY_MS           500
 #define PREALLOC_MAX_THREADS   64
 
 unsigned ram_dirty_logs;
@@ -190,11 +191,26 @@ static bool prealloc(RamBlock *block, unsigned threads, GError **error)
                                       block->id);
 }
 
+/* A machine's first touches are few and scattered: with huge pages each would clear 2 MiB, which
+ * costs 0.2 to 10 ms and that much memory. They are asked for when the machine has started; the
+ * kernel then also collapses what small pages there are. */
+static gboolean ask_for_huge_pages(gpointer opaque)
+{
+    RamBlock *block = opaque;
+    block->huge_source = 0;
+    madvise(block->host, block->size, MADV_HUGEPAGE);
+    return G_SOURCE_REMOVE;
+}
+
 static void advise(RamBlock *block, const RamOptions *options)
 {
     /* Hints: a kernel without them loses nothing but speed. */
     if (block->fd < 0 && block->size >= THP_SIZE) {
-        madvise(block->host, block->size, MADV_HUGEPAGE);
+        if (options->prealloc) {
+            madvise(block->host, block->size, MADV_HUGEPAGE);
+        } else {
+            block->huge_source = g_timeout_add(THP_DELAY_MS, ask_for_huge_pages, block);
+        }
     }
     if (options->merge) {
         madvise(block->host, block->size, MADV_MERGEABLE);
@@ -248,6 +264,9 @@ void ram_block_free(RamBlock *block)
         return;
     }
     ram_block_dirty_stop(block);
+    if (block->huge_source) {
+        g_source_remove(block->huge_source);
+    }
     if (block->host) {
         munmap(block->host, block->size);
     }

@@ -32,7 +32,8 @@ typedef struct RamBlock {
     uint64_t fd_offset;
     bool shared;
     bool readonly;
-    uint64_t *dirty; /* one bit a 4 KiB page while logging is on, else NULL; atomic or */
+    guint huge_source; /* private: asks for huge pages later */
+    uint64_t *dirty;   /* one bit a 4 KiB page while logging is on, else NULL; atomic or */
 } RamBlock;
 
 /* A new mapping; untouched memory costs nothing, up to 1 TiB and more on any host. Main thread. */
