@@ -305,10 +305,23 @@ static bool is_arp_request(const uint8_t *frame, size_t size)
            load_be16(frame + ARP_OPCODE_OFFSET) == ARP_REQUEST;
 }
 
+/* The frame as libslirp gets it, or NULL: a part of a datagram that is not complete. */
+static const uint8_t *copy_frame(UserBackend *u, const struct iovec *iov, int iov_count,
+                                 size_t *size)
+{
+    if (!u->linear) {
+        u->linear = g_malloc(NET_MAX_FRAME);
+        u->fragments = fragments_new();
+    }
+    *size = net_iov_gather(u->linear, NET_MAX_FRAME, iov, iov_count);
+    return fragments_is_part(u->linear, *size)
+               ? fragments_take(u->fragments, u->linear, size, clock_now(VM_CLOCK_VIRTUAL))
+               : u->linear;
+}
+
 NetSendResult user_send(NetQueue *q, const struct iovec *iov, int iov_count, size_t size)
 {
     UserBackend *u = (UserBackend *)q->backend;
-    const uint8_t *frame = iov[0].iov_base;
     if (u->busy) {
         u->send_blocked = true; /* from inside receive: in a round of its own */
         user_update_soon(u);
@@ -317,12 +330,9 @@ NetSendResult user_send(NetQueue *q, const struct iovec *iov, int iov_count, siz
     if (size < ETHER_HEADER || size > NET_MAX_FRAME) {
         return NET_SEND_DROPPED;
     }
-    if (iov_count > 1) {
-        if (!u->linear) {
-            u->linear = g_malloc(NET_MAX_FRAME);
-        }
-        size = net_iov_gather(u->linear, NET_MAX_FRAME, iov, iov_count);
-        frame = u->linear;
+    const uint8_t *frame = copy_frame(u, iov, iov_count, &size);
+    if (!frame || size < ETHER_HEADER) {
+        return NET_SENT;
     }
     user_enter(u);
     slirp_input(u->slirp, frame, size);
@@ -408,6 +418,7 @@ void user_loop_cleanup(UserBackend *u)
     }
     g_free(u->by_fd);
     g_free(u->linear);
+    fragments_free(u->fragments);
 }
 
 typedef struct UserCall {

@@ -4,6 +4,7 @@
 #define NET_USER_H
 
 #include <slirp/libslirp.h>
+#include "net/fragments.h"
 #include "net/internal.h"
 #include "vmm/chardev/chardev.h"
 
@@ -60,7 +61,8 @@ struct UserBackend {
     bool events_pending;
     UserFrame *waiting, **waiting_tail;
     unsigned waiting_count;
-    uint8_t *linear; /* for frames in several parts */
+    uint8_t *linear; /* the guest's frame: it cannot change under libslirp */
+    Fragments *fragments;
 };
 
 /* ---- user.c: options ---- */

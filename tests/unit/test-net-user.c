@@ -408,6 +408,79 @@ static void ping_numbered(Nic *nic, uint16_t number)
     g_assert_cmpint(nic_send(nic, &f), ==, NET_SENT);
 }
 
+/* One part of a datagram: offset in bytes. */
+static void send_part(Nic *nic, uint16_t id, const uint8_t *datagram, size_t offset, size_t len,
+                      bool more)
+{
+    Frame f;
+    memset(&f, 0, sizeof(f));
+    memcpy(f.data + 34, datagram + MIN(offset, 1600 - len), len);
+    ipv4(&f, nic, 1, GUEST_IP, GATEWAY_IP, len);
+    store_be16(f.data + 18, id);
+    store_be16(f.data + 20, offset / 8 | (more ? 0x2000 : 0));
+    store_be16(f.data + 24, 0);
+    store_be16(f.data + 24, checksum(f.data + 14, 20, 0));
+    g_assert_cmpint(nic_send(nic, &f), ==, NET_SENT);
+}
+
+static void make_ping(uint8_t *datagram, size_t len, uint16_t number)
+{
+    for (size_t i = 0; i < len; i++) {
+        datagram[i] = i * 3;
+    }
+    memcpy(datagram, "\x08\0\0\0\x12\x34", 6);
+    store_be16(datagram + 6, number);
+    store_be16(datagram + 2, checksum(datagram, len, 0));
+}
+
+static void test_fragments_are_joined_in_any_order(void)
+{
+    static const uint8_t orders[][3] = { { 0, 1, 2 }, { 2, 1, 0 }, { 1, 2, 0 }, { 2, 0, 1 } };
+    enum { LEN = 1200, PART = 400 };
+    Nic *nic = nic_new("user,id=n,ipv6=off");
+    uint8_t ping[1600];
+    learn_gateway(nic);
+    for (unsigned i = 0; i < G_N_ELEMENTS(orders); i++) {
+        make_ping(ping, LEN, i);
+        for (unsigned k = 0; k < 3; k++) {
+            size_t offset = orders[i][k] * PART;
+            send_part(nic, 100 + i, ping, offset, PART, offset + PART < LEN);
+        }
+        g_autofree Frame *reply = next_ip(nic, 1);
+        g_assert_cmpint(reply->data[34], ==, 0);
+        g_assert_cmpmem(reply->data + 38, LEN - 4, ping + 4, LEN - 4);
+    }
+    nic_free(nic);
+}
+
+/* Overlaps, holes, parts beyond the end, more datagrams than there is room for: dropped, and what
+ * comes after them works. */
+static void test_bad_fragments_are_dropped(void)
+{
+    Nic *nic = nic_new("user,id=n,ipv6=off");
+    uint8_t ping[1600];
+    learn_gateway(nic);
+    make_ping(ping, 800, 1);
+    send_part(nic, 1, ping, 0, 400, true);
+    send_part(nic, 1, ping, 392, 408, false); /* overlaps */
+    send_part(nic, 2, ping, 800, 8, true);
+    send_part(nic, 2, ping, 48, 8, false); /* ends before the other part */
+    send_part(nic, 2, ping, 0, 40, true);
+    send_part(nic, 3, ping, 0, 0, true);     /* nothing in it */
+    send_part(nic, 4, ping, 0, 13, true);    /* not in units of eight */
+    send_part(nic, 5, ping, 65528, 8, true); /* beyond the longest datagram */
+    for (unsigned id = 10; id < 200; id++) {
+        send_part(nic, id, ping, 0, 400, true);
+    }
+    g_assert_cmpint(g_async_queue_length(nic->frames), ==, 0);
+    make_ping(ping, 800, 77);
+    send_part(nic, 1000, ping, 400, 400, false);
+    send_part(nic, 1000, ping, 0, 400, true);
+    g_autofree Frame *reply = next_ip(nic, 1);
+    g_assert_cmpuint(load_be16(reply->data + 40), ==, 77);
+    nic_free(nic);
+}
+
 static void test_frames_wait_for_a_slow_nic_in_order_and_bounded(void)
 {
     enum { PINGS = 1000, KEPT = 512 };
@@ -568,6 +641,8 @@ static void add_tests(const char *name, LoopEngine loop_engine)
         { "forwardings-come-and-go", test_forwardings_come_and_go_while_running },
         { "guest-reaches-a-chardev", test_guest_reaches_a_chardev },
         { "frames-wait-for-a-slow-nic", test_frames_wait_for_a_slow_nic_in_order_and_bounded },
+        { "fragments-are-joined-in-any-order", test_fragments_are_joined_in_any_order },
+        { "bad-fragments-are-dropped", test_bad_fragments_are_dropped },
         { "a-link-that-is-down", test_a_link_that_is_down_carries_nothing },
         { "odd-frames-do-no-harm", test_odd_frames_do_no_harm },
     };
