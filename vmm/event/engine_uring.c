@@ -197,6 +197,17 @@ static void flush_watches(EventLoop *loop)
     }
 }
 
+/* A wake-up's mask can promise more than there is: TCP wakes its readers with EPOLLPRI for any
+ * data. Where it matters, poll(2) is asked. */
+static int checked_events(const FdWatch *watch, int res)
+{
+    if (!(res & POLLPRI)) {
+        return res;
+    }
+    struct pollfd p = { .fd = watch->fd, .events = (short)(watch->events & ~FD_WATCH_EDGE) };
+    return poll(&p, 1, 0) > 0 ? p.revents : 0;
+}
+
 static void watch_event(EventLoop *loop, uint64_t tag, int res, unsigned flags)
 {
     uint32_t slot = (uint32_t)(tag >> 3);
@@ -218,6 +229,7 @@ static void watch_event(EventLoop *loop, uint64_t tag, int res, unsigned flags)
         return;
     }
     unsigned wanted = (watch->events & ~FD_WATCH_EDGE) | POLLERR | POLLHUP;
+    res = checked_events(watch, res);
     if (res & wanted) {
         watch->ready(watch->opaque, res & wanted);
     }
