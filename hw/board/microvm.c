@@ -34,7 +34,8 @@ typedef struct MicrovmBoard {
     Device *pcie, *slots[VIRTIO_SLOTS];
     bool acpi; /* of -machine acpi= */
     bool isa_serial, auto_cmdline;
-    int rtc, want_pcie;
+    bool usb, option_roms; /* what QEMU's board has and this one not */
+    int rtc, want_pcie, pic, ioapic2;
     char *append;
     AcpiIsaDevice isa_devices[ISA_DEVICES_MAX];
     unsigned isa_device_count;
@@ -48,6 +49,11 @@ static const Property microvm_props[] = {
                    "The real-time clock (auto: off with KVM)"),
     PROP_ONOFFAUTO("pcie", MicrovmBoard, want_pcie, ON_OFF_AUTO_AUTO,
                    "A PCI Express bus (auto: off)"),
+    PROP_ONOFFAUTO("pic", MicrovmBoard, pic, ON_OFF_AUTO_AUTO, "The two 8259s: only on or auto"),
+    PROP_ONOFFAUTO("ioapic2", MicrovmBoard, ioapic2, ON_OFF_AUTO_AUTO,
+                   "A second I/O APIC: only off or auto"),
+    PROP_BOOL("usb", MicrovmBoard, usb, false, "A USB controller: only off"),
+    PROP_BOOL("x-option-roms", MicrovmBoard, option_roms, false, "Option ROMs: only off"),
     PROP_END,
 };
 
@@ -104,11 +110,25 @@ static bool build_isa(Machine *machine, MicrovmBoard *board, GError **error)
     return !board->isa_serial || pc_add_serials(machine, board->isa, error);
 }
 
+static bool check_props(const MicrovmBoard *board, GError **error)
+{
+    const PcAbsent absent[] = {
+        { "pic=off", "a microvm without 8259s", board->pic == ON_OFF_AUTO_OFF },
+        { "ioapic2=on", "a second I/O APIC", board->ioapic2 == ON_OFF_AUTO_ON },
+        { "usb=on", "a USB controller", board->usb },
+        { "x-option-roms=on", "option ROMs", board->option_roms },
+    };
+
+    return pc_check_absent(absent, G_N_ELEMENTS(absent), error);
+}
+
 static bool microvm_build(Machine *machine, GError **error)
 {
     MicrovmBoard *board = machine->board;
     bool ok;
 
+    if (!check_props(board, error))
+        return false;
     board->acpi = !machine->config->no_acpi;
     address_space_begin(machine->memory);
     address_space_begin(machine->io);

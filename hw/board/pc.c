@@ -32,6 +32,15 @@ void pc_map_ram(Machine *machine, uint64_t low_size)
     address_space_map(machine->memory, &pc->ram_high, PC_ABOVE_4G, 0);
 }
 
+bool pc_check_absent(const PcAbsent *absent, unsigned count, GError **error)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (absent[i].wrong)
+            return error_set(error, "-machine %s: QEMU has %s, Vireo does not; leave it out",
+                             absent[i].setting, absent[i].what);
+    return true;
+}
+
 Device *pc_add_device(Machine *machine, const char *name, Bus *bus, const char *const *props,
                       GError **error)
 {

@@ -26,6 +26,15 @@ typedef struct PcBoard {
     MemoryMap map;
 } PcBoard;
 
+/* A property of QEMU's board that Vireo's has not: `wrong` when the user asked for the other than
+ * what there is. */
+typedef struct PcAbsent {
+    const char *setting; /* "hpet=on" */
+    const char *what;    /* "a high precision event timer" */
+    bool wrong;
+} PcAbsent;
+bool pc_check_absent(const PcAbsent *absent, unsigned count, GError **error);
+
 /* RAM up to low_size at address 0, the rest at 4 GiB. */
 void pc_map_ram(Machine *machine, uint64_t low_size);
 

@@ -49,24 +49,17 @@ static const Property q35_props[] = {
 
 static bool check_props(const Q35Board *board, GError **error)
 {
-    const struct {
-        const char *name, *what;
-        bool on;
-    } absent[] = {
-        { "hpet", "a high precision event timer", board->hpet },
-        { "sata", "an AHCI controller", board->sata },
-        { "smbus", "an SMBus controller", board->smbus },
-        { "usb", "USB controllers", board->usb },
-        { "graphics", "a graphics adapter", board->graphics },
-        { "smm", "system management mode", board->smm == ON_OFF_AUTO_ON },
-        { "vmport", "VMware's port", board->vmport == ON_OFF_AUTO_ON },
+    const PcAbsent absent[] = {
+        { "hpet=on", "a high precision event timer", board->hpet },
+        { "sata=on", "an AHCI controller", board->sata },
+        { "smbus=on", "an SMBus controller", board->smbus },
+        { "usb=on", "USB controllers", board->usb },
+        { "graphics=on", "a graphics adapter", board->graphics },
+        { "smm=on", "system management mode", board->smm == ON_OFF_AUTO_ON },
+        { "vmport=on", "VMware's port", board->vmport == ON_OFF_AUTO_ON },
     };
 
-    for (unsigned i = 0; i < G_N_ELEMENTS(absent); i++)
-        if (absent[i].on)
-            return error_set(error, "-machine %s=on: QEMU has %s, Vireo does not; leave it out",
-                             absent[i].name, absent[i].what);
-    return true;
+    return pc_check_absent(absent, G_N_ELEMENTS(absent), error);
 }
 
 /* ---- Building ---- */

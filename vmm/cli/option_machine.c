@@ -27,7 +27,7 @@ static void print_machine_props(const MachineClass *cls)
     }
     printf(
         "  accel=<kvm|qtest>, kernel-irqchip=<on|split>, memory-backend=<id>, mem-merge=<bool>,\n"
-        "  dump-guest-core=<bool>, acpi=<bool>\n");
+        "  dump-guest-core=<bool>, acpi=<bool>, pit=<OnOffAuto>\n");
 }
 
 static bool set_irqchip(Cli *cli, const char *value, GError **error)
@@ -89,6 +89,11 @@ static bool machine_generic_key(Cli *cli, const char *key, const char *value, bo
         *ok = parse_bool(value, &on) ||
               error_set(error, "Parameter 'acpi' expects 'on' or 'off', not '%s'", value);
         config->no_acpi = !on;
+    } else if (g_str_equal(key, "pit")) {
+        bool on = true;
+        *ok = g_str_equal(value, "auto") || parse_bool(value, &on) ||
+              error_set(error, "Parameter 'pit' expects 'on', 'off' or 'auto', not '%s'", value);
+        config->pit_off = !on;
     } else {
         return false;
     }
