@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Which I/O thread runs which queue of a virtio-blk device. Main thread. */
 #include "hw/virtio/blk.h"
+#include "vmm/cli/opts.h"
 #include "vmm/object/iothread.h"
 
 static EventLoop *claim(VirtioBlk *blk, const char *id, GError **error)
@@ -33,9 +34,10 @@ static bool map_queues(VirtioBlk *blk, json_object *vqs, EventLoop *loop, EventL
                        GError **error)
 {
     for (size_t i = 0; i < json_object_array_length(vqs); i++) {
-        json_object *item = json_object_array_get_idx(vqs, i);
-        int64_t index = json_object_is_type(item, json_type_int) ? json_object_get_int64(item) : -1;
-        if (index < 0 || index >= blk->num_queues) {
+        /* Numbers; as text when they come from the command line's parser. */
+        uint64_t index;
+        const char *text = json_object_get_string(json_object_array_get_idx(vqs, i));
+        if (!text || !parse_uint(text, blk->num_queues - 1, &index)) {
             return mapping_error(error, "a queue number that does not exist");
         }
         if (loops[index]) {

@@ -518,6 +518,78 @@ static void test_identity(void)
     g_unlink(path);
 }
 
+/* Four queues on two I/O threads, all with requests at a time. */
+static void test_several_queues(void)
+{
+    Disk d = { .path = make_file() };
+    d.qts = qtest_start("-drive if=none,id=d,format=raw,file=%s -object iothread,id=a "
+                        "-object iothread,id=b -device '{\"driver\":\"virtio-blk-pci\","
+                        "\"drive\":\"d\",\"num-queues\":4,\"iothread-vq-mapping\":["
+                        "{\"iothread\":\"a\",\"vqs\":[0,3]},{\"iothread\":\"b\",\"vqs\":[2,1]}]}'",
+                        d.path);
+    QVirtQueue *queues[4];
+    d.dev = qvirtio_new(qpci_find(d.qts, 0x1af4, 0x1001, 0));
+    d.header = qtest_alloc(d.qts, 64, 64);
+    d.data = qtest_alloc(d.qts, 1 << 20, 4096);
+    d.status = qtest_alloc(d.qts, 64, 64);
+    qvirtio_reset(d.dev);
+    qvirtio_negotiate(d.dev, F_V1 | F_MQ);
+    for (unsigned i = 0; i < 4; i++) {
+        queues[i] = qvirtqueue_new(d.dev, i, 64, 0xffff);
+    }
+    qvirtio_driver_ok(d.dev);
+    put_header(&d, T_IN, 16);
+    for (unsigned i = 0; i < 64; i++) {
+        QBuffer buffers[] = { { d.header, 16, false },
+                              { d.data + i * 4096, 4096, true },
+                              { d.status, 1, true } };
+        qvirtqueue_add(queues[i % 4], buffers, 3);
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        qvirtqueue_kick(queues[i]);
+    }
+    for (unsigned i = 0; i < 64; i++) {
+        g_assert_cmpuint(qvirtqueue_wait(queues[i % 4], NULL), ==, 4097);
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        d.vq = queues[i];
+        check_data(&d);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        qvirtqueue_free(queues[i]);
+    }
+    disk_close(&d);
+}
+
+static void check_mapping_refused(const char *mapping, const char *message)
+{
+    g_autofree char *path = make_file();
+    int status;
+    g_autofree char *text =
+        qtest_run_failing(&status,
+                          "-drive if=none,id=d,format=raw,file=%s -object iothread,id=a -device "
+                          "'{\"driver\":\"virtio-blk-pci\",\"drive\":\"d\",\"num-queues\":2,"
+                          "\"iothread-vq-mapping\":%s}'",
+                          path, mapping);
+    g_assert_cmpint(status, ==, 1);
+    if (!strstr(text, message)) {
+        g_error("'%s' says '%s', not '%s'", mapping, text, message);
+    }
+    g_unlink(path);
+}
+
+static void test_refused_mappings(void)
+{
+    check_mapping_refused("[]", "not a list with entries");
+    check_mapping_refused("[{}]", "without \"iothread\"");
+    check_mapping_refused("[{\"iothread\":\"nix\"}]", "nix");
+    check_mapping_refused("[{\"iothread\":\"a\",\"vqs\":[0]}]", "queue 1 has no I/O thread");
+    check_mapping_refused("[{\"iothread\":\"a\",\"vqs\":[0,0]}]", "named twice");
+    check_mapping_refused("[{\"iothread\":\"a\",\"vqs\":[0,1,2]}]", "does not exist");
+    check_mapping_refused("[{\"iothread\":\"a\",\"vqs\":[0,1]},{\"iothread\":\"a\"}]",
+                          "some have not");
+}
+
 /* ---- The command line ---- */
 
 static void check_refused(const char *extra, const char *message)
@@ -575,6 +647,8 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio-blk/window-in-configuration-space", test_configuration_window);
     g_test_add_func("/virtio-blk/legacy-interface", test_legacy);
     g_test_add_func("/virtio-blk/identity-and-queues", test_identity);
+    g_test_add_func("/virtio-blk/several-queues-on-io-threads", test_several_queues);
     g_test_add_func("/virtio-blk/bad-properties-are-refused", test_refused_properties);
+    g_test_add_func("/virtio-blk/bad-queue-mappings-are-refused", test_refused_mappings);
     return g_test_run();
 }
