@@ -218,7 +218,10 @@ static void on_timer_free(void *timer, void *opaque)
 {
     UserBackend *u = opaque;
     UserTimer *t = timer;
-    timer_cancel(&t->timer);
+    /* Stopped, it is cancelled, and its loop may be gone. */
+    if (u->running) {
+        timer_cancel(&t->timer);
+    }
     for (UserTimer **p = &u->timers; *p; p = &(*p)->next) {
         if (*p == t) {
             *p = t->next;
