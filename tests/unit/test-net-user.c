@@ -306,6 +306,88 @@ static void test_forwarded_port_reaches_the_guest(void)
     nic_free(nic);
 }
 
+/* A stream in each direction, while the NIC has room only now and then. */
+typedef struct Stream {
+    int fd;
+    size_t len;
+    const uint8_t *data;
+} Stream;
+
+static void *stream_writer(void *opaque)
+{
+    Stream *s = opaque;
+    for (size_t at = 0; at < s->len;) {
+        ssize_t n = send(s->fd, s->data + at, s->len - at, 0);
+        g_assert_cmpint(n, >, 0);
+        at += n;
+    }
+    return NULL;
+}
+
+static void *stream_reader(void *opaque)
+{
+    Stream *s = opaque;
+    uint8_t got[4096];
+    for (size_t at = 0; at < s->len;) {
+        ssize_t n = recv(s->fd, got, sizeof(got), 0);
+        g_assert_cmpint(n, >, 0);
+        g_assert_cmpmem(got, n, s->data + at, n);
+        at += n;
+    }
+    return NULL;
+}
+
+static void *room_giver(void *opaque)
+{
+    Nic *nic = opaque;
+    while (g_atomic_int_get(&nic->link_changes) == 0) {
+        g_atomic_int_set(&nic->room, g_random_int_range(0, 20));
+        event_loop_call(nic->loop, resume_in_loop, nic);
+        g_usleep(200);
+    }
+    g_atomic_int_set(&nic->room, -1);
+    event_loop_call(nic->loop, resume_in_loop, nic);
+    return NULL;
+}
+
+static void test_long_streams_arrive_unchanged(void)
+{
+    enum { DOWN = 4 << 20, UP = 1 << 20, SEGMENT = 1400 };
+    unsigned port = free_port();
+    g_autofree char *text = g_strdup_printf("user,id=n,hostfwd=tcp:127.0.0.1:%u-:22", port);
+    g_autofree uint8_t *data = g_malloc(DOWN);
+    for (size_t i = 0; i < DOWN; i++) {
+        data[i] = i * 2654435761u >> 24;
+    }
+    Nic *nic = nic_new(text);
+    learn_gateway(nic);
+    int fd = connect_port(port);
+    Tcp t = { .nic = nic, .seq = 1, .got = g_string_new(NULL) };
+    Stream down = { .fd = fd, .len = DOWN, .data = data };
+    Stream up = { .fd = fd, .len = UP, .data = data };
+    GThread *giver = g_thread_new("room", room_giver, nic);
+    GThread *writer = g_thread_new("writer", stream_writer, &down);
+    while (t.got->len < DOWN) {
+        tcp_step(&t);
+    }
+    g_assert_cmpmem(t.got->str, t.got->len, data, DOWN);
+    g_thread_join(writer);
+    g_atomic_int_set(&nic->link_changes, 1);
+    g_thread_join(giver);
+    GThread *reader = g_thread_new("reader", stream_reader, &up);
+    for (size_t at = 0; at < UP; at += SEGMENT) {
+        tcp_send(&t, ACK, data + at, MIN(SEGMENT, UP - at));
+        for (uint32_t acked = 0; acked != t.seq;) {
+            g_autofree Frame *f = next_ip(nic, 6);
+            acked = load_be32(f->data + 42);
+        }
+    }
+    g_thread_join(reader);
+    close(fd);
+    g_string_free(t.got, TRUE);
+    nic_free(nic);
+}
+
 /* Paused machines: the port is there, the connection waits for the start. */
 static void test_ports_listen_while_stopped(void)
 {
@@ -637,6 +719,7 @@ static void add_tests(const char *name, LoopEngine loop_engine)
         { "gateway-answers-ping", test_gateway_answers_ping },
         { "dhcp-tells-what-was-asked-for", test_dhcp_tells_what_was_asked_for },
         { "forwarded-port-reaches-the-guest", test_forwarded_port_reaches_the_guest },
+        { "long-streams-arrive-unchanged", test_long_streams_arrive_unchanged },
         { "ports-listen-while-stopped", test_ports_listen_while_stopped },
         { "forwardings-come-and-go", test_forwardings_come_and_go_while_running },
         { "guest-reaches-a-chardev", test_guest_reaches_a_chardev },
