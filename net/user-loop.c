@@ -393,15 +393,22 @@ void user_start(NetQueue *q)
     user_resume(q);
 }
 
+/* The loop may be gone when the timer is cancelled again. */
+static void timer_release(Timer *timer)
+{
+    timer_cancel(timer);
+    timer->loop = NULL;
+}
+
 void user_stop(NetQueue *q)
 {
     UserBackend *u = (UserBackend *)q->backend;
     u->running = false;
     event_loop_cancel_task(q->loop, &u->update);
     user_guestfwd_stop(u, q->loop);
-    timer_cancel(&u->poll_timer);
+    timer_release(&u->poll_timer);
     for (UserTimer *t = u->timers; t; t = t->next) {
-        timer_cancel(&t->timer);
+        timer_release(&t->timer);
     }
     for (UserWatch *w = u->watches; w; w = w->next) {
         fd_watch_stop(&w->watch);
