@@ -181,6 +181,34 @@ static void test_balloon_change(void)
     balloon_close(&b);
 }
 
+/* The monitors' commands: the machine's size without the balloon, a target in config space. */
+static void test_balloon_commands(void)
+{
+    Balloon b;
+    balloon_open(&b);
+    json_object *info = qtest_qmp_ok(b.qts, "{'execute':'query-balloon'}");
+    g_assert_cmpint(json_object_get_int64(json_at(info, "actual")), ==, 64 << 20);
+    json_object_put(info);
+    g_autofree char *said = qtest_hmp(b.qts, "balloon 48");
+    g_assert_cmpstr(said, ==, "");
+    g_assert_cmpuint(qvirtio_config(b.dev, 0, 4), ==, 4096); /* num_pages, virtio 1.2, 5.5.4 */
+    qpci_write(b.dev->pci, b.dev->config.bar, b.dev->config.offset + 4, 4096, 4);
+    json_object_put(qtest_event(b.qts, "BALLOON_CHANGE"));
+    g_autofree char *shown = qtest_hmp(b.qts, "info balloon");
+    g_assert_cmpstr(g_strstrip(shown), ==, "balloon: actual=48");
+    info = qtest_qmp_ok(b.qts, "{'execute':'query-balloon'}");
+    g_assert_cmpint(json_object_get_int64(json_at(info, "actual")), ==, 48 << 20);
+    json_object_put(info);
+    g_autofree char *refused =
+        qtest_qmp_error(b.qts, "{'execute':'balloon','arguments':{'value':0}}");
+    g_assert_nonnull(strstr(refused, "size"));
+    /* More than the machine has is the whole machine; less than a page is nearly nothing. */
+    json_object_put(
+        qtest_qmp_ok(b.qts, "{'execute':'balloon','arguments':{'value':1099511627776}}"));
+    g_assert_cmpuint(qvirtio_config(b.dev, 0, 4), ==, 0);
+    balloon_close(&b);
+}
+
 /* ---- serial ---- */
 
 #define F_MULTIPORT (1ULL << 1)
@@ -357,6 +385,7 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio-balloon/reported-pages-go-back", test_reporting);
     g_test_add_func("/virtio-balloon/statistics-are-asked-for", test_stats);
     g_test_add_func("/virtio-balloon/change-event", test_balloon_change);
+    g_test_add_func("/virtio-balloon/monitor-commands", test_balloon_commands);
     g_test_add_func("/virtio-serial/console-output", test_console_output);
     g_test_add_func("/virtio-serial/ports", test_ports);
     g_test_add_func("/virtio-serial/bad-control-messages", test_bad_control);
