@@ -86,6 +86,7 @@ struct EventLoop {
     int64_t poll_ns; /* the present length */
     int64_t poll_off_until;
     int64_t poll_penalty;
+    unsigned poll_fruitless; /* polls in a row that found nothing */
 
     AioNative *native;
     int64_t now;           /* of this round, 0: not read yet */

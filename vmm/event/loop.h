@@ -50,6 +50,10 @@ const char *event_loop_name(const EventLoop *loop);        /* any thread */
 const char *event_loop_engine_name(const EventLoop *loop); /* "io_uring" or "epoll"; any thread */
 int event_loop_thread_id(const EventLoop *loop); /* Linux tid, 0 before start; any thread */
 
+/* Longer than one round trip through a sleeping thread (a wake-up takes 20 to 60 us), so that
+ * the adaptation finds the way from sleeping to polling. */
+#define LOOP_DEFAULT_POLL_MAX_NS 100000
+
 /* Bounded adaptive busy polling before the loop sleeps: at most max_ns (0: never); grow and shrink
  * are QEMU's poll-grow and poll-shrink factors (0: defaults). Polling is off by itself while the
  * host has no CPU to spare (one CPU, or the thread was found preempted). Any thread. */

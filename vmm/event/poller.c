@@ -2,8 +2,9 @@
 /*
  * Busy polling before sleep. Its length adapts between 0 and the maximum as QEMU's does: it grows
  * while events come a little too late for it, and shrinks when the loop slept longer than the
- * maximum anyway. Where the thread is preempted while it polls, others need the CPU more, and
- * polling pauses for a while that doubles each time.
+ * maximum anyway. Where the thread is preempted while it polls, or polls in vain again and again
+ * (it may be in the way of the very vCPU that it waits for), others need the CPU more, and polling
+ * pauses for a while that doubles each time.
  */
 #include <sched.h>
 #include "vmm/event/internal.h"
@@ -14,6 +15,7 @@
 #define PENALTY_MIN_NS  (2 * NS_PER_MS)
 #define PENALTY_MAX_NS  (256 * NS_PER_MS)
 #define POLLS_PER_CLOCK 4
+#define FRUITLESS_MAX   16 /* polls in a row that found nothing */
 
 static inline void cpu_relax(void)
 {
@@ -143,6 +145,7 @@ bool loop_busy_poll(EventLoop *loop, int64_t now)
         for (int i = 0; i < POLLS_PER_CLOCK; i++) {
             if (loop_poll_pollers(loop) || loop->backend->ready(loop) || loop_has_queued(loop)) {
                 loop->poll_penalty -= loop->poll_penalty / 64;
+                loop->poll_fruitless = 0;
                 return true;
             }
             cpu_relax();
@@ -154,6 +157,11 @@ bool loop_busy_poll(EventLoop *loop, int64_t now)
         }
         last = now;
         loop->now = now;
+    }
+    if (++loop->poll_fruitless >= FRUITLESS_MAX) {
+        loop->poll_fruitless = 0;
+        loop->poll_ns = 0;
+        poll_punish(loop, now);
     }
     return false;
 }

@@ -9,8 +9,6 @@
 #include "vmm/object/memory_backend.h"
 #include "vmm/util/bytes.h"
 
-#define IO_LOOP_POLL_MAX_NS 32768
-
 static const MachineClass *const *registered_classes;
 static Machine *the_machine;
 static _Thread_local unsigned topology_depth;
@@ -215,7 +213,7 @@ EventLoop *machine_io_loop(Machine *machine, GError **error)
             g_prefix_error(error, "the machine's I/O thread: ");
             return NULL;
         }
-        event_loop_set_polling(loop, IO_LOOP_POLL_MAX_NS, 0, 0);
+        event_loop_set_polling(loop, LOOP_DEFAULT_POLL_MAX_NS, 0, 0);
         machine->io_loop = loop;
     }
     return machine->io_loop;

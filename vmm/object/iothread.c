@@ -9,7 +9,7 @@ typedef struct IoThread {
 } IoThread;
 
 static const Property iothread_props[] = {
-    PROP_I64("poll-max-ns", IoThread, poll_max_ns, 32768,
+    PROP_I64("poll-max-ns", IoThread, poll_max_ns, LOOP_DEFAULT_POLL_MAX_NS,
              "longest busy polling before sleeping, nanoseconds; 0: none"),
     PROP_I64("poll-grow", IoThread, poll_grow, 0, "factor of growth of the polling time; 0: 2"),
     PROP_I64("poll-shrink", IoThread, poll_shrink, 0, "divisor when polling found nothing; 0: all"),
