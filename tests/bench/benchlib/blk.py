@@ -7,7 +7,7 @@ from .machine import bare_command, disk_args, vmm_command
 from .marks import run_marked
 from .table import median, ratio
 
-# write, cache, depth, requests, least ratio to QEMU, least ratio to fio
+# A case: write, cache, depth, requests, least ratio to QEMU, least ratio to fio
 CASES = [(0, "writeback", 1, 20000, 1.8, None), (0, "writeback", 32, 300000, 2.2, None),
          (0, "writeback", 128, 400000, 3.0, None), (1, "writeback", 1, 20000, None, None),
          (1, "writeback", 32, 150000, 1.3, None), (1, "writeback", 128, 150000, 1.3, None),
@@ -23,10 +23,10 @@ class Sample:
         self.all_us = (result.other + result.vcpu) / n * 1e6
 
 
-def _run_vmm(setup, who, case, aio):
+def run_vmm(setup, who, case, aio, irq=0):
     write, cache, depth, n = case[:4]
     n = max(int(n * setup.scale) // depth, 1) * depth
-    rom = setup.rom(f"bench=blk depth={depth} write={write} n={n}")
+    rom = setup.rom(f"bench=blk depth={depth} write={write} n={n} irq={irq}")
     if who.startswith("bare"):
         extra = ["--rom", rom, "--disk", setup.disk]
         extra += ["--direct"] if cache == "none" else []
@@ -68,7 +68,7 @@ def _collect(setup, case):
     fio = []
     for _ in range(setup.rounds):
         for who, aio in samples:
-            samples[(who, aio)].append(_run_vmm(setup, who, case, aio))
+            samples[(who, aio)].append(run_vmm(setup, who, case, aio))
         fio.append(_run_fio(setup, case))
     return samples, median(fio)
 
@@ -80,6 +80,34 @@ def _best(samples, who, get):
         return None
     best = max(mine, key=lambda s: median([x.iops for x in s]))
     return median([get(x) for x in best])
+
+
+def _by_interrupt(setup, table):
+    """A guest that halts until the batch's interrupt, as an operating system does."""
+    for depth, n in ((1, 5000), (32, 100000)):
+        case = (0, "writeback", depth, n)
+        samples = {who: [] for who in setup.contestants(bare=False)}
+        for _ in range(setup.rounds):
+            for who in samples:
+                samples[who].append(run_vmm(setup, who, case, "io_uring", irq=1).iops)
+        table.row(f"read writeback depth {depth}, by interrupt", "IOPS",
+                  **{who: median(s) for who, s in samples.items()})
+
+
+def run_soak(setup, table):
+    """Many short runs of every kind: a request that is lost leaves the guest waiting for ever."""
+    setup.make_disk()
+    who = "vireo" if setup.vireo else "qemu"
+    runs = 0
+    for i in range(setup.rounds * 10):
+        for case in CASES:
+            for irq in (0, 1):
+                aio = ("io_uring", "threads")[i & 1] if case[1] == "writeback" else \
+                    ("io_uring", "native")[i & 1]
+                run_vmm(setup, who, case[:3] + (max(case[3] // 20, 128),), aio, irq)
+                runs += 1
+    table.title("soak")
+    table.row(f"{who}: runs without a lost request", "", vireo=runs)
 
 
 def run(setup, table):
@@ -106,3 +134,4 @@ def run(setup, table):
         table.row("  host CPU a request, with vCPU", "us", **all_us)
         for (who, aio), s in samples.items():
             setup.log(f"{who} {aio}: {[int(x.iops) for x in s]}")
+    _by_interrupt(setup, table)

@@ -1,8 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Runs a benchmark guest and takes the time and the host CPU between its marks '<' and '>'."""
 import os
+import select
 import subprocess
 import time
+
+PATIENCE = 120      # seconds
+
+
+class Stuck(RuntimeError):
+    """A request was lost: the guest waits for ever."""
 
 
 class Result:
@@ -36,6 +43,8 @@ def cpu_times(pid, bare):
 
 def _read_until(fd, mark, seen):
     while mark not in seen:
+        if not select.select([fd], [], [], PATIENCE)[0]:
+            raise Stuck(f"the guest is stuck after {seen.decode(errors='replace')!r}")
         data = os.read(fd, 4096)
         if not data:
             raise RuntimeError(f"the guest ended early: {seen.decode(errors='replace')}")

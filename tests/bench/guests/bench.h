@@ -14,22 +14,28 @@ static inline void mark_end(void)
     outb(DEBUGCON_PORT, '>');
 }
 
-/* Makes `count` prebuilt chains available (the ring wraps onto the same ones) with the doorbell if
- * the device wants it, and asks for no interrupt. */
-static inline void ring_push(VirtQueue *q, uint16_t count)
+/* Makes `count` prebuilt chains available (the ring wraps onto the same ones), with the doorbell if
+ * the device wants it and an interrupt when the used index passes `event`. */
+static inline void ring_push_event(VirtQueue *q, uint16_t count, uint16_t event)
 {
-    uint16_t old = q->avail_idx, now = (uint16_t)(old + count);
+    uint16_t now = (uint16_t)(q->avail_idx + count);
     bool event_idx = q->dev->features & F_EVENT_IDX;
 
     q->avail_idx = now;
     if (event_idx) {
-        *queue_used_event(q) = (uint16_t)(old - 1);
+        *queue_used_event(q) = event;
     }
     q->avail[1] = now;
     full_barrier();
     if (event_idx ? (uint16_t)(now - *queue_avail_event(q) - 1) < count : !(q->used[0] & 1)) {
         virtio_notify(q);
     }
+}
+
+/* The same without any interrupt: for a guest that polls. */
+static inline void ring_push(VirtQueue *q, uint16_t count)
+{
+    ring_push_event(q, count, (uint16_t)(q->avail_idx - 1));
 }
 
 static inline void ring_wait(VirtQueue *q, uint16_t target)

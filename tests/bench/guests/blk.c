@@ -3,7 +3,8 @@
  * doorbell if wanted, and a wait for the used index. */
 #include "bench.h"
 
-#define BLOCK 4096u
+#define BLOCK       4096u
+#define VECTOR_DISK 0x50
 
 static uint8_t *status;
 
@@ -38,8 +39,52 @@ static void prebuild(VirtQueue *q, bool write, uint32_t blocks)
     q->avail[1] = 0;
 }
 
+static void on_disk(IsrFrame *frame)
+{
+    (void)frame;
+    lapic_eoi();
+}
+
+static void interrupt_setup(VirtQueue *q)
+{
+    irq_init();
+    pic_disable();
+    lapic_enable();
+    irq_handle(VECTOR_DISK, on_disk);
+    pci_msix_route(q->dev->bdf, 0, VECTOR_DISK);
+    virtio_queue_vector(q, 0);
+}
+
+/* One batch whose end is waited for in HLT, by one interrupt for the last request. */
+static void batch_by_interrupt(VirtQueue *q, uint16_t depth)
+{
+    uint16_t target = (uint16_t)(q->avail_idx + depth);
+
+    ring_push_event(q, depth, (uint16_t)(target - 1));
+    while (q->used[1] != target) {
+        irq_disable();
+        if (q->used[1] == target) {
+            break;
+        }
+        irq_wait();
+    }
+}
+
+static void batches_run(VirtQueue *q, uint16_t depth, uint32_t batches, bool by_interrupt)
+{
+    for (uint32_t i = 0; i < batches; i++) {
+        if (by_interrupt) {
+            batch_by_interrupt(q, depth);
+        } else {
+            ring_push(q, depth);
+            ring_wait(q, q->avail_idx);
+        }
+    }
+}
+
 void bench_blk(void)
 {
+    bool by_interrupt = arg_number("irq", 0) != 0;
     VirtioDev dev;
     VirtQueue q;
     uint16_t depth = (uint16_t)arg_number("depth", 1);
@@ -53,17 +98,14 @@ void bench_blk(void)
     virtio_queue_setup(&dev, &q, 0, 1024);
     blocks = read32(dev.config) / (BLOCK / 512);
     prebuild(&q, write, blocks);
-    virtio_driver_ok(&dev);
-    for (uint32_t i = 0; i < q.size / depth; i++) {
-        ring_push(&q, depth);
-        ring_wait(&q, q.avail_idx);
+    if (by_interrupt) {
+        interrupt_setup(&q);
     }
+    virtio_driver_ok(&dev);
+    batches_run(&q, depth, q.size / depth, by_interrupt);
     print("features %lx size %u ", dev.features, q.size);
     mark_begin();
-    for (uint32_t i = 0; i < batches; i++) {
-        ring_push(&q, depth);
-        ring_wait(&q, q.avail_idx);
-    }
+    batches_run(&q, depth, batches, by_interrupt);
     mark_end();
     for (uint16_t i = 0; i < q.size; i++) {
         expect(status[i] == 0, "request %u ended with status %u", i, status[i]);
