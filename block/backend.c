@@ -410,6 +410,7 @@ static void backend_free(BlockBackend *backend)
         g_free(atomic_load(&backend->queues[i]));
     }
     g_free(backend->device_id);
+    g_free(backend->qom_path);
     g_free(backend);
 }
 

@@ -10,6 +10,12 @@ void block_set_error_hooks(const BlockErrorHooks *error_hooks)
     hooks = error_hooks;
 }
 
+void block_backend_set_qom_path(BlockBackend *backend, const char *path)
+{
+    g_free(backend->qom_path);
+    backend->qom_path = g_strdup(path);
+}
+
 static void emit_event(BlockBackend *backend, const BlockRequest *request, const char *action,
                        int errnum)
 {
@@ -17,6 +23,9 @@ static void emit_event(BlockBackend *backend, const BlockRequest *request, const
         return;
     }
     json_object *data = json_object_new_object();
+    if (backend->qom_path) {
+        json_object_object_add(data, "qom-path", json_object_new_string(backend->qom_path));
+    }
     json_object_object_add(data, "device",
                            json_object_new_string(backend->drive ? backend->drive->id : ""));
     json_object_object_add(data, "node-name", json_object_new_string(backend->node->name));

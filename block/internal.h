@@ -116,6 +116,7 @@ struct BlockBackend {
     BlockNode *node;
     Drive *drive; /* NULL: a node was named */
     char *device_id;
+    char *qom_path; /* NULL: not set */
     bool readonly, share_rw;
     _Atomic bool write_cache;
     _Atomic int rerror, werror; /* BlockErrorAction */

@@ -145,6 +145,7 @@ static pid_t run_child(const char *const *argv, int keep_fd, GError **error)
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
         signal(SIGPIPE, SIG_DFL);
+        signal(SIGXFSZ, SIG_DFL);
         if (keep_fd >= 0) {
             fcntl(keep_fd, F_SETFD, 0);
         }

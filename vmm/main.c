@@ -46,6 +46,7 @@ static void signals_block(void)
     ending_signals(&set);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file at its limit (ulimit -f) is an error of the disk, EFBIG */
 }
 
 static bool signals_watch(Machine *machine, GError **error)

@@ -327,10 +327,21 @@ static void stop_on_io_error(void)
     }
 }
 
+/* Once the devices go on: a request that completed before would find its queue not running. */
+static void retry_kept(void *opaque)
+{
+    Machine *machine = machine_get();
+    if (machine && machine_is_running(machine)) {
+        block_resume_stopped();
+    }
+}
+
+static LoopTask retry_task = LOOP_TASK_INIT(retry_kept, NULL);
+
 static void retry_when_running(void *opaque, RunState state, bool running)
 {
     if (running) {
-        block_resume_stopped();
+        event_loop_post(event_loop_main(), &retry_task);
     }
 }
 
@@ -355,6 +366,7 @@ Machine *start_machine(Cli *cli, GError **error)
 
 void start_undo(Machine *machine)
 {
+    event_loop_cancel_task(event_loop_main(), &retry_task);
     monitors_close();
     qtest_server_stop();
     machine_free(machine);

@@ -224,6 +224,17 @@ static BlockErrorAction choose_action(int property, BlockErrorAction of_drive)
     return property == ERROR_AUTO ? of_drive : actions[property];
 }
 
+/* Management programs find the disk of an error by QEMU's path of it: on PCI the virtio device is
+ * a child of the function. */
+static void set_path(VirtioBlk *blk)
+{
+    const Device *dev = blk->vdev.dev;
+    g_autofree char *function = device_path(dev);
+    const char *child = dev->cls->bus == BUS_PCI ? "/virtio-backend" : "";
+    g_autofree char *path = g_strconcat(function, child, NULL);
+    block_backend_set_qom_path(blk->backend, path);
+}
+
 static bool attach(VirtioBlk *blk, GError **error)
 {
     if (!blk->drive) {
@@ -234,6 +245,7 @@ static bool attach(VirtioBlk *blk, GError **error)
     if (!blk->backend) {
         return false;
     }
+    set_path(blk);
     const Drive *drive = block_backend_drive(blk->backend);
     block_backend_set_error_actions(
         blk->backend, choose_action(blk->rerror, drive ? drive->rerror : BLOCK_ERROR_REPORT),

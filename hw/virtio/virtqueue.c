@@ -607,7 +607,6 @@ static void start_in_loop(void *opaque)
 {
     VirtQueue *vq = opaque;
     vq->num = vq->size;
-    vq->pending = 0;
     vq->blocked = false;
     vq->polling = false;
     vq->notifications = true;
@@ -626,6 +625,9 @@ static void start_in_loop(void *opaque)
         vq->started = false;
         return;
     }
+    /* A request that a "stop" policy kept may have completed on this loop before the queue ran
+     * again: its used entry is not published yet, and must be. */
+    virtq_flush(vq);
     fd_watch_start(&vq->kick_watch, vq->loop, vq->kick.fd, POLLIN | FD_WATCH_EDGE, kicked, vq);
     if (!vq->manual) {
         loop_poller_add(&vq->poller, vq->loop);

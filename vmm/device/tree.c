@@ -124,7 +124,12 @@ static void match_device(Device *dev, void *opaque)
 
 Device *device_find(Machine *machine, const char *id_or_path)
 {
-    Search search = { .wanted = id_or_path };
+    /* The virtio device of a PCI function, as QEMU names it: one device here. */
+    g_autofree char *wanted = g_strdup(id_or_path);
+    if (wanted[0] == '/' && g_str_has_suffix(wanted, "/virtio-backend")) {
+        wanted[strlen(wanted) - strlen("/virtio-backend")] = '\0';
+    }
+    Search search = { .wanted = wanted };
     device_foreach(machine, match_device, &search);
     return search.found;
 }

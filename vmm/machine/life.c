@@ -311,7 +311,7 @@ static void carry_out(void *opaque)
     if (todo.powerdown) {
         do_powerdown(machine);
     }
-    if (todo.stop) {
+    if (todo.stop && machine_is_running(machine)) {
         machine_stop(machine, todo.stop_state);
     }
 }
