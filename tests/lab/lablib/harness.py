@@ -1,9 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs a lab test file: each function named test_... is one case; 77 says that all were skipped."""
+"""Runs a lab test file: each function named test_... is one case.
 
+The exit status: 77 says that all were skipped, 124 that nothing failed but by a wait that ended,
+which is what a test host that stalls looks like."""
+
+import subprocess
 import sys
 import time
 import traceback
+
+from .console import ConsoleTimeout
+
+TIMEOUT_STATUS = 124
+TIMEOUTS = (ConsoleTimeout, TimeoutError, subprocess.TimeoutExpired)
 
 
 class Skip(Exception):
@@ -16,7 +25,7 @@ def run(namespace):
              if name.startswith("test_") and callable(value)]
     if len(sys.argv) > 1:
         cases = [case for case in cases if any(word in case[0] for word in sys.argv[1:])]
-    failed = skipped = 0
+    failed = late = skipped = 0
     for name, function in cases:
         began = time.monotonic()
         title = name[len("test_"):].replace("_", " ")
@@ -26,6 +35,10 @@ def run(namespace):
         except Skip as reason:
             skipped += 1
             outcome = f"skipped: {reason}"
+        except TIMEOUTS:
+            late += 1
+            outcome = "TIMED OUT"
+            traceback.print_exc()
         except Exception:  # any failure of one case must not hide the others
             failed += 1
             outcome = "FAILED"
@@ -33,4 +46,6 @@ def run(namespace):
         print(f"{title}: {outcome} ({time.monotonic() - began:.1f} s)", flush=True)
     if failed or not cases:
         sys.exit(1)
+    if late:
+        sys.exit(TIMEOUT_STATUS)
     sys.exit(77 if skipped == len(cases) else 0)

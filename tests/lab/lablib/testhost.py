@@ -57,6 +57,10 @@ def total_memory_mib():
         return int(file.readline().split()[1]) // 1024
 
 
+class LabTimeout(LabError):
+    """The command did not end in its time."""
+
+
 class TestHost:
     """One run of the test host with one command in it."""
 
@@ -183,7 +187,7 @@ class TestHost:
             while True:
                 wait = None if deadline is None else deadline - time.monotonic()
                 if wait is not None and wait <= 0:
-                    raise LabError(f"the command was still running after {timeout} s")
+                    raise LabTimeout(f"the command was still running after {timeout} s")
                 for key, _ in selector.select(wait):
                     if key.data == "input":
                         data = os.read(0, 65536)
@@ -269,7 +273,7 @@ def run_with_kvm(command, host="auto", timeout=None, **options):
         try:
             return shell_status(child.wait(timeout))
         except subprocess.TimeoutExpired:
-            raise LabError(f"the command was still running after {timeout} s") from None
+            raise LabTimeout(f"the command was still running after {timeout} s") from None
         finally:
             if child.poll() is None:
                 child.send_signal(signal.SIGTERM)
