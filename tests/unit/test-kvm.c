@@ -406,6 +406,56 @@ static void test_remap_while_running(void)
     machine_end(machine);
 }
 
+static bool page_dirty(const uint64_t *bits, uint64_t addr)
+{
+    return bits[addr / 4096 / 64] >> (addr / 4096 % 64) & 1;
+}
+
+/* What the guest writes is in the log, once each time, across a change of its memory slots. */
+static void test_dirty_log(void)
+{
+    static const uint8_t code[] = {
+        0x31, 0xc0, 0x8e, 0xd8,             /* ds = 0 */
+        0xc6, 0x06, 0x00, 0x30,       0x01, /* mov byte [0x3000], 1 */
+        0xc6, 0x06, 0x00, 0x90,       0x01, /* mov byte [0x9000], 1 */
+        0xb0, 'D',  0xe6, DEBUG_PORT,       /* out */
+        0xf4, 0xeb, 0xfd,
+    };
+    enum { WORDS = RAM_SIZE / 4096 / 64 };
+    GError *error = NULL;
+    uint64_t bits[WORDS];
+    Machine *machine = machine_with(code, sizeof(code));
+    g_assert_true(ram_block_dirty_start(machine->ram, &error));
+    g_assert_no_error(error);
+    cont(machine);
+    wait_output("D");
+    ram_block_dirty_fetch(machine->ram, bits);
+    g_assert_true(page_dirty(bits, 0x3000) && page_dirty(bits, 0x9000));
+    g_assert_false(page_dirty(bits, 0x4000) || page_dirty(bits, MIB));
+    ram_block_dirty_fetch(machine->ram, bits);
+    g_assert_false(page_dirty(bits, 0x3000) || page_dirty(bits, 0x9000));
+    /* It runs again; then its slot is taken away before anybody asked. */
+    machine_reset_now(machine);
+    wait_output("DD");
+    machine_topology_lock(machine);
+    address_space_unmap(&board.window);
+    machine_topology_unlock(machine);
+    ram_block_dirty_fetch(machine->ram, bits);
+    g_assert_true(page_dirty(bits, 0x3000) && page_dirty(bits, 0x9000));
+    /* The slot that took its place logs too. */
+    machine_reset_now(machine);
+    wait_output("DDD");
+    ram_block_dirty_fetch(machine->ram, bits);
+    g_assert_true(page_dirty(bits, 0x3000) && page_dirty(bits, 0x9000));
+    g_assert_false(page_dirty(bits, 0x4000));
+    machine_stop(machine, RUN_STATE_PAUSED);
+    ram_block_dirty_stop(machine->ram);
+    machine_topology_lock(machine);
+    address_space_map(machine->memory, &board.window, WINDOW, 1);
+    machine_topology_unlock(machine);
+    machine_end(machine);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -427,5 +477,6 @@ int main(int argc, char **argv)
     g_test_add_func("/kvm/dump-shows-registers-and-code", test_dump);
     g_test_add_func("/kvm/64-vcpus-start", test_many_vcpus);
     g_test_add_func("/kvm/memory-slots-change-under-a-running-vcpu", test_remap_while_running);
+    g_test_add_func("/kvm/what-vcpus-write-is-in-the-dirty-log", test_dirty_log);
     return g_test_run();
 }

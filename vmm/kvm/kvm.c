@@ -311,5 +311,8 @@ const AccelOps kvm_accel = {
     .vcpu_dump = kvm_vcpu_dump,
     .save = kvm_save,
     .load = kvm_load,
+    .dirty_log_start = kvm_dirty_log_start,
+    .dirty_log_stop = kvm_dirty_log_stop,
+    .dirty_log_sync = kvm_dirty_log_sync,
     .vcpu_thread_id = kvm_vcpu_thread_id,
 };

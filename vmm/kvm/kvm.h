@@ -55,6 +55,7 @@ typedef struct KvmSlot {
     uint64_t start, size;
     uint64_t host;
     bool readonly;
+    bool logging; /* KVM_MEM_LOG_DIRTY_PAGES is set */
 } KvmSlot;
 
 typedef struct KvmDoorbell {
@@ -64,9 +65,10 @@ typedef struct KvmDoorbell {
 
 /* Memory slots: what the address space's listener said, and what KVM has. Topology lock. */
 typedef struct KvmMemory {
-    GArray *ranges; /* KvmSlot without ids: as the listener's calls left them */
-    GArray *slots;  /* KvmSlot, sorted by start: as KVM has them */
-    uint64_t *used; /* bitmap of slot ids */
+    GArray *ranges;    /* KvmSlot without ids: as the listener's calls left them */
+    GArray *slots;     /* KvmSlot, sorted by start: as KVM has them */
+    uint64_t *used;    /* bitmap of slot ids */
+    GPtrArray *logged; /* RamBlock whose dirty logs are on */
     unsigned max_slots;
     bool changed;
     GArray *doorbells; /* KvmDoorbell to be added after the slots */
@@ -117,6 +119,16 @@ void kvm_memory_init(KvmState *kvm);
 void kvm_memory_attach(KvmState *kvm); /* listeners on; KVM gets the present memory map */
 void kvm_memory_start(KvmState *kvm);  /* ... and the doorbells */
 void kvm_memory_detach(KvmState *kvm);
+
+int kvm_memory_set_slot(KvmState *kvm, const KvmSlot *slot, uint64_t size); /* 0: delete */
+
+/* ---- dirty.c ---- */
+bool kvm_dirty_wanted(const KvmMemory *mem, const KvmSlot *slot); /* topology lock */
+/* Marks what vCPUs wrote to the slot since the last time. Topology lock. */
+void kvm_dirty_collect(KvmState *kvm, const KvmSlot *slot);
+bool kvm_dirty_log_start(Machine *machine, RamBlock *block, GError **error);
+void kvm_dirty_log_stop(Machine *machine, RamBlock *block);
+void kvm_dirty_log_sync(Machine *machine, RamBlock *block);
 
 /* ---- irq.c ---- */
 void kvm_routing_init(KvmState *kvm);

@@ -90,11 +90,12 @@ static GArray *memory_wanted_slots(KvmState *kvm)
     return wanted;
 }
 
-static int memory_set_slot(KvmState *kvm, const KvmSlot *slot, uint64_t size)
+int kvm_memory_set_slot(KvmState *kvm, const KvmSlot *slot, uint64_t size)
 {
     struct kvm_userspace_memory_region region = {
         .slot = slot->id,
-        .flags = slot->readonly ? KVM_MEM_READONLY : 0,
+        .flags = (slot->readonly ? KVM_MEM_READONLY : 0u) |
+                 (slot->logging ? KVM_MEM_LOG_DIRTY_PAGES : 0u),
         .guest_phys_addr = slot->start,
         .memory_size = size,
         .userspace_addr = slot->host,
@@ -116,7 +117,10 @@ static bool memory_take_id(KvmMemory *mem, uint32_t *id)
 
 static void memory_delete_slot(KvmState *kvm, const KvmSlot *slot)
 {
-    int result = memory_set_slot(kvm, slot, 0);
+    if (slot->logging) {
+        kvm_dirty_collect(kvm, slot);
+    }
+    int result = kvm_memory_set_slot(kvm, slot, 0);
     if (result < 0) {
         kvm_fail(kvm, "KVM could not remove the memory slot at 0x%" PRIx64 ": %s", slot->start,
                  g_strerror(-result));
@@ -133,7 +137,8 @@ static void memory_add_slot(KvmState *kvm, KvmSlot *slot)
                  kvm->mem.max_slots);
         return;
     }
-    int result = memory_set_slot(kvm, slot, slot->size);
+    slot->logging = kvm_dirty_wanted(&kvm->mem, slot);
+    int result = kvm_memory_set_slot(kvm, slot, slot->size);
     if (result < 0) {
         kvm_fail(kvm, "KVM could not map %" PRIu64 " bytes of guest memory at 0x%" PRIx64 ": %s",
                  slot->size, slot->start, g_strerror(-result));
@@ -174,7 +179,7 @@ static void memory_update_slots(KvmState *kvm)
         KvmSlot *slot = &g_array_index(wanted, KvmSlot, i);
         KvmSlot present;
         if (slots_contain(mem->slots, slot, &present)) {
-            slot->id = present.id;
+            *slot = present;
         } else {
             memory_add_slot(kvm, slot);
         }
@@ -291,6 +296,7 @@ void kvm_memory_init(KvmState *kvm)
     mem->used = g_new0(uint64_t, (mem->max_slots + 63) / 64);
     mem->ranges = g_array_new(FALSE, FALSE, sizeof(KvmSlot));
     mem->slots = g_array_new(FALSE, FALSE, sizeof(KvmSlot));
+    mem->logged = g_ptr_array_new();
     mem->doorbells = g_array_new(FALSE, FALSE, sizeof(KvmDoorbell));
     mem->listener = (MemListener){
         .ram_add = memory_ram_add,
@@ -336,5 +342,6 @@ void kvm_memory_detach(KvmState *kvm)
     g_clear_pointer(&kvm->mem.ranges, g_array_unref);
     g_clear_pointer(&kvm->mem.slots, g_array_unref);
     g_clear_pointer(&kvm->mem.doorbells, g_array_unref);
+    g_clear_pointer(&kvm->mem.logged, g_ptr_array_unref);
     g_clear_pointer(&kvm->mem.used, g_free);
 }

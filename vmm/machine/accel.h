@@ -93,6 +93,11 @@ typedef struct AccelOps {
     /* Saves and loads all vCPUs' and in-kernel chips' state. vCPUs paused. */
     void (*save)(Machine *machine, GByteArray *out);
     bool (*load)(Machine *machine, const uint8_t **cursor, const uint8_t *end, GError **error);
+    /* What vCPUs write to a block is logged; sync marks it by ram_block_mark_dirty(). NULL in
+     * accelerators whose vCPUs do not write. Main thread. */
+    bool (*dirty_log_start)(Machine *machine, RamBlock *block, GError **error);
+    void (*dirty_log_stop)(Machine *machine, RamBlock *block);
+    void (*dirty_log_sync)(Machine *machine, RamBlock *block);
     int (*vcpu_thread_id)(Machine *machine, unsigned index);
 } AccelOps;
 

@@ -105,6 +105,28 @@ static bool this_thread_holds_topology(void)
     return topology_depth > 0;
 }
 
+/* ---- The dirty logs' part of the accelerator ---- */
+
+static bool dirty_start(void *opaque, RamBlock *block, GError **error)
+{
+    Machine *machine = opaque;
+    return machine->accel->dirty_log_start(machine, block, error);
+}
+
+static void dirty_stop(void *opaque, RamBlock *block)
+{
+    Machine *machine = opaque;
+    machine->accel->dirty_log_stop(machine, block);
+}
+
+static void dirty_sync(void *opaque, RamBlock *block)
+{
+    Machine *machine = opaque;
+    machine->accel->dirty_log_sync(machine, block);
+}
+
+static const RamDirtySource dirty_source = { dirty_start, dirty_stop, dirty_sync };
+
 Machine *machine_new(const MachineConfig *config, GError **error)
 {
     Machine *machine = g_new0(Machine, 1);
@@ -139,6 +161,9 @@ bool machine_finish(Machine *machine, GError **error)
     machine_topology_unlock(machine);
     if (!ok) {
         return false;
+    }
+    if (machine->accel->dirty_log_start) {
+        ram_set_dirty_source(&dirty_source, machine);
     }
     machine_reset_now(machine);
     return true;
@@ -178,6 +203,7 @@ void machine_free(Machine *machine)
         machine->cls->destroy(machine);
     }
     machine_topology_unlock(machine);
+    ram_set_dirty_source(NULL, NULL);
     if (machine->accel_data) {
         machine->accel->destroy(machine);
     }

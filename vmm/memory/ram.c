@@ -296,6 +296,15 @@ int ram_block_discard(RamBlock *block, uint64_t offset, uint64_t length)
     return 0;
 }
 
+static const RamDirtySource *dirty_source;
+static void *dirty_source_opaque;
+
+void ram_set_dirty_source(const RamDirtySource *source, void *opaque)
+{
+    dirty_source = source;
+    dirty_source_opaque = opaque;
+}
+
 static uint64_t dirty_words(const RamBlock *block)
 {
     return (block->size / RAM_DIRTY_PAGE + 63) / 64;
@@ -312,6 +321,10 @@ bool ram_block_dirty_start(RamBlock *block, GError **error)
     }
     __atomic_store_n(&block->dirty, bitmap, __ATOMIC_RELEASE);
     __atomic_fetch_add(&ram_dirty_logs, 1, __ATOMIC_RELEASE);
+    if (dirty_source && !dirty_source->start(dirty_source_opaque, block, error)) {
+        ram_block_dirty_stop(block);
+        return false;
+    }
     return true;
 }
 
@@ -319,6 +332,9 @@ void ram_block_dirty_stop(RamBlock *block)
 {
     if (block->dirty) {
         uint64_t *bitmap = block->dirty;
+        if (dirty_source) {
+            dirty_source->stop(dirty_source_opaque, block);
+        }
         __atomic_fetch_sub(&ram_dirty_logs, 1, __ATOMIC_RELEASE);
         __atomic_store_n(&block->dirty, NULL, __ATOMIC_RELEASE);
         g_free(bitmap);
@@ -327,6 +343,9 @@ void ram_block_dirty_stop(RamBlock *block)
 
 void ram_block_dirty_fetch(RamBlock *block, uint64_t *bitmap)
 {
+    if (dirty_source) {
+        dirty_source->sync(dirty_source_opaque, block);
+    }
     for (uint64_t i = 0; i < dirty_words(block); i++) {
         bool any = __atomic_load_n(&block->dirty[i], __ATOMIC_RELAXED) != 0;
         bitmap[i] = any ? __atomic_exchange_n(&block->dirty[i], 0, __ATOMIC_ACQ_REL) : 0;

@@ -44,6 +44,16 @@ void ram_block_free(RamBlock *block);
  * to pages. Any thread. */
 int ram_block_discard(RamBlock *block, uint64_t offset, uint64_t length);
 
+/* Who writes to RAM without this program's help, vCPUs: asked when a block's log starts and stops,
+ * and, by sync, to mark what they have written since. Main thread. */
+typedef struct RamDirtySource {
+    bool (*start)(void *opaque, RamBlock *block, GError **error);
+    void (*stop)(void *opaque, RamBlock *block);
+    void (*sync)(void *opaque, RamBlock *block);
+} RamDirtySource;
+/* NULL: none. No log is on. */
+void ram_set_dirty_source(const RamDirtySource *source, void *opaque);
+
 /* Dirty logging: start clears; fetch copies the bits of pages dirtied since and clears them. */
 bool ram_block_dirty_start(RamBlock *block, GError **error);   /* main thread, machine paused */
 void ram_block_dirty_stop(RamBlock *block);                    /* main thread, machine paused */
