@@ -144,7 +144,8 @@ BlockBackend *block_backend_attach(const char *drive, const char *device_id, boo
 void block_backend_detach(BlockBackend *backend); /* drained; main thread */
 void block_backend_set_events(BlockBackend *backend, const BlockBackendEvents *events,
                               void *opaque);
-/* The device's path in the object tree, which BLOCK_IO_ERROR names. Before requests; main thread. */
+/* The device's path in the object tree, which BLOCK_IO_ERROR names. Before requests; main thread.
+ */
 void block_backend_set_qom_path(BlockBackend *backend, const char *path);
 void block_backend_set_error_actions(BlockBackend *backend, BlockErrorAction rerror,
                                      BlockErrorAction werror);

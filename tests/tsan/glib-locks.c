@@ -37,8 +37,8 @@ static pthread_cond_t *cond_of(GCond *cond)
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(fresh, &attr);
-    if (__atomic_compare_exchange_n((pthread_cond_t **)&cond->p, &found, fresh, 0,
-                                    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+    if (__atomic_compare_exchange_n((pthread_cond_t **)&cond->p, &found, fresh, 0, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_ACQUIRE)) {
         return fresh;
     }
     pthread_cond_destroy(fresh);

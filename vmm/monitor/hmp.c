@@ -186,10 +186,9 @@ static void on_event(void *opaque, CharEvent event)
 
 bool monitor_add_hmp(Chardev *chardev, GError **error)
 {
-    static const CharFrontendOps ops = { .can_read = on_can_read,
-                                         .read = on_read,
-                                         .event = on_event,
-                                         .background = true };
+    static const CharFrontendOps ops = {
+        .can_read = on_can_read, .read = on_read, .event = on_event, .background = true
+    };
     HmpSession *session = g_new0(HmpSession, 1);
     session->editor = (LineEditor){ .prompt = "(qemu) ",
                                     .write = send_text,

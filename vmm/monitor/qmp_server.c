@@ -11,11 +11,12 @@
 #include "vmm/monitor/qmp.h"
 #include "vmm/monitor/server.h"
 
-#define MAX_QUEUED  8
-#define READ_CHUNK  4096
-#define OUTPUT_HIGH (256u << 10) /* answers that wait for the client: no more requests meanwhile   \
-                                  */
-#define OUTPUT_MAX (16u << 20)   /* with events; more of them are lost */
+#define MAX_QUEUED 8
+#define READ_CHUNK 4096
+#define OUTPUT_HIGH                                                                                \
+    (256u << 10)               /* answers that wait for the client: no more requests meanwhile     \
+                                */
+#define OUTPUT_MAX (16u << 20) /* with events; more of them are lost */
 
 typedef struct QmpSession {
     CharFrontend *frontend;
