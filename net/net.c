@@ -182,6 +182,16 @@ void net_backends_help(GString *out)
     }
 }
 
+void net_warn_unused(void)
+{
+    for (GList *l = backends; l; l = l->next) {
+        const NetBackend *b = l->data;
+        if (!b->nic_ops) {
+            report_warning("netdev '%s' has no peer: no device was given netdev=%s", b->id, b->id);
+        }
+    }
+}
+
 void net_close_all(void)
 {
     while (backends) {

@@ -46,6 +46,8 @@ const char *net_backend_type(const NetBackend *backend);
 char *net_backend_info(NetBackend *backend); /* `info network` text */
 void net_backend_foreach(void (*fn)(NetBackend *backend, void *opaque), void *opaque);
 void net_backends_help(GString *out);
+/* Says which back ends no NIC has: nothing comes or goes there. Main thread. */
+void net_warn_unused(void);
 void net_close_all(void);
 unsigned net_backend_queues(const NetBackend *backend);
 bool net_backend_set_link(const char *id, bool up, GError **error); /* set_link */

@@ -360,6 +360,7 @@ Machine *start_machine(Cli *cli, GError **error)
         start_undo(machine);
         return NULL;
     }
+    net_warn_unused();
     machine_add_run_notifier(machine, retry_when_running, NULL);
     return machine;
 }

@@ -62,16 +62,16 @@ static bool cpu_property_of_qemu(const char *key)
 static bool cpu_unknown_feature(const char *name, GError **error)
 {
     if (cpu_property_of_qemu(name)) {
-        return error_set(error, "-cpu: '%s' is known from QEMU but not supported here", name);
+        return error_set(error, "'%s' is known from QEMU but not supported here", name);
     }
     g_autofree char *near = feature_suggest(name);
     if (!near) {
         near = suggest_nearest(name, cpu_properties);
     }
     if (near) {
-        return error_set(error, "-cpu: unknown feature '%s'; did you mean '%s'?", name, near);
+        return error_set(error, "unknown feature '%s'; did you mean '%s'?", name, near);
     }
-    return error_set(error, "-cpu: unknown feature '%s'; '-cpu help' lists them", name);
+    return error_set(error, "unknown feature '%s'; '-cpu help' lists them", name);
 }
 
 static bool cpu_set_feature(CpuModel *model, const char *name, bool on, GError **error)
@@ -95,7 +95,7 @@ static bool cpu_set_feature(CpuModel *model, const char *name, bool on, GError *
 static bool cpu_parse_flag(const char *key, const char *value, bool *flag, GError **error)
 {
     if (!parse_bool(value, flag)) {
-        return error_set(error, "-cpu: %s=%s: expected on or off", key, value);
+        return error_set(error, "%s=%s: expected on or off", key, value);
     }
     return true;
 }
@@ -104,8 +104,8 @@ static bool cpu_parse_number(const char *key, const char *value, uint64_t min, u
                              uint64_t *number, GError **error)
 {
     if (!parse_uint(value, max, number) || *number < min) {
-        return error_set(error, "-cpu: %s=%s: expected a number from %" PRIu64 " to %" PRIu64, key,
-                         value, min, max);
+        return error_set(error, "%s=%s: expected a number from %" PRIu64 " to %" PRIu64, key, value,
+                         min, max);
     }
     return true;
 }
@@ -120,7 +120,7 @@ static bool cpu_parse_frequency(CpuModel *model, const char *value, GError **err
     if (end == value || end[suffix ? 1 : 0] != '\0' || !(number * unit >= 1e6) ||
         !(number * unit <= 1e11)) {
         return error_set(error,
-                         "-cpu: tsc-frequency=%s: expected a frequency in Hz from 1M to "
+                         "tsc-frequency=%s: expected a frequency in Hz from 1M to "
                          "100G",
                          value);
     }
@@ -149,16 +149,14 @@ static bool cpu_parse_property(CpuModel *model, const char *key, const char *val
         if (!cpu_parse_flag(key, value, &flag, error)) {
             return false;
         }
-        return flag ||
-               error_set(error, "-cpu: host-phys-bits=off: give the number with phys-bits=");
+        return flag || error_set(error, "host-phys-bits=off: give the number with phys-bits=");
     }
     if (strcmp(key, "phys-bits") == 0) {
         if (!cpu_parse_number(key, value, 0, 52, &number, error)) {
             return false;
         }
         if (number != 0 && number < 32) {
-            return error_set(error, "-cpu: phys-bits=%s: expected 0 (the host's) or 32 to 52",
-                             value);
+            return error_set(error, "phys-bits=%s: expected 0 (the host's) or 32 to 52", value);
         }
         model->phys_bits = (unsigned)number;
         return true;
@@ -196,8 +194,7 @@ static bool cpu_find_model(CpuModel *model, const char *name, GError **error)
         }
         g_string_append_printf(known, "%s%s", i ? ", " : "", cpu_models[i].name);
     }
-    return error_set(error, "-cpu: there is no CPU model '%s'; the models are: %s", name,
-                     known->str);
+    return error_set(error, "there is no CPU model '%s'; the models are: %s", name, known->str);
 }
 
 bool cpu_model_parse(CpuModel *model, const char *text, GError **error)
@@ -205,14 +202,14 @@ bool cpu_model_parse(CpuModel *model, const char *text, GError **error)
     *model = (CpuModel){ .kvm = true, .pmu = true, .migratable = true };
     g_auto(GStrv) elements = g_strsplit(text ? text : "host", ",", -1);
     if (!elements[0] || elements[0][0] == '\0') {
-        return error_set(error, "-cpu: the model's name is missing");
+        return error_set(error, "the model's name is missing");
     }
     if (!cpu_find_model(model, elements[0], error)) {
         return false;
     }
     for (unsigned i = 1; elements[i]; i++) {
         if (elements[i][0] == '\0') {
-            return error_set(error, "-cpu: empty element in '%s'", text);
+            return error_set(error, "empty element in '%s'", text);
         }
         if (!cpu_parse_element(model, elements[i], error)) {
             return false;

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Command lines that cannot work: one clear line on standard error, exit status 1, nothing left. */
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <glib/gstdio.h>
+#include "tests/device/libqtest.h"
+
+#define DISK "test-errors.raw"
+
+static void make_disk(void)
+{
+    int fd = open(DISK, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(ftruncate(fd, 1 << 20), ==, 0);
+    close(fd);
+}
+
+/* The command line fails with one line that holds the text. */
+static void expect_error(const char *line, const char *text)
+{
+    int status;
+    g_autofree char *said = qtest_run_failing(&status, "%s", line);
+    g_test_message("%s: %s", line, said);
+    g_assert_cmpint(status, ==, 1);
+    g_assert_true(g_str_has_prefix(said, "vireo: "));
+    g_assert_nonnull(strstr(said, text));
+    const char *newline = strchr(said, '\n');
+    g_assert_nonnull(newline);
+    g_assert_cmpstr(newline, ==, "\n");
+}
+
+typedef struct Case {
+    const char *line, *text;
+} Case;
+
+static void expect_errors(const Case *cases, size_t count)
+{
+    make_disk();
+    for (size_t i = 0; i < count; i++) {
+        expect_error(cases[i].line, cases[i].text);
+    }
+    g_unlink(DISK);
+}
+
+static void test_files(void)
+{
+    static const Case cases[] = {
+        { "-kernel nix", "'nix': No such file" },
+        { "-kernel .", "not a regular file" },
+        { "-kernel " DISK, "neither a Linux bzImage" },
+        { "-initrd nix", "-kernel" },
+        { "-bios nix", "'nix': No such file" },
+        { "-drive file=nix,if=virtio,format=raw", "'nix' for writing: No such file" },
+        { "-serial file:/nonexistent/x", "'/nonexistent/x': No such file" },
+        { "-serial unix:/nonexistent/x,server=on,wait=off", "'/nonexistent/x': No such file" },
+        { "-pidfile /nonexistent/x", "'/nonexistent/x': No such file" },
+    };
+    expect_errors(cases, G_N_ELEMENTS(cases));
+}
+
+static void test_ids(void)
+{
+    static const Case cases[] = {
+        { "-drive if=none,id=a,file=" DISK ",format=raw -drive if=none,id=a,file=" DISK
+          ",format=raw",
+          "'a' exists already" },
+        { "-chardev null,id=c -chardev null,id=c", "'c' already exists" },
+        { "-netdev user,id=n -netdev user,id=n", "'n' already exists" },
+        { "-device virtio-rng-pci,id=r -device virtio-rng-pci,id=r", "'r'" },
+        { "-device virtio-net-pci,netdev=nix", "'nix' does not exist" },
+        { "-device virtio-blk-pci", "give drive=" },
+        { "-device virtio-blk-pci,drive=nix", "no drive or block node 'nix'" },
+        { "-drive if=none,id=a,file=" DISK ",format=raw -device virtio-blk-pci,drive=a,iothread=io",
+          "no object 'io'" },
+        { "-device nix", "'nix' is not a valid device model" },
+        { "-device virtio-rng-pci,nix=1", "'virtio-rng-pci.nix' not found" },
+        { "-object nix,id=x", "nix" },
+        { "-M nix", "'nix'" },
+        { "-nixoption", "invalid option" },
+    };
+    expect_errors(cases, G_N_ELEMENTS(cases));
+}
+
+static void test_numbers(void)
+{
+    static const Case cases[] = {
+        { "-m 1X", "expects a size" },
+        { "-m -5", "expects a size" },
+        { "-m 0", "at least" },
+        { "-m 99999999999T", "-m" },
+        { "-smp 0", "greater than zero" },
+        { "-smp 256", "supported by machine" },
+        { "-smp 4,sockets=3", "topology" },
+    };
+    expect_errors(cases, G_N_ELEMENTS(cases));
+}
+
+static void test_networks(void)
+{
+    static const Case cases[] = {
+        { "-netdev tap,id=n,ifname=a-name-that-is-too-long,script=no,downscript=no", "too long" },
+        { "-netdev user,id=n,hostfwd=tcp::99999-:22", "host forwarding rule" },
+        { "-netdev nix,id=n", "not a network back end" },
+        { "-netdev user", "needs an id" },
+    };
+    expect_errors(cases, G_N_ELEMENTS(cases));
+}
+
+static void test_locked_image(void)
+{
+    make_disk();
+    QTest *qts = qtest_start("-drive if=virtio,format=raw,file=" DISK);
+    expect_error("-drive if=virtio,format=raw,file=" DISK, "Is another process using this image?");
+    qtest_stop(qts);
+    qts = qtest_start("-drive if=virtio,format=raw,file=" DISK);
+    qtest_stop(qts);
+    g_unlink(DISK);
+}
+
+static void test_taken_port(void)
+{
+    struct sockaddr_in addr = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof(addr);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    g_assert_cmpint(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), ==, 0);
+    g_assert_cmpint(listen(fd, 1), ==, 0);
+    g_assert_cmpint(getsockname(fd, (struct sockaddr *)&addr, &len), ==, 0);
+    g_autofree char *line = g_strdup_printf("-netdev user,id=n,hostfwd=tcp:127.0.0.1:%u-:22 "
+                                            "-device virtio-net-pci,netdev=n",
+                                            ntohs(addr.sin_port));
+    expect_error(line, "Address already in use");
+    close(fd);
+}
+
+/* What is large but right starts: memory that is not touched, all vCPUs. */
+static void test_large_machines(void)
+{
+    QTest *qts = qtest_start("-m 1T -smp 255");
+    json_object *info = qtest_qmp_ok(qts, "{'execute':'query-memory-size-summary'}");
+    g_assert_cmpint(json_object_get_int64(json_at(info, "base-memory")), ==, 1LL << 40);
+    json_object_put(info);
+    qtest_stop(qts);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/errors/files-that-are-not-there", test_files);
+    g_test_add_func("/errors/ids-and-names", test_ids);
+    g_test_add_func("/errors/numbers", test_numbers);
+    g_test_add_func("/errors/networks", test_networks);
+    g_test_add_func("/errors/an-image-that-another-vireo-has", test_locked_image);
+    g_test_add_func("/errors/a-port-that-is-taken", test_taken_port);
+    g_test_add_func("/errors/large-machines-start", test_large_machines);
+    return g_test_run();
+}
