@@ -3,8 +3,11 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <glib/gstdio.h>
 #include "tests/device/libqtest.h"
@@ -146,6 +149,41 @@ static void test_large_machines(void)
     qtest_stop(qts);
 }
 
+/* ---- Hosts without KVM ---- */
+
+/* An empty /dev of the process's own. */
+static bool hide_devices(void)
+{
+    return unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount("vireo", "/dev", "tmpfs", 0, "size=64k") == 0;
+}
+
+static void hide_or_exit(gpointer opaque)
+{
+    if (!hide_devices()) {
+        _exit(99);
+    }
+}
+
+static void test_no_kvm(void)
+{
+    char *argv[] = { (char *)g_getenv("VIREO"), "-nodefaults", "-display", "none", NULL };
+    g_autofree char *said = NULL;
+    int status;
+    GError *error = NULL;
+    g_spawn_sync(NULL, argv, NULL, G_SPAWN_STDOUT_TO_DEV_NULL, hide_or_exit, NULL, NULL, &said,
+                 &status, &error);
+    g_assert_no_error(error);
+    g_assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 99) {
+        g_test_skip("no file system can be mounted here");
+        return;
+    }
+    g_assert_cmpint(WEXITSTATUS(status), ==, 1);
+    g_assert_true(g_str_has_prefix(said, "vireo: could not open /dev/kvm: it does not exist"));
+    g_assert_cmpstr(strchr(said, '\n'), ==, "\n");
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -156,5 +194,6 @@ int main(int argc, char **argv)
     g_test_add_func("/errors/an-image-that-another-vireo-has", test_locked_image);
     g_test_add_func("/errors/a-port-that-is-taken", test_taken_port);
     g_test_add_func("/errors/large-machines-start", test_large_machines);
+    g_test_add_func("/errors/no-kvm-on-this-host", test_no_kvm);
     return g_test_run();
 }
