@@ -113,9 +113,11 @@ class TestHost:
 
     def start(self, directory):
         size = shutil.get_terminal_size()
+        # idle=poll: a CPU that sleeps in HLT while it nests a guest now and then misses its wake-up
+        # in the emulation, and then everything stands still.
         append = ("console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off nokaslr tsc=reliable "
                   "no_timer_check nowatchdog audit=0 apparmor=0 init_on_alloc=0 "
-                  "random.trust_cpu=on cryptomgr.notests nohz=off highres=off "
+                  "random.trust_cpu=on cryptomgr.notests nohz=off highres=off idle=poll "
                   f"lab.tree={TREE} lab.run={directory} lab.tty={int(self.interactive)} "
                   f"lab.scratch={int(self.scratch)} lab.network={int(bool(self.forward))} lab.columns={size.columns} "
                   f"lab.rows={size.lines} " + os.environ.get("LAB_HOST_APPEND", ""))
