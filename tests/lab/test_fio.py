@@ -9,7 +9,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lablib import harness  # noqa: E402
 from lablib.guest import Guest, make_disk  # noqa: E402
 
-FIO = ("fio --name=verify --filename=/dev/vda --rw=randwrite --bs=4k-64k --size=48M --direct=1 "
+FIO = ("fio --name=verify --filename=/dev/vda --rw=randwrite --bs=4k-64k --size=24M --direct=1 "
        "--ioengine=libaio --iodepth=16 --verify=crc32c --verify_fatal=1 --do_verify=1 "
        "--randrepeat=0 --group_reporting --output=/tmp/fio.log || { tail -n 20 /tmp/fio.log; false; }")
 
