@@ -136,7 +136,17 @@ const char *guest_run_disk(GuestRun *run, const char *name, gsize bytes)
 void guest_run_qmp(GuestRun *run)
 {
     run->want_qmp = true;
-    guest_run_args(run, "-qmp unix:%s/qmp,server=on,wait=off", run->dir);
+    guest_run_args(run, "-S -qmp unix:%s/qmp,server=on,wait=off", run->dir);
+}
+
+/* The client is there before the guest's first instruction: no event is missed. */
+static void qmp_connect(GuestRun *run)
+{
+    g_autofree char *path = g_build_filename(run->dir, "qmp", NULL);
+
+    run->qmp_fd = guest_run_connect(path);
+    g_free(guest_run_command(run, "qmp_capabilities"));
+    g_free(guest_run_command(run, "cont"));
 }
 
 static void child_setup(gpointer data)
@@ -161,6 +171,9 @@ void guest_run_start(GuestRun *run)
                              G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_SEARCH_PATH, child_setup, run->dir,
                              &run->pid, NULL, &run->out_fd, NULL, &error);
     g_assert_no_error(error);
+    if (run->want_qmp) {
+        qmp_connect(run);
+    }
 }
 
 /* Reads what is there; false at the end or when nothing came in time. */
@@ -272,14 +285,6 @@ void guest_run_signal(GuestRun *run, int sig)
     g_assert_cmpint(kill(run->pid, sig), ==, 0);
 }
 
-static void qmp_connect(GuestRun *run)
-{
-    g_autofree char *path = g_build_filename(run->dir, "qmp", NULL);
-
-    run->qmp_fd = guest_run_connect(path);
-    g_free(guest_run_command(run, "qmp_capabilities"));
-}
-
 static char *qmp_line(GuestRun *run)
 {
     char *end;
@@ -303,9 +308,6 @@ char *guest_run_command(GuestRun *run, const char *command)
     g_autofree char *text = command[0] == '{' ? g_strdup_printf("%s\n", command)
                                               : g_strdup_printf("{\"execute\":\"%s\"}\n", command);
 
-    if (run->qmp_fd < 0) {
-        qmp_connect(run);
-    }
     g_assert_cmpint(send(run->qmp_fd, text, strlen(text), MSG_NOSIGNAL), ==, (gssize)strlen(text));
     for (;;) {
         char *line = qmp_line(run);
@@ -325,9 +327,6 @@ char *guest_run_event(GuestRun *run, const char *event)
 {
     g_autofree char *quoted = g_strdup_printf("\"%s\"", event);
 
-    if (run->qmp_fd < 0) {
-        qmp_connect(run);
-    }
     for (GList *l = run->events.head; l != NULL; l = l->next) {
         if (strstr(l->data, quoted) != NULL) {
             char *line = l->data;
