@@ -25,8 +25,20 @@ static bool same_mode(const struct termios *a, const struct termios *b)
            a->c_lflag == b->c_lflag && !memcmp(a->c_cc, b->c_cc, sizeof(a->c_cc));
 }
 
+/* Under a sanitizer the process still ends by the signal that it gets. */
+static void leave_signals_alone(const char *variable)
+{
+    const char *present = getenv(variable);
+    g_autofree char *options =
+        g_strdup_printf("%s:handle_segv=0:handle_abort=0:handle_sigbus=0", present ? present : "");
+    setenv(variable, options, 1);
+}
+
 static void run_vireo(int slave)
 {
+    leave_signals_alone("ASAN_OPTIONS");
+    leave_signals_alone("UBSAN_OPTIONS");
+    leave_signals_alone("TSAN_OPTIONS");
     setsid();
     ioctl(slave, TIOCSCTTY, 0);
     for (int fd = 0; fd <= STDERR_FILENO; fd++) {

@@ -115,7 +115,9 @@ static inline void stream_get_name(Stream *in, char name[STREAM_NAME_SIZE])
         in->bad = true;
         length = 0;
     }
-    memcpy(name, in->at, length);
+    if (length) {
+        memcpy(name, in->at, length);
+    }
     name[length] = '\0';
     in->at += length;
 }
