@@ -69,6 +69,7 @@ void bench_net_arp(void)
         0,    0,    0,    0,    0,    0,    10,   0,    2,    2, /* target */
     };
     uint32_t n = (uint32_t)arg_number("n", 1000);
+    uint16_t spent = 0;
 
     net_start();
     for (uint32_t i = 0; i < 6; i++) {
@@ -83,7 +84,11 @@ void bench_net_arp(void)
 
         ring_push(&tx, 1);
         ring_wait(&rx, target);
-        ring_push(&rx, 1);
+        /* Buffers go back in large batches: the guest's own work is not what is measured. */
+        if (++spent == rx.size / 2) {
+            ring_push(&rx, spent);
+            spent = 0;
+        }
     }
     mark_end();
 }
