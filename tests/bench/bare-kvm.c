@@ -96,17 +96,22 @@ static void ram_create(uint64_t size)
 
 static void vcpu_create(void)
 {
-    struct {
-        struct kvm_cpuid2 head;
-        struct kvm_cpuid_entry2 entries[128];
-    } cpuid = { .head = { .nent = 128 } };
+    enum { ENTRIES = 128 };
+    struct kvm_cpuid2 *cpuid =
+        calloc(1, sizeof(*cpuid) + ENTRIES * sizeof(struct kvm_cpuid_entry2));
+
+    if (!cpuid) {
+        err(1, "CPUID");
+    }
+    cpuid->nent = ENTRIES;
 
     vcpu = ioctl(vm, KVM_CREATE_VCPU, 0);
     if (vcpu < 0) {
         err(1, "vCPU");
     }
-    vm_ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &cpuid, "supported CPUID");
-    vm_ioctl(vcpu, KVM_SET_CPUID2, &cpuid, "CPUID");
+    vm_ioctl(kvm, KVM_GET_SUPPORTED_CPUID, cpuid, "supported CPUID");
+    vm_ioctl(vcpu, KVM_SET_CPUID2, cpuid, "CPUID");
+    free(cpuid);
 }
 
 static uint32_t note_entry(const uint8_t *note, uint64_t size)

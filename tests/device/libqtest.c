@@ -30,6 +30,7 @@ static const char *program(void)
     return path;
 }
 
+G_GNUC_PRINTF(2, 0)
 static char **command_line(const char *fixed, const char *format, va_list args)
 {
     g_autofree char *own = g_strdup_vprintf(format, args);
@@ -354,6 +355,7 @@ static json_object *take_message(QTest *qts, int time_ms)
     return message;
 }
 
+G_GNUC_PRINTF(2, 0)
 static json_object *send_qmp(QTest *qts, const char *format, va_list args)
 {
     g_autofree char *text = g_strdup_vprintf(format, args);

@@ -36,7 +36,7 @@ static const CharFrontendOps ops = { 0 };
 
 static void use(Chardev *c)
 {
-    g_autofree char *name = chardev_filename(c);
+    g_free(chardev_filename(c));
     CharFrontend *fe = char_frontend_attach(c, &ops, NULL, NULL);
     if (fe) {
         char_write(fe, (const uint8_t *)"text", 4);
