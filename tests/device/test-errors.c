@@ -142,6 +142,12 @@ static void test_taken_port(void)
 /* What is large but right starts: memory that is not touched, all vCPUs. */
 static void test_large_machines(void)
 {
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+    g_test_skip("ThreadSanitizer's own address space has no room for 1 TiB");
+    return;
+#endif
+#endif
     QTest *qts = qtest_start("-m 1T -smp 255");
     json_object *info = qtest_qmp_ok(qts, "{'execute':'query-memory-size-summary'}");
     g_assert_cmpint(json_object_get_int64(json_at(info, "base-memory")), ==, 1LL << 40);
