@@ -19,6 +19,17 @@ class Skip(Exception):
     """Raised by a test that cannot run here; its text says why."""
 
 
+def run_case(function, title):
+    """Runs one case; a wait that ran out (the test host's emulation stalls now and then, under any
+    VMM) is repeated once, and said. What fails otherwise is not repeated."""
+    try:
+        function()
+    except TIMEOUTS:
+        traceback.print_exc()
+        print(f"{title}: a wait ran out; once more", flush=True)
+        function()
+
+
 def run(namespace):
     """Runs the test functions of a module in their order; exits with the outcome."""
     cases = [(name, value) for name, value in namespace.items()
@@ -30,7 +41,7 @@ def run(namespace):
         began = time.monotonic()
         title = name[len("test_"):].replace("_", " ")
         try:
-            function()
+            run_case(function, title)
             outcome = "ok"
         except Skip as reason:
             skipped += 1
