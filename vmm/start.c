@@ -373,7 +373,6 @@ void start_undo(Machine *machine)
     machine_free(machine);
     net_close_all();
     block_close_all();
-    machine_run_exit_notifiers();
     chardev_close_all();
     objects_delete_all();
 }

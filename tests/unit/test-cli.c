@@ -88,6 +88,7 @@ static void test_wrong_lines_say_what_is_wrong(void)
         { "-rtc base=yesterday", "yesterday" },
         { "-initrd x", "only allowed with -kernel" },
         { "-vnc :1", "QEMU has this option" },
+        { "-echr 256", "'256'" },
         { "-display gtk", "only 'none'" },
         { "-object iothread", "'id' is missing" },
         { "-global nodot", "driver.property=value" },

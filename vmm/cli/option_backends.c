@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "config.h"
+#include "vmm/chardev/chardev.h"
 #include "vmm/cli/device_add.h"
 #include "vmm/object/object.h"
 #include "vmm/util/bytes.h"
@@ -246,6 +247,16 @@ bool cli_opt_debugcon(Cli *cli, const char *value, GError **error)
 bool cli_opt_nographic(Cli *cli, const char *value, GError **error)
 {
     cli->nographic = true;
+    return true;
+}
+
+bool cli_opt_echr(Cli *cli, const char *value, GError **error)
+{
+    uint64_t character;
+    if (!parse_uint(value, UINT8_MAX, &character)) {
+        return error_set(error, "'%s' is not the number of a character, 0 to 255", value);
+    }
+    chardev_set_mux_escape((uint8_t)character);
     return true;
 }
 

@@ -76,6 +76,8 @@ static const CliOption options[] = {
     { "nographic", NULL, NULL, "Character devices",
       "serial port and monitor on the terminal, Ctrl-a switches (Ctrl-a h: help)",
       cli_opt_nographic },
+    { "echr", NULL, "NUMBER", "Character devices",
+      "the character that -nographic's keys begin with, as a number; 1 is Ctrl-a", cli_opt_echr },
     { "display", NULL, "none", "Character devices", "no display", cli_opt_display },
     { "vga", NULL, "none", "Character devices", "no graphics card", cli_opt_vga },
     { "parallel", NULL, "none", "Character devices", "no parallel port", cli_opt_parallel },

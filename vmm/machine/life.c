@@ -45,8 +45,6 @@ struct MachineLife {
     GArray *powerdown_notifiers; /* PlainNotifier */
 };
 
-static GArray *exit_notifiers; /* PlainNotifier; main thread */
-
 static const char *const run_state_names[RUN_STATE_COUNT] = {
     [RUN_STATE_PRELAUNCH] = "prelaunch",
     [RUN_STATE_RUNNING] = "running",
@@ -109,31 +107,17 @@ static void set_state(Machine *machine, RunState state, bool running)
     }
 }
 
-static void quiesce_device(Device *dev, void *opaque)
-{
-    if (dev->cls->quiesce) {
-        dev->cls->quiesce(dev);
-    }
-}
-
-static void resume_device(Device *dev, void *opaque)
-{
-    if (dev->cls->resume) {
-        dev->cls->resume(dev);
-    }
-}
-
 /* vCPUs first, then what devices have in flight: afterwards nothing of the machine moves. */
 static void halt(Machine *machine)
 {
     machine->accel->vcpus_pause(machine);
     clock_virtual_run(false);
-    device_foreach(machine, quiesce_device, NULL);
+    devices_quiesce(machine);
 }
 
 static void unhalt(Machine *machine)
 {
-    device_foreach(machine, resume_device, NULL);
+    devices_resume(machine);
     clock_virtual_run(true);
     machine->accel->vcpus_resume(machine);
 }
@@ -415,24 +399,6 @@ void machine_remove_powerdown_notifier(Machine *machine, void (*fn)(void *opaque
             g_array_remove_index(notifiers, i);
         }
     }
-}
-
-void machine_add_exit_notifier(void (*fn)(void *opaque), void *opaque)
-{
-    if (!exit_notifiers) {
-        exit_notifiers = g_array_new(FALSE, FALSE, sizeof(PlainNotifier));
-    }
-    PlainNotifier notifier = { fn, opaque };
-    g_array_append_val(exit_notifiers, notifier);
-}
-
-void machine_run_exit_notifiers(void)
-{
-    for (guint i = exit_notifiers ? exit_notifiers->len : 0; i-- > 0;) {
-        PlainNotifier *notifier = &g_array_index(exit_notifiers, PlainNotifier, i);
-        notifier->fn(notifier->opaque);
-    }
-    g_clear_pointer(&exit_notifiers, g_array_unref);
 }
 
 /* ---- Main loop ---- */

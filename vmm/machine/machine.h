@@ -175,11 +175,6 @@ void machine_add_run_notifier(Machine *machine, MachineNotify *fn,
 void machine_remove_run_notifier(Machine *machine, MachineNotify *fn, void *opaque);
 void machine_add_powerdown_notifier(Machine *machine, void (*fn)(void *opaque), void *opaque);
 void machine_remove_powerdown_notifier(Machine *machine, void (*fn)(void *opaque), void *opaque);
-void machine_add_exit_notifier(
-    void (*fn)(void *opaque),
-    void *opaque); /* before the process ends: flush, restore the terminal */
-
-void machine_run_exit_notifiers(void); /* in reverse order of adding; main, once */
 
 /* ---- Topology: order: topology -> device -> back end; recursive ---- */
 void machine_topology_lock(Machine *machine);
