@@ -71,8 +71,9 @@ static bool build_virtio(Machine *machine, MicrovmBoard *board, GError **error)
     for (unsigned i = 0; i < VIRTIO_SLOTS; i++) {
         board->slots[i] = virtio_mmio_slot_new(machine, VIRTIO_BASE + i * VIRTIO_MMIO_SIZE,
                                                &machine->gsi[first + i], i, error);
-        if (!board->slots[i])
+        if (!board->slots[i]) {
             return false;
+        }
     }
     return true;
 }
@@ -81,10 +82,12 @@ static bool build_pcie(Machine *machine, MicrovmBoard *board, GError **error)
 {
     static const char *const root_props[] = { "addr", "0.0", NULL };
 
-    if (board->want_pcie != ON_OFF_AUTO_ON)
+    if (board->want_pcie != ON_OFF_AUTO_ON) {
         return true;
-    if (!board->acpi)
+    }
+    if (!board->acpi) {
         return error_set(error, "-machine pcie=on needs ACPI: leave out acpi=off");
+    }
     board->pcie = gpex_host_new(machine, PCIE_ECAM, PCIE_GSI, error);
     return board->pcie &&
            pc_add_device(machine, gpex_root_class.name, pci_bus_base(gpex_host_bus(board->pcie)),
@@ -99,14 +102,16 @@ static bool build_isa(Machine *machine, MicrovmBoard *board, GError **error)
     board->isa = bus_new(BUS_ISA, "isa.0", machine, NULL);
     if (clock) {
         Device *rtc = pc_add_device(machine, mc146818rtc_class.name, board->isa, NULL, error);
-        if (!rtc)
+        if (!rtc) {
             return false;
+        }
         mc146818_set_memory(rtc, machine->ram_below_4g, machine->ram_above_4g,
                             machine->config->smp.cpus);
     }
     /* Without ACPI the keyboard controller is how a system restarts. */
-    if (!board->acpi && !pc_add_device(machine, i8042_class.name, board->isa, NULL, error))
+    if (!board->acpi && !pc_add_device(machine, i8042_class.name, board->isa, NULL, error)) {
         return false;
+    }
     return !board->isa_serial || pc_add_serials(machine, board->isa, error);
 }
 
@@ -127,8 +132,9 @@ static bool microvm_build(Machine *machine, GError **error)
     MicrovmBoard *board = machine->board;
     bool ok;
 
-    if (!check_props(board, error))
+    if (!check_props(board, error)) {
         return false;
+    }
     board->acpi = !machine->config->no_acpi;
     address_space_begin(machine->memory);
     address_space_begin(machine->io);
@@ -159,18 +165,21 @@ static void describe_isa(Device *dev, void *opaque)
     MicrovmBoard *board = opaque;
     AcpiIsaDevice isa;
 
-    if (board->isa_device_count < ISA_DEVICES_MAX && pc_describe_isa(dev, &isa))
+    if (board->isa_device_count < ISA_DEVICES_MAX && pc_describe_isa(dev, &isa)) {
         board->isa_devices[board->isa_device_count++] = isa;
+    }
 }
 
 static unsigned describe_virtio(const MicrovmBoard *board, AcpiVirtioMmio *out)
 {
     unsigned count = 0;
 
-    for (unsigned i = 0; i < VIRTIO_SLOTS; i++)
-        if (virtio_mmio_slot_used(board->slots[i]))
+    for (unsigned i = 0; i < VIRTIO_SLOTS; i++) {
+        if (virtio_mmio_slot_used(board->slots[i])) {
             out[count++] = (AcpiVirtioMmio){ VIRTIO_BASE + i * VIRTIO_MMIO_SIZE, VIRTIO_MMIO_SIZE,
                                              VIRTIO_ACPI_GSI + i };
+        }
+    }
     return count;
 }
 
@@ -204,8 +213,9 @@ static bool describe(Machine *machine, MicrovmBoard *board, GError **error)
     config.virtio_mmio_count = describe_virtio(board, virtio);
     device_foreach(machine, describe_isa, board);
     config.isa_device_count = board->isa_device_count;
-    for (unsigned i = 0; i < board->isa_device_count; i++)
+    for (unsigned i = 0; i < board->isa_device_count; i++) {
         config.has_rtc |= g_str_equal(board->isa_devices[i].hid, "PNP0B00");
+    }
     return pc_build_acpi(machine, &config, error);
 }
 
@@ -214,11 +224,13 @@ static char *kernel_parameters(const Machine *machine, const MicrovmBoard *board
 {
     GString *text = g_string_new(machine->config->append ? machine->config->append : "");
 
-    for (unsigned i = 0; i < VIRTIO_SLOTS; i++)
-        if (virtio_mmio_slot_used(board->slots[i]))
+    for (unsigned i = 0; i < VIRTIO_SLOTS; i++) {
+        if (virtio_mmio_slot_used(board->slots[i])) {
             g_string_append_printf(text, "%svirtio_mmio.device=%u@0x%llx:%u", text->len ? " " : "",
                                    VIRTIO_MMIO_SIZE, VIRTIO_BASE + i * VIRTIO_MMIO_SIZE,
                                    VIRTIO_ISA_IRQ + i);
+        }
+    }
     return g_string_free(text, FALSE);
 }
 
@@ -231,14 +243,18 @@ static bool microvm_finish(Machine *machine, GError **error)
     MicrovmBoard *board = machine->board;
     unsigned skip = board->pcie ? 0 : 1;
 
-    if (!board->acpi && board->auto_cmdline && machine->config->kernel)
+    if (!board->acpi && board->auto_cmdline && machine->config->kernel) {
         board->append = kernel_parameters(machine, board);
-    if (!pc_load(machine, board->append ? board->append : machine->config->append, error))
+    }
+    if (!pc_load(machine, board->append ? board->append : machine->config->append, error)) {
         return false;
-    if (!board->pc.image)
+    }
+    if (!board->pc.image) {
         return true;
-    if (board->acpi && !describe(machine, board, error))
+    }
+    if (board->acpi && !describe(machine, board, error)) {
         return false;
+    }
     pc_make_map(machine, reserved + skip, G_N_ELEMENTS(reserved) - skip);
     return true;
 }
@@ -253,8 +269,9 @@ static bool boot(Machine *machine, MicrovmBoard *board, GError **error)
     };
 
     mem64_window(machine, &apertures.mem64_start, &apertures.mem64_last);
-    if (board->pcie && !pci_assign_resources(gpex_host_bus(board->pcie), &apertures, error))
+    if (board->pcie && !pci_assign_resources(gpex_host_bus(board->pcie), &apertures, error)) {
         return false;
+    }
     return pc_boot(machine, error);
 }
 

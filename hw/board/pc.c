@@ -25,8 +25,9 @@ void pc_map_ram(Machine *machine, uint64_t low_size)
     mem_region_init_ram(&pc->ram_low, "ram-below-4g", machine->ram, 0, machine->ram_below_4g,
                         false);
     address_space_map(machine->memory, &pc->ram_low, 0, 0);
-    if (!machine->ram_above_4g)
+    if (!machine->ram_above_4g) {
         return;
+    }
     mem_region_init_ram(&pc->ram_high, "ram-above-4g", machine->ram, machine->ram_below_4g,
                         machine->ram_above_4g, false);
     address_space_map(machine->memory, &pc->ram_high, PC_ABOVE_4G, 0);
@@ -34,10 +35,12 @@ void pc_map_ram(Machine *machine, uint64_t low_size)
 
 bool pc_check_absent(const PcAbsent *absent, unsigned count, GError **error)
 {
-    for (unsigned i = 0; i < count; i++)
-        if (absent[i].wrong)
+    for (unsigned i = 0; i < count; i++) {
+        if (absent[i].wrong) {
             return error_set(error, "-machine %s: QEMU has %s, Vireo does not; leave it out",
                              absent[i].setting, absent[i].what);
+        }
+    }
     return true;
 }
 
@@ -75,8 +78,9 @@ bool pc_add_serials(Machine *machine, Bus *bus, GError **error)
     for (unsigned i = 0; i < G_N_ELEMENTS(config->serial); i++) {
         char index[2] = { '0' + i, 0 };
         const char *props[] = { "index", index, "chardev", config->serial[i], NULL };
-        if (config->serial[i] && !pc_add_device(machine, "isa-serial", bus, props, error))
+        if (config->serial[i] && !pc_add_device(machine, "isa-serial", bus, props, error)) {
             return false;
+        }
     }
     if (config->debugcon) {
         const char *props[] = { "iobase", "0xe9", "chardev", config->debugcon, NULL };
@@ -124,18 +128,22 @@ bool pc_load(Machine *machine, const char *append, GError **error)
     if (config->kernel) {
         pc->smbios = smbios_build(machine, machine->cls->desc, machine->cls->name, PC_SMBIOS_BASE,
                                   MIB - PC_SMBIOS_BASE, error);
-        if (!pc->smbios)
+        if (!pc->smbios) {
             return false;
+        }
         pc->image = boot_image_load(config->kernel, config->initrd, append, error);
         return pc->image != NULL;
     }
-    if (config->initrd || config->append)
+    if (config->initrd || config->append) {
         return error_set(error, "-%s needs a kernel: give it with -kernel FILE",
                          config->initrd ? "initrd" : "append");
-    if (config->bios)
+    }
+    if (config->bios) {
         return boot_firmware_map(machine, config->bios, error);
-    if (g_str_equal(config->accel, "qtest"))
+    }
+    if (g_str_equal(config->accel, "qtest")) {
         return true;
+    }
     return error_set(error, "nothing to boot: give a kernel with -kernel FILE, or a firmware image "
                             "with -bios FILE (starting a disk without a kernel needs a firmware, "
                             "and none is built in yet)");
@@ -146,21 +154,24 @@ bool pc_build_acpi(Machine *machine, const AcpiConfig *config, GError **error)
     PcBoard *pc = machine->board;
     uint64_t top = ALIGN_DOWN(machine->ram_below_4g, PC_ACPI_TOP_ALIGN);
 
-    if (top < MIB + 2 * PC_ACPI_RESERVE)
+    if (top < MIB + 2 * PC_ACPI_RESERVE) {
         return error_set(error, "-m: %" G_GUINT64_FORMAT " KiB are too little to boot a kernel",
                          (guint64)(machine->ram->size / KIB));
+    }
     pc->acpi_base = top - PC_ACPI_RESERVE;
     pc->acpi = acpi_build(config, pc->acpi_base);
-    if (pc->acpi->len > PC_ACPI_RESERVE)
+    if (pc->acpi->len > PC_ACPI_RESERVE) {
         return error_set(error, "the ACPI tables take %u bytes; %llu are reserved for them",
                          pc->acpi->len, PC_ACPI_RESERVE);
+    }
     return true;
 }
 
 static void map_add(MemoryMap *map, uint64_t start, uint64_t length, MemoryMapType type)
 {
-    if (length)
+    if (length) {
         map->entries[map->count++] = (MemoryMapEntry){ start, length, type };
+    }
 }
 
 /* reserved: in order, above low RAM and below 4 GiB. */
@@ -174,12 +185,15 @@ void pc_make_map(Machine *machine, const MemoryMapEntry *reserved, unsigned coun
     map_add(map, 0, MIN(low, PC_EBDA_START), MEMORY_MAP_RAM);
     map_add(map, PC_EBDA_START, PC_LEGACY_END - PC_EBDA_START, MEMORY_MAP_RESERVED);
     map_add(map, PC_ROM_START, MIB - PC_ROM_START, MEMORY_MAP_RESERVED);
-    if (usable > MIB)
+    if (usable > MIB) {
         map_add(map, MIB, usable - MIB, MEMORY_MAP_RAM);
-    if (pc->acpi)
+    }
+    if (pc->acpi) {
         map_add(map, usable, low - usable, MEMORY_MAP_ACPI);
-    for (unsigned i = 0; i < count; i++)
+    }
+    for (unsigned i = 0; i < count; i++) {
         map->entries[map->count++] = reserved[i];
+    }
     map_add(map, PC_ABOVE_4G, machine->ram_above_4g, MEMORY_MAP_RAM);
 }
 
@@ -189,15 +203,17 @@ bool pc_boot(Machine *machine, GError **error)
     uint64_t rsdp = pc->acpi ? pc->acpi_base : 0;
     BootCpu cpu = { .mode = BOOT_CPU_FIRMWARE };
 
-    if (!pc->image)
+    if (!pc->image) {
         return true;
+    }
     if (pc->acpi) {
         dma_write(machine->memory, pc->acpi_base, pc->acpi->data, pc->acpi->len);
         dma_write(machine->memory, PC_RSDP_ADDRESS, pc->acpi->data, RSDP_SIZE);
     }
     dma_write(machine->memory, PC_SMBIOS_BASE, pc->smbios->data, pc->smbios->len);
-    if (!boot_image_place(pc->image, machine, &pc->map, rsdp, &cpu, error))
+    if (!boot_image_place(pc->image, machine, &pc->map, rsdp, &cpu, error)) {
         return false;
+    }
     machine->accel->vcpu_set_boot(machine, &cpu);
     return true;
 }

@@ -70,15 +70,18 @@ static bool build_pci(Machine *machine, Q35Board *board, GError **error)
     static const char *const lpc_props[] = { "addr", "1f.0", "multifunction", "on", NULL };
 
     board->host = pc_add_device(machine, q35_host_class.name, NULL, NULL, error);
-    if (!board->host)
+    if (!board->host) {
         return false;
+    }
     Bus *pcie = pci_bus_base(q35_host_bus(board->host));
     board->mch = pc_add_device(machine, q35_mch_class.name, pcie, mch_props, error);
-    if (!board->mch)
+    if (!board->mch) {
         return false;
+    }
     board->lpc = pc_add_device(machine, ich9_lpc_class.name, pcie, lpc_props, error);
-    if (!board->lpc)
+    if (!board->lpc) {
         return false;
+    }
     q35_host_connect_intx(board->host, ich9_lpc_set_intx, board->lpc);
     return true;
 }
@@ -88,12 +91,14 @@ static bool build_isa(Machine *machine, Q35Board *board, GError **error)
     Bus *isa = ich9_lpc_isa_bus(board->lpc);
 
     board->rtc = pc_add_device(machine, mc146818rtc_class.name, isa, NULL, error);
-    if (!board->rtc)
+    if (!board->rtc) {
         return false;
+    }
     mc146818_set_memory(board->rtc, machine->ram_below_4g, machine->ram_above_4g,
                         machine->config->smp.cpus);
-    if (board->i8042 && !pc_add_device(machine, i8042_class.name, isa, NULL, error))
+    if (board->i8042 && !pc_add_device(machine, i8042_class.name, isa, NULL, error)) {
         return false;
+    }
     return pc_add_device(machine, port92_class.name, isa, NULL, error) &&
            pc_add_serials(machine, isa, error);
 }
@@ -103,8 +108,9 @@ static bool q35_build(Machine *machine, GError **error)
     Q35Board *board = machine->board;
     bool ok;
 
-    if (!check_props(board, error))
+    if (!check_props(board, error)) {
         return false;
+    }
     address_space_begin(machine->memory);
     address_space_begin(machine->io);
     pc_map_ram(machine, machine->ram->size < LOW_RAM_MAX ? LOW_RAM_MAX : LOW_RAM_SPLIT);
@@ -129,8 +135,9 @@ static void describe_isa(Device *dev, void *opaque)
     Q35Board *board = opaque;
     AcpiIsaDevice isa;
 
-    if (board->isa_device_count < ISA_DEVICES_MAX && pc_describe_isa(dev, &isa))
+    if (board->isa_device_count < ISA_DEVICES_MAX && pc_describe_isa(dev, &isa)) {
         board->isa_devices[board->isa_device_count++] = isa;
+    }
 }
 
 static bool describe(Machine *machine, Q35Board *board, GError **error)
@@ -184,12 +191,15 @@ static bool q35_finish(Machine *machine, GError **error)
     };
     Q35Board *board = machine->board;
 
-    if (!pc_load(machine, machine->config->append, error))
+    if (!pc_load(machine, machine->config->append, error)) {
         return false;
-    if (!board->pc.image)
+    }
+    if (!board->pc.image) {
         return true;
-    if (!machine->config->no_acpi && !describe(machine, board, error))
+    }
+    if (!machine->config->no_acpi && !describe(machine, board, error)) {
         return false;
+    }
     pc_make_map(machine, reserved, G_N_ELEMENTS(reserved));
     return true;
 }

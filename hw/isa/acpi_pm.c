@@ -44,14 +44,16 @@ static void pm_update(AcpiPm *pm)
 {
     uint16_t events;
 
-    if (ticks_now() >= pm->overflow_ticks)
+    if (ticks_now() >= pm->overflow_ticks) {
         pm->pm1_sts |= PM1_STS_TMR;
+    }
     events = pm->pm1_sts & pm->pm1_en & PM1_EN_BITS;
     irq_set(pm->sci, (pm->pm1_cnt & PM1_CNT_SCI_EN) && (events || (pm->gpe0_sts & pm->gpe0_en)));
-    if ((pm->pm1_en & PM1_STS_TMR) && !(pm->pm1_sts & PM1_STS_TMR))
+    if ((pm->pm1_en & PM1_STS_TMR) && !(pm->pm1_sts & PM1_STS_TMR)) {
         timer_arm(&pm->overflow, ticks_to_ns(pm->overflow_ticks));
-    else
+    } else {
         timer_cancel(&pm->overflow);
+    }
 }
 
 static void overflow_fire(void *opaque)
@@ -73,8 +75,9 @@ static void sts_written(void *opaque, uint64_t old, uint64_t now)
 {
     AcpiPm *pm = opaque;
 
-    if ((old & ~now) & PM1_STS_TMR)
+    if ((old & ~now) & PM1_STS_TMR) {
         overflow_restart(pm);
+    }
     pm_update(pm);
 }
 
@@ -89,8 +92,9 @@ static void cnt_written(void *opaque, uint64_t old, uint64_t now)
 
     pm->pm1_cnt &= ~PM1_CNT_SLP_EN;
     pm_update(pm);
-    if (!(now & PM1_CNT_SLP_EN))
+    if (!(now & PM1_CNT_SLP_EN)) {
         return;
+    }
     switch ((now & PM1_CNT_SLP_TYP) >> 10) {
     case SLP_TYP_S5:
     case SLP_TYP_S4:

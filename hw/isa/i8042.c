@@ -53,8 +53,9 @@ static void put(I8042State *s, uint8_t value)
 static void set_output_port(I8042State *s, uint8_t value)
 {
     s->output_port = value;
-    if (!(value & OUTPUT_RESET))
+    if (!(value & OUTPUT_RESET)) {
         machine_request_reset(s->dev.machine, SHUTDOWN_CAUSE_GUEST_RESET);
+    }
 }
 
 static uint64_t data_read(void *opaque, uint64_t offset, unsigned size)
@@ -72,10 +73,11 @@ static void data_write(void *opaque, uint64_t offset, uint64_t value, unsigned s
 
     s->status &= ~STATUS_COMMAND;
     s->pending = 0;
-    if (pending == CMD_WRITE_MODE)
+    if (pending == CMD_WRITE_MODE) {
         s->mode = value;
-    else if (pending == CMD_WRITE_OUTPUT)
+    } else if (pending == CMD_WRITE_OUTPUT) {
         set_output_port(s, value);
+    }
 }
 
 static uint64_t status_read(void *opaque, uint64_t offset, unsigned size)
@@ -126,8 +128,9 @@ static void command_write(void *opaque, uint64_t offset, uint64_t value, unsigne
         put(s, s->output_port);
         break;
     default:
-        if (value >= CMD_PULSE_FIRST && !(value & OUTPUT_RESET))
+        if (value >= CMD_PULSE_FIRST && !(value & OUTPUT_RESET)) {
             machine_request_reset(s->dev.machine, SHUTDOWN_CAUSE_GUEST_RESET);
+        }
         break;
     }
 }

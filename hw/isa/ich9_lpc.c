@@ -46,10 +46,12 @@ typedef struct Ich9Lpc {
 
 static unsigned route_pin(unsigned slot, unsigned pin, uint16_t dir)
 {
-    if (slot < 25)
+    if (slot < 25) {
         return 4 + ((slot + pin) & 3);
-    if (slot == 30)
+    }
+    if (slot == 30) {
         return 4 + pin;
+    }
     return (dir >> (4 * pin)) & 7;
 }
 
@@ -76,20 +78,26 @@ static void route_update(Ich9Lpc *lpc)
     Machine *machine = lpc->pci.dev.machine;
     bool pirq[ICH9_PIRQ_COUNT] = { false }, isa[16] = { false };
 
-    for (unsigned slot = 0; slot < 32; slot++)
-        for (unsigned pin = 0; lpc->intx[slot] && pin < 4; pin++)
-            if (lpc->intx[slot] & 1U << pin)
+    for (unsigned slot = 0; slot < 32; slot++) {
+        for (unsigned pin = 0; lpc->intx[slot] && pin < 4; pin++) {
+            if (lpc->intx[slot] & 1U << pin) {
                 pirq[pin_to_pirq(lpc, slot, pin)] = true;
+            }
+        }
+    }
     for (unsigned i = 0; i < ICH9_PIRQ_COUNT; i++) {
-        if (pirq[i] && !(lpc->pirq_route[i] & PIRQ_DISABLED))
+        if (pirq[i] && !(lpc->pirq_route[i] & PIRQ_DISABLED)) {
             isa[lpc->pirq_route[i] & PIRQ_IRQ_MASK] = true;
-        if (pirq[i] != lpc->pirq_level[i])
+        }
+        if (pirq[i] != lpc->pirq_level[i]) {
             irq_set(&machine->gsi[ICH9_PIRQ_FIRST_GSI + i], pirq[i]);
+        }
         lpc->pirq_level[i] = pirq[i];
     }
     for (unsigned i = 0; i < G_N_ELEMENTS(isa); i++) {
-        if (isa[i] != lpc->isa_level[i])
+        if (isa[i] != lpc->isa_level[i]) {
             irq_set(&machine->gsi[i], isa[i]);
+        }
         lpc->isa_level[i] = isa[i];
     }
 }
@@ -99,10 +107,11 @@ void ich9_lpc_set_intx(void *opaque, unsigned slot, unsigned pin, int level)
     Ich9Lpc *lpc = opaque;
 
     g_mutex_lock(&lpc->route_lock);
-    if (level)
+    if (level) {
         lpc->intx[slot & 31] |= 1U << pin;
-    else
+    } else {
         lpc->intx[slot & 31] &= ~(1U << pin);
+    }
     route_update(lpc);
     g_mutex_unlock(&lpc->route_lock);
 }
@@ -111,9 +120,10 @@ void ich9_lpc_set_intx(void *opaque, unsigned slot, unsigned pin, int level)
 static void routes_refresh(Ich9Lpc *lpc)
 {
     g_mutex_lock(&lpc->route_lock);
-    for (unsigned i = 0; i < ICH9_PIRQ_COUNT; i++)
+    for (unsigned i = 0; i < ICH9_PIRQ_COUNT; i++) {
         lpc->pirq_route[i] =
             lpc->pci.config[(i < 4 ? ICH9_LPC_PIRQ_A_D : ICH9_LPC_PIRQ_E_H - 4) + i];
+    }
     route_update(lpc);
     g_mutex_unlock(&lpc->route_lock);
 }
@@ -183,8 +193,9 @@ static void apm_write(void *opaque, uint64_t offset, uint64_t value, unsigned si
         return;
     }
     lpc->apm_control = value;
-    if (value == ICH9_APM_ACPI_ENABLE || value == ICH9_APM_ACPI_DISABLE)
+    if (value == ICH9_APM_ACPI_ENABLE || value == ICH9_APM_ACPI_DISABLE) {
         acpi_pm_set_sci_enabled(&lpc->pm, value == ICH9_APM_ACPI_ENABLE);
+    }
 }
 
 static const MemOps apm_ops = { .read = apm_read, .write = apm_write, .max_size = 1 };
@@ -193,12 +204,14 @@ static const MemOps apm_ops = { .read = apm_read, .write = apm_write, .max_size 
 
 static void window_move(AddressSpace *space, MemRegion *region, bool on, uint64_t base)
 {
-    if (on == (region->space != NULL) && (!on || region->addr == base))
+    if (on == (region->space != NULL) && (!on || region->addr == base)) {
         return;
+    }
     address_space_begin(space);
     address_space_unmap(region);
-    if (on)
+    if (on) {
         address_space_map(space, region, base, 0);
+    }
     address_space_commit(space);
 }
 
@@ -247,8 +260,9 @@ static bool lpc_realize(Device *dev, GError **error)
     Machine *machine = dev->machine;
 
     lpc->pci.multifunction = true;
-    if (!pci_device_realize(&lpc->pci, error))
+    if (!pci_device_realize(&lpc->pci, error)) {
         return false;
+    }
     g_mutex_init(&lpc->route_lock);
     lpc->pci.config[LPC_PMBASE] = PMBASE_IO;
     store_le32(wmask + LPC_PMBASE, PMBASE_MASK);
@@ -303,8 +317,9 @@ static bool lpc_post_load(void *base, uint16_t version, GError **error)
 {
     Ich9Lpc *lpc = base;
 
-    for (unsigned i = 0; i < G_N_ELEMENTS(lpc->dir); i++)
+    for (unsigned i = 0; i < G_N_ELEMENTS(lpc->dir); i++) {
         lpc->dir[i] &= DIR_WRITABLE;
+    }
     routes_refresh(lpc);
     return true;
 }

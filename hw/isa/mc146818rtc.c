@@ -99,15 +99,17 @@ static unsigned decode(const RtcState *rtc, uint8_t value)
 
 static uint8_t encode_hour(const RtcState *rtc, unsigned hour)
 {
-    if (rtc->cmos[REG_B] & B_24H)
+    if (rtc->cmos[REG_B] & B_24H) {
         return encode(rtc, hour);
+    }
     return encode(rtc, hour % 12 ? hour % 12 : 12) | (hour >= 12 ? HOUR_PM : 0);
 }
 
 static unsigned decode_hour(const RtcState *rtc, uint8_t value)
 {
-    if (rtc->cmos[REG_B] & B_24H)
+    if (rtc->cmos[REG_B] & B_24H) {
         return decode(rtc, value);
+    }
     return decode(rtc, value & ~HOUR_PM) % 12 + (value & HOUR_PM ? 12 : 0);
 }
 
@@ -116,8 +118,9 @@ static void time_to_cmos(RtcState *rtc)
     time_t seconds = floor_div(guest_ns(rtc), NS_PER_SEC);
     struct tm tm = { 0 };
 
-    if (!gmtime_r(&seconds, &tm))
+    if (!gmtime_r(&seconds, &tm)) {
         return;
+    }
     rtc->cmos[REG_SECONDS] = encode(rtc, tm.tm_sec);
     rtc->cmos[REG_MINUTES] = encode(rtc, tm.tm_min);
     rtc->cmos[REG_HOURS] = encode_hour(rtc, tm.tm_hour);
@@ -160,8 +163,9 @@ static bool alarm_matches(const RtcState *rtc, unsigned reg, unsigned value)
 {
     uint8_t byte = rtc->cmos[reg];
 
-    if ((byte & ALARM_ANY) == ALARM_ANY)
+    if ((byte & ALARM_ANY) == ALARM_ANY) {
         return true;
+    }
     return (reg == REG_HOURS_ALARM ? decode_hour(rtc, byte) : decode(rtc, byte)) == value;
 }
 
@@ -172,14 +176,15 @@ static int64_t next_alarm(const RtcState *rtc, int64_t second)
 
     for (int64_t at = second + 1; at <= end;) {
         unsigned of_day = (at % DAY_SECONDS + DAY_SECONDS) % DAY_SECONDS;
-        if (!alarm_matches(rtc, REG_HOURS_ALARM, of_day / 3600))
+        if (!alarm_matches(rtc, REG_HOURS_ALARM, of_day / 3600)) {
             at += 3600 - of_day % 3600;
-        else if (!alarm_matches(rtc, REG_MINUTES_ALARM, of_day / 60 % 60))
+        } else if (!alarm_matches(rtc, REG_MINUTES_ALARM, of_day / 60 % 60)) {
             at += 60 - of_day % 60;
-        else if (!alarm_matches(rtc, REG_SECONDS_ALARM, of_day % 60))
+        } else if (!alarm_matches(rtc, REG_SECONDS_ALARM, of_day % 60)) {
             at++;
-        else
+        } else {
             return at;
+        }
     }
     return INT64_MAX;
 }
@@ -189,10 +194,12 @@ static int64_t period_ns(const RtcState *rtc)
 {
     unsigned rate = rtc->cmos[REG_A] & A_RATE;
 
-    if (!rate || (rtc->cmos[REG_A] & 0x60) == 0x60)
+    if (!rate || (rtc->cmos[REG_A] & 0x60) == 0x60) {
         return 0;
-    if (rate <= 2)
+    }
+    if (rate <= 2) {
         rate += 7;
+    }
     return (NS_PER_SEC << (rate - 1)) / RTC_PERIODIC_HZ;
 }
 
@@ -203,14 +210,16 @@ static void events_update(RtcState *rtc)
 
     if (time_runs(rtc) && second > rtc->seen_second) {
         rtc->cmos[REG_C] |= C_UF;
-        if (next_alarm(rtc, rtc->seen_second) <= second)
+        if (next_alarm(rtc, rtc->seen_second) <= second) {
             rtc->cmos[REG_C] |= C_AF;
+        }
     }
     rtc->seen_second = second;
     if (period) {
         int64_t now = clock_now(rtc->clock) / period;
-        if (now > rtc->seen_period)
+        if (now > rtc->seen_period) {
             rtc->cmos[REG_C] |= C_PF;
+        }
         rtc->seen_period = now;
     }
 }
@@ -223,22 +232,27 @@ static void rtc_update(RtcState *rtc)
 
     events_update(rtc);
     *c &= ~C_IRQF;
-    if (*c & b & (C_PF | C_AF | C_UF))
+    if (*c & b & (C_PF | C_AF | C_UF)) {
         *c |= C_IRQF;
+    }
     irq_set(rtc->irq, (*c & C_IRQF) != 0);
 
-    if ((b & B_AIE) && !(*c & C_AF))
+    if ((b & B_AIE) && !(*c & C_AF)) {
         next = next_alarm(rtc, rtc->seen_second);
-    if ((b & B_UIE) && !(*c & C_UF))
+    }
+    if ((b & B_UIE) && !(*c & C_UF)) {
         next = rtc->seen_second + 1;
-    if (time_runs(rtc) && next != INT64_MAX)
+    }
+    if (time_runs(rtc) && next != INT64_MAX) {
         timer_arm(&rtc->update, next * NS_PER_SEC - rtc->offset_ns);
-    else
+    } else {
         timer_cancel(&rtc->update);
-    if (period && (b & B_PIE) && !(*c & C_PF))
+    }
+    if (period && (b & B_PIE) && !(*c & C_PF)) {
         timer_arm(&rtc->periodic, (rtc->seen_period + 1) * period);
-    else
+    } else {
         timer_cancel(&rtc->periodic);
+    }
 }
 
 static void rtc_fire(void *opaque)
@@ -280,8 +294,9 @@ static uint8_t cmos_read(RtcState *rtc, uint8_t index)
     case REG_YEAR:
     case REG_CENTURY:
     case REG_CENTURY_PS2:
-        if (time_runs(rtc))
+        if (time_runs(rtc)) {
             time_to_cmos(rtc);
+        }
         return rtc->cmos[index];
     case REG_A:
         return read_a(rtc);
@@ -315,12 +330,14 @@ static void control_write(RtcState *rtc, uint8_t index, uint8_t value)
     int64_t ns = guest_ns(rtc);
 
     events_update(rtc);
-    if (ran)
+    if (ran) {
         time_to_cmos(rtc);
-    if (index == REG_A)
+    }
+    if (index == REG_A) {
         rtc->cmos[REG_A] = value & ~A_UIP;
-    else
+    } else {
         rtc->cmos[REG_B] = value & B_SET ? value & ~B_UIE : value;
+    }
     rtc->seen_period = period_ns(rtc) ? clock_now(rtc->clock) / period_ns(rtc) : 0;
     if (ran && !time_runs(rtc)) {
         rtc->frozen_ns = ns;
@@ -374,10 +391,11 @@ static void rtc_write(void *opaque, uint64_t offset, uint64_t value, unsigned si
 {
     RtcState *rtc = opaque;
 
-    if (offset == 0)
+    if (offset == 0) {
         rtc->index = value & 0x7f;
-    else
+    } else {
         cmos_write(rtc, rtc->index, value);
+    }
 }
 
 static const MemOps rtc_ops = { .read = rtc_read, .write = rtc_write, .max_size = 1 };
@@ -391,8 +409,9 @@ void mc146818_set_cmos(Device *dev, uint8_t index, uint8_t value)
 
 static void set_le(Device *dev, uint8_t index, uint64_t value, unsigned bytes)
 {
-    for (unsigned i = 0; i < bytes; i++)
+    for (unsigned i = 0; i < bytes; i++) {
         mc146818_set_cmos(dev, index + i, value >> (8 * i));
+    }
 }
 
 /* The places that PC firmware has used since the AT: KiB of base and extended memory, 64 KiB units
@@ -420,8 +439,9 @@ static int64_t initial_ns(const MachineConfig *config)
     if (config->rtc_localtime) {
         time_t seconds = floor_div(ns, NS_PER_SEC);
         struct tm tm;
-        if (localtime_r(&seconds, &tm))
+        if (localtime_r(&seconds, &tm)) {
             ns += tm.tm_gmtoff * NS_PER_SEC;
+        }
     }
     return ns;
 }
@@ -484,8 +504,9 @@ static bool rtc_post_load(void *base, uint16_t version, GError **error)
     int64_t limit = TIME_LIMIT_NS / 2 * 3; /* a time within the limit, less the present one */
 
     if (rtc->offset_ns > limit || rtc->offset_ns < -limit || rtc->frozen_ns > limit ||
-        rtc->frozen_ns < -limit)
+        rtc->frozen_ns < -limit) {
         return error_set(error, "mc146818rtc: the saved time is out of range");
+    }
     g_mutex_lock(&rtc->dev.lock);
     rtc->index &= 0x7f;
     rtc->seen_second = MIN(rtc->seen_second, floor_div(guest_ns(rtc), NS_PER_SEC));

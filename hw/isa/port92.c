@@ -25,8 +25,9 @@ static void port92_write(void *opaque, uint64_t offset, uint64_t value, unsigned
     uint8_t old = s->value;
 
     s->value = value;
-    if ((value & PORT92_RESET) && !(old & PORT92_RESET))
+    if ((value & PORT92_RESET) && !(old & PORT92_RESET)) {
         machine_request_reset(s->dev.machine, SHUTDOWN_CAUSE_GUEST_RESET);
+    }
 }
 
 static const MemOps port92_ops = { .read = port92_read, .write = port92_write, .max_size = 1 };

@@ -32,8 +32,9 @@ static bool debug_exit_realize(Device *dev, GError **error)
 {
     DebugExit *s = (DebugExit *)dev;
 
-    if (s->iobase + s->iosize > 0x10000)
+    if (s->iobase + s->iosize > 0x10000) {
         return error_set(error, "iobase=0x%x,iosize=%u: ports end at 0xffff", s->iobase, s->iosize);
+    }
     mem_region_init_io(&s->ports, "isa-debug-exit", s->iosize, &debug_exit_ops, s, &dev->lock);
     isa_map_ports(dev, &s->ports, s->iobase);
     return true;

@@ -53,17 +53,20 @@ static void registers_write(void *opaque, uint64_t offset, uint64_t value, unsig
     switch (offset) {
     case REG_SLEEP_CONTROL:
         ged->sleep_control = value & ~SLEEP_ENABLE;
-        if (!(value & SLEEP_ENABLE))
+        if (!(value & SLEEP_ENABLE)) {
             break;
-        if (type == GED_SLEEP_TYPE_S5)
+        }
+        if (type == GED_SLEEP_TYPE_S5) {
             machine_request_shutdown(ged->dev.machine, SHUTDOWN_CAUSE_GUEST_SHUTDOWN);
-        else
+        } else {
             device_guest_error(&ged->dev, "the guest asked for sleep type %u, which does not exist",
                                type);
+        }
         break;
     case REG_RESET:
-        if (value == GED_RESET_VALUE)
+        if (value == GED_RESET_VALUE) {
             machine_request_reset(ged->dev.machine, SHUTDOWN_CAUSE_GUEST_RESET);
+        }
         break;
     case REG_SLEEP_STATUS:
     default:
@@ -135,8 +138,9 @@ Device *acpi_ged_new(Machine *machine, uint64_t events, uint64_t registers, unsi
     ged->event_base = events;
     ged->register_base = registers;
     ged->irq = &machine->gsi[gsi];
-    if (device_realize(dev, machine, NULL, error))
+    if (device_realize(dev, machine, NULL, error)) {
         return dev;
+    }
     device_free(dev);
     return NULL;
 }

@@ -28,12 +28,14 @@ static void pvpanic_write(void *opaque, uint64_t offset, uint64_t value, unsigne
 {
     PvPanic *s = opaque;
 
-    if (offset != 0)
+    if (offset != 0) {
         return;
-    if (value & s->events & PVPANIC_PANICKED)
+    }
+    if (value & s->events & PVPANIC_PANICKED) {
         machine_guest_panicked(s->dev->machine, false);
-    else if (value & s->events & PVPANIC_CRASHLOADED)
+    } else if (value & s->events & PVPANIC_CRASHLOADED) {
         machine_guest_panicked(s->dev->machine, true);
+    }
 }
 
 static const MemOps pvpanic_ops = { .read = pvpanic_read, .write = pvpanic_write, .max_size = 1 };
@@ -111,8 +113,9 @@ static bool pvpanic_pci_realize(Device *dev, GError **error)
 {
     PvPanicPci *s = (PvPanicPci *)dev;
 
-    if (!pci_device_realize(&s->pci, error))
+    if (!pci_device_realize(&s->pci, error)) {
         return false;
+    }
     pvpanic_init(&s->panic, dev, PVPANIC_BAR_SIZE);
     pci_register_bar(&s->pci, 0, PCI_BAR_MEM32, &s->panic.region);
     return true;

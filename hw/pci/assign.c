@@ -18,11 +18,13 @@ typedef struct Request {
 
 static Window bar_window(const PciDevice *pci, const PciBar *bar)
 {
-    if (bar->kind == PCI_BAR_IO)
+    if (bar->kind == PCI_BAR_IO) {
         return WINDOW_IO;
+    }
     /* The memory window of a bridge ends below 4 GiB; a root bus has no such limit. */
-    if (bar->kind == PCI_BAR_MEM64_PREFETCH || (bar->kind == PCI_BAR_MEM64 && !pci->bus->bridge))
+    if (bar->kind == PCI_BAR_MEM64_PREFETCH || (bar->kind == PCI_BAR_MEM64 && !pci->bus->bridge)) {
         return WINDOW_PREF;
+    }
     return WINDOW_MEM;
 }
 
@@ -30,10 +32,12 @@ static int compare_requests(const void *a, const void *b)
 {
     const Request *x = a, *y = b;
 
-    if (x->align != y->align)
+    if (x->align != y->align) {
         return x->align > y->align ? -1 : 1;
-    if (x->pci->devfn != y->pci->devfn)
+    }
+    if (x->pci->devfn != y->pci->devfn) {
         return x->pci->devfn - y->pci->devfn;
+    }
     return x->bar - y->bar;
 }
 
@@ -45,19 +49,22 @@ static GArray *bus_requests(PciBus *bus, Window window)
 
     for (unsigned devfn = 0; devfn < 256; devfn++) {
         PciDevice *pci = bus->functions[devfn];
-        if (!pci)
+        if (!pci) {
             continue;
+        }
         for (int i = 0; i < PCI_BAR_COUNT; i++) {
             PciBar *bar = &pci->bars[i];
             Request request = { pci, i, bar->size, bar->size };
-            if (bar->region && bar_window(pci, bar) == window)
+            if (bar->region && bar_window(pci, bar) == window) {
                 g_array_append_val(requests, request);
+            }
         }
         if (pci->secondary) {
             Request request = { .pci = pci, .bar = -1 };
             request.size = bus_measure(pci->secondary, window, &request.align);
-            if (request.size)
+            if (request.size) {
                 g_array_append_val(requests, request);
+            }
         }
     }
     g_array_sort(requests, compare_requests);
@@ -111,8 +118,9 @@ static void bar_set(PciDevice *pci, int index, uint64_t addr)
 
     store_le32(reg, (addr & (kind == PCI_BAR_IO ? ~3U : ~15U)) |
                         (reg[0] & (kind == PCI_BAR_IO ? 3 : 15)));
-    if (kind == PCI_BAR_MEM64 || kind == PCI_BAR_MEM64_PREFETCH)
+    if (kind == PCI_BAR_MEM64 || kind == PCI_BAR_MEM64_PREFETCH) {
         store_le32(reg + 4, addr >> 32);
+    }
 }
 
 /* Places from *next on; false when the requests do not fit below last. */
@@ -123,8 +131,9 @@ static bool bus_place(PciBus *bus, Window window, uint64_t *next, uint64_t last)
     for (unsigned i = 0; i < requests->len; i++) {
         const Request *request = &g_array_index(requests, Request, i);
         uint64_t start = ALIGN_UP(*next, request->align);
-        if (start < *next || start > last || request->size - 1 > last - start)
+        if (start < *next || start > last || request->size - 1 > last - start) {
             return false;
+        }
         *next = start + request->size;
         if (request->bar >= 0) {
             bar_set(request->pci, request->bar, start);
@@ -143,10 +152,12 @@ static unsigned bus_number(PciBus *bus, unsigned number)
 
     for (unsigned devfn = 0; devfn < 256; devfn++) {
         PciDevice *pci = bus->functions[devfn];
-        if (!pci || !pci->secondary || last >= 255)
+        if (!pci || !pci->secondary || last >= 255) {
             continue;
-        for (Window window = 0; window < WINDOW_COUNT; window++)
+        }
+        for (Window window = 0; window < WINDOW_COUNT; window++) {
             bridge_set_window(pci, window, UINT32_MAX, 0);
+        }
         store_le32(pci->config + PCI_PREF_BASE_UPPER32, 0);
         pci->config[PCI_PRIMARY_BUS] = number;
         pci->config[PCI_SECONDARY_BUS] = last + 1;
@@ -162,11 +173,13 @@ static void function_enable(PciDevice *pci, const PciApertures *apertures)
     unsigned slot = PCI_SLOT(pci->devfn), pin = pci->config[PCI_INTERRUPT_PIN];
     uint16_t command = PCI_COMMAND_IO | PCI_COMMAND_MEMORY;
 
-    if (pci_class(pci)->is_bridge)
+    if (pci_class(pci)->is_bridge) {
         command |= PCI_COMMAND_MASTER;
+    }
     store_le16(pci->config + PCI_COMMAND, load_le16(pci->config + PCI_COMMAND) | command);
-    if (!pin || !apertures->irq_line)
+    if (!pin || !apertures->irq_line) {
         return;
+    }
     pin--;
     for (PciBus *bus = pci->bus; bus->bridge; bus = bus->bridge->bus) {
         pin = (pin + slot) & 3;
@@ -179,11 +192,13 @@ static void bus_enable(PciBus *bus, const PciApertures *apertures)
 {
     for (unsigned devfn = 0; devfn < 256; devfn++) {
         PciDevice *pci = bus->functions[devfn];
-        if (!pci)
+        if (!pci) {
             continue;
+        }
         function_enable(pci, apertures);
-        if (pci->secondary)
+        if (pci->secondary) {
             bus_enable(pci->secondary, apertures);
+        }
     }
 }
 
@@ -192,13 +207,16 @@ static bool place_memory(PciBus *root, const PciApertures *apertures, GError **e
 {
     uint64_t next = apertures->mem32_start, next64 = apertures->mem64_start;
 
-    if (!bus_place(root, WINDOW_MEM, &next, apertures->mem32_last))
+    if (!bus_place(root, WINDOW_MEM, &next, apertures->mem32_last)) {
         return error_set(error, "the memory BARs of the PCI devices do not fit below 4 GiB");
-    if (bus_place(root, WINDOW_PREF, &next, apertures->mem32_last))
+    }
+    if (bus_place(root, WINDOW_PREF, &next, apertures->mem32_last)) {
         return true;
+    }
     if (apertures->mem64_last > apertures->mem64_start &&
-        bus_place(root, WINDOW_PREF, &next64, apertures->mem64_last))
+        bus_place(root, WINDOW_PREF, &next64, apertures->mem64_last)) {
         return true;
+    }
     return error_set(error, "the 64-bit memory BARs of the PCI devices do not fit");
 }
 
@@ -213,13 +231,16 @@ bool pci_assign_resources(PciBus *root, const PciApertures *apertures, GError **
     bus_number(root, 0);
     ok = place_memory(root, apertures, error);
     if (ok && apertures->io_last > apertures->io_start &&
-        !bus_place(root, WINDOW_IO, &io, apertures->io_last))
+        !bus_place(root, WINDOW_IO, &io, apertures->io_last)) {
         ok = error_set(error, "the I/O BARs of the PCI devices do not fit");
+    }
     if (ok) {
         bus_enable(root, apertures);
-        for (unsigned devfn = 0; devfn < 256; devfn++)
-            if (root->functions[devfn])
+        for (unsigned devfn = 0; devfn < 256; devfn++) {
+            if (root->functions[devfn]) {
                 pci_update_mappings(root->functions[devfn]);
+            }
+        }
     }
     address_space_commit(root->io);
     address_space_commit(root->memory);

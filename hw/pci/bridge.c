@@ -44,12 +44,14 @@ bool pci_bridge_forwards(const PciDevice *bridge, PciBarKind kind, uint64_t star
         limit = (config[PCI_IO_LIMIT] & 0xf0) << 8 | 0xfff;
         return (command & PCI_COMMAND_IO) && window_holds(base, limit, start, last);
     }
-    if (!(command & PCI_COMMAND_MEMORY))
+    if (!(command & PCI_COMMAND_MEMORY)) {
         return false;
+    }
     base = (uint64_t)(load_le16(config + PCI_MEMORY_BASE) & 0xfff0) << 16;
     limit = (uint64_t)(load_le16(config + PCI_MEMORY_LIMIT) & 0xfff0) << 16 | 0xfffff;
-    if (window_holds(base, limit, start, last))
+    if (window_holds(base, limit, start, last)) {
         return true;
+    }
     base = (uint64_t)(load_le16(config + PCI_PREF_MEMORY_BASE) & 0xfff0) << 16 |
            (uint64_t)load_le32(config + PCI_PREF_BASE_UPPER32) << 32;
     limit = (uint64_t)(load_le16(config + PCI_PREF_MEMORY_LIMIT) & 0xfff0) << 16 | 0xfffff |

@@ -7,8 +7,9 @@
 
 static unsigned express_type(const PciDevice *pci)
 {
-    if (pci_class(pci)->is_bridge)
+    if (pci_class(pci)->is_bridge) {
         return PCI_EXP_TYPE_ROOT_PORT;
+    }
     return pci->bus->bridge ? PCI_EXP_TYPE_ENDPOINT : PCI_EXP_TYPE_RC_END;
 }
 
@@ -18,8 +19,9 @@ bool pcie_capability_init(PciDevice *pci, GError **error)
     uint8_t *cap = pci->config + at, *wmask = pci->wmask + at;
     unsigned type = express_type(pci);
 
-    if (!at)
+    if (!at) {
         return false;
+    }
     pci->express_cap = at;
     store_le16(cap + PCI_EXP_FLAGS, EXPRESS_CAP_VERSION | type << 4);
     store_le32(cap + PCI_EXP_DEVCAP, PCI_EXP_DEVCAP_RBER);
@@ -28,8 +30,9 @@ bool pcie_capability_init(PciDevice *pci, GError **error)
                                            PCI_EXP_DEVCTL_PAYLOAD | PCI_EXP_DEVCTL_READRQ);
     store_le16(pci->w1cmask + at + PCI_EXP_DEVSTA,
                PCI_EXP_DEVSTA_CED | PCI_EXP_DEVSTA_NFED | PCI_EXP_DEVSTA_FED | PCI_EXP_DEVSTA_URD);
-    if (type == PCI_EXP_TYPE_RC_END)
+    if (type == PCI_EXP_TYPE_RC_END) {
         return true; /* no link */
+    }
     store_le32(cap + PCI_EXP_LNKCAP, PCI_EXP_LNKCAP_SLS_2_5GB | 1 << 4);
     store_le16(cap + PCI_EXP_LNKSTA, PCI_EXP_LNKSTA_CLS_2_5GB | PCI_EXP_LNKSTA_NLW_X1);
     store_le16(cap + PCI_EXP_LNKCTL2, PCI_EXP_LNKCTL2_TLS_2_5GT);

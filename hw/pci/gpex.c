@@ -65,8 +65,9 @@ Device *gpex_host_new(Machine *machine, uint64_t ecam_base, unsigned first_gsi, 
 
     host->ecam_base = ecam_base;
     host->first_gsi = first_gsi;
-    if (device_realize(dev, machine, NULL, error))
+    if (device_realize(dev, machine, NULL, error)) {
         return dev;
+    }
     device_free(dev);
     return NULL;
 }

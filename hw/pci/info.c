@@ -20,9 +20,11 @@ static const char *class_name(uint16_t code)
         { 0x0c03, "USB controller" },     { 0x0c05, "SMBus" },
     };
 
-    for (unsigned i = 0; i < G_N_ELEMENTS(names); i++)
-        if (names[i].code == code)
+    for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
+        if (names[i].code == code) {
             return names[i].name;
+        }
+    }
     return NULL;
 }
 
@@ -53,16 +55,18 @@ static void dump_bar(const PciDevice *pci, unsigned index, GString *out)
     uint64_t addr = bar->mapped_at;
     uint64_t last = addr + bar->size - 1;
 
-    if (addr == UINT64_MAX)
+    if (addr == UINT64_MAX) {
         last = bar->size - 1;
+    }
     g_string_append_printf(out, "      BAR%u: ", index);
-    if (bar->kind == PCI_BAR_IO)
+    if (bar->kind == PCI_BAR_IO) {
         g_string_append_printf(out, "I/O at 0x%04" PRIx64 " [0x%04" PRIx64 "].\n", addr, last);
-    else
+    } else {
         g_string_append_printf(out, "%d bit%s memory at 0x%08" PRIx64 " [0x%08" PRIx64 "].\n",
                                bar->kind == PCI_BAR_MEM32 ? 32 : 64,
                                bar->kind == PCI_BAR_MEM64_PREFETCH ? " prefetchable" : "", addr,
                                last);
+    }
 }
 
 static void dump_function(PciDevice *pci, void *opaque)
@@ -73,27 +77,34 @@ static void dump_function(PciDevice *pci, void *opaque)
 
     g_string_append_printf(out, "  Bus %2u, device %3u, function %u:\n    ",
                            pci_bus_number(pci->bus), PCI_SLOT(pci->devfn), PCI_FUNC(pci->devfn));
-    if (name)
+    if (name) {
         g_string_append(out, name);
-    else
+    } else {
         g_string_append_printf(out, "Class %04x", code);
+    }
     g_string_append_printf(out, ": PCI device %04x:%04x\n", load_le16(pci->config + PCI_VENDOR_ID),
                            load_le16(pci->config + PCI_DEVICE_ID));
-    if (!pci_class(pci)->is_bridge)
+    if (!pci_class(pci)->is_bridge) {
         g_string_append_printf(out, "      PCI subsystem %04x:%04x\n",
                                load_le16(pci->config + PCI_SUBSYSTEM_VENDOR_ID),
                                load_le16(pci->config + PCI_SUBSYSTEM_ID));
-    if (pci->config[PCI_INTERRUPT_PIN])
+    }
+    if (pci->config[PCI_INTERRUPT_PIN]) {
         g_string_append_printf(out, "      IRQ %u, pin %c\n", pci->config[PCI_INTERRUPT_LINE],
                                'A' + pci->config[PCI_INTERRUPT_PIN] - 1);
-    if (pci_class(pci)->is_bridge)
+    }
+    if (pci_class(pci)->is_bridge) {
         dump_bridge(pci, out);
-    for (unsigned i = 0; i < PCI_BAR_COUNT; i++)
-        if (pci->bars[i].region)
+    }
+    for (unsigned i = 0; i < PCI_BAR_COUNT; i++) {
+        if (pci->bars[i].region) {
             dump_bar(pci, i, out);
+        }
+    }
     g_string_append_printf(out, "      id \"%s\"\n", pci->dev.id ? pci->dev.id : "");
-    if (pci->secondary)
+    if (pci->secondary) {
         pci_bus_foreach(pci->secondary, dump_function, out);
+    }
 }
 
 void pci_info_dump(Machine *machine, GString *out)
@@ -101,7 +112,8 @@ void pci_info_dump(Machine *machine, GString *out)
     PciBus *root = pci_bus_root(machine);
 
     machine_topology_lock(machine);
-    if (root)
+    if (root) {
         pci_bus_foreach(root, dump_function, out);
+    }
     machine_topology_unlock(machine);
 }

@@ -11,8 +11,9 @@ bool msi_init(PciDevice *pci, unsigned count, bool per_vector_mask, GError **err
 
     g_assert(count >= 1 && count <= MSI_MAX_VECTORS && count == 1U << log2);
     pci->msi_cap = pci_add_capability(pci, PCI_CAP_ID_MSI, 0, per_vector_mask ? 24 : 14, error);
-    if (!pci->msi_cap)
+    if (!pci->msi_cap) {
         return false;
+    }
     if (per_vector_mask) {
         flags |= PCI_MSI_FLAGS_MASKBIT;
         store_le32(pci->wmask + pci->msi_cap + PCI_MSI_MASK_64,
@@ -62,8 +63,9 @@ void msi_notify(PciDevice *pci, unsigned vector)
     MsiMessage message;
     bool send = false;
 
-    if (!pci->msi_cap || vector >= MSI_MAX_VECTORS)
+    if (!pci->msi_cap || vector >= MSI_MAX_VECTORS) {
         return;
+    }
     g_mutex_lock(&pci->root->leaf);
     if (msi_can_send(pci)) {
         bool maskable = load_le16(cap + PCI_MSI_FLAGS) & PCI_MSI_FLAGS_MASKBIT;
@@ -76,8 +78,9 @@ void msi_notify(PciDevice *pci, unsigned vector)
         }
     }
     g_mutex_unlock(&pci->root->leaf);
-    if (send)
+    if (send) {
         machine->accel->msi_send(machine, message);
+    }
 }
 
 void msi_config_written(PciDevice *pci, uint32_t offset, unsigned size)
@@ -86,15 +89,18 @@ void msi_config_written(PciDevice *pci, uint32_t offset, unsigned size)
     uint32_t ready;
 
     if (!pci->msi_cap || !ranges_touch(offset, size, pci->msi_cap, 24) ||
-        !(load_le16(cap + PCI_MSI_FLAGS) & PCI_MSI_FLAGS_MASKBIT))
+        !(load_le16(cap + PCI_MSI_FLAGS) & PCI_MSI_FLAGS_MASKBIT)) {
         return;
+    }
     g_mutex_lock(&pci->root->leaf);
     ready = msi_can_send(pci)
                 ? load_le32(cap + PCI_MSI_PENDING_64) & ~load_le32(cap + PCI_MSI_MASK_64)
                 : 0;
     store_le32(cap + PCI_MSI_PENDING_64, load_le32(cap + PCI_MSI_PENDING_64) & ~ready);
     g_mutex_unlock(&pci->root->leaf);
-    for (unsigned vector = 0; vector < MSI_MAX_VECTORS; vector++)
-        if (ready & 1U << vector)
+    for (unsigned vector = 0; vector < MSI_MAX_VECTORS; vector++) {
+        if (ready & 1U << vector) {
             msi_notify(pci, vector);
+        }
+    }
 }

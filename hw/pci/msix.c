@@ -66,21 +66,26 @@ static void vector_update(PciDevice *pci, unsigned vector, bool message_changed)
     bool masked = vector_masked(pci, vector);
     bool changed = masked != v->masked;
 
-    if (!changed && !message_changed)
+    if (!changed && !message_changed) {
         return;
+    }
     v->masked = masked;
-    if (v->used && masked && changed)
+    if (v->used && masked && changed) {
         msi_route_disable(v->route);
-    if (v->used && !masked)
+    }
+    if (v->used && !masked) {
         vector_go_live(pci, vector);
-    if (changed && pci->msix_mask_changed)
+    }
+    if (changed && pci->msix_mask_changed) {
         pci->msix_mask_changed(pci, vector, masked);
+    }
 }
 
 static void vectors_update(PciDevice *pci)
 {
-    for (unsigned i = 0; i < pci->msix_count; i++)
+    for (unsigned i = 0; i < pci->msix_count; i++) {
         vector_update(pci, i, false);
+    }
 }
 
 /* Moves what the eventfds of masked vectors have collected into the pending array. */
@@ -88,8 +93,9 @@ static void pba_refresh(PciDevice *pci)
 {
     for (unsigned i = 0; i < pci->msix_count; i++) {
         MsixVector *v = &pci->msix_vectors[i];
-        if (v->used && v->masked && event_notifier_test_and_clear(&v->route->notifier))
+        if (v->used && v->masked && event_notifier_test_and_clear(&v->route->notifier)) {
             pci->msix_pba[i / 8] |= 1U << (i % 8);
+        }
     }
 }
 
@@ -100,8 +106,9 @@ static uint64_t msix_mmio_read(void *opaque, uint64_t offset, unsigned size)
     PciDevice *pci = opaque;
     uint32_t table = pci->msix_count * PCI_MSIX_ENTRY_SIZE, pba = pba_offset(pci);
 
-    if (range_inside(offset, size, table))
+    if (range_inside(offset, size, table)) {
         return load_le(pci->msix_table + offset, size);
+    }
     if (offset >= pba && range_inside(offset - pba, size, pba_size(pci))) {
         pba_refresh(pci);
         return load_le(pci->msix_pba + (offset - pba), size);
@@ -113,8 +120,9 @@ static void msix_mmio_write(void *opaque, uint64_t offset, uint64_t value, unsig
 {
     PciDevice *pci = opaque;
 
-    if (!range_inside(offset, size, pci->msix_count * PCI_MSIX_ENTRY_SIZE))
+    if (!range_inside(offset, size, pci->msix_count * PCI_MSIX_ENTRY_SIZE)) {
         return;
+    }
     store_le(pci->msix_table + offset, value, size);
     vector_update(pci, offset / PCI_MSIX_ENTRY_SIZE, true);
 }
@@ -140,15 +148,18 @@ bool msix_init(PciDevice *pci, uint16_t count, unsigned bar, GError **error)
 {
     uint64_t size = MSIX_BAR_MIN;
 
-    if (count < 1 || count > MSIX_VECTORS_MAX)
+    if (count < 1 || count > MSIX_VECTORS_MAX) {
         return error_set(error, "%s: %u MSI-X vectors; 1 to %u are possible", pci->dev.cls->name,
                          count, MSIX_VECTORS_MAX);
+    }
     pci->msix_cap = pci_add_capability(pci, PCI_CAP_ID_MSIX, 0, PCI_CAP_MSIX_SIZEOF, error);
-    if (!pci->msix_cap)
+    if (!pci->msix_cap) {
         return false;
+    }
     pci->msix_count = count;
-    while (size < pba_offset(pci) + pba_size(pci))
+    while (size < pba_offset(pci) + pba_size(pci)) {
         size *= 2;
+    }
     pci->msix_table = g_malloc0(count * PCI_MSIX_ENTRY_SIZE);
     pci->msix_pba = g_malloc0(pba_size(pci));
     pci->msix_vectors = g_new0(MsixVector, count);
@@ -167,19 +178,24 @@ bool msix_init(PciDevice *pci, uint16_t count, unsigned bar, GError **error)
 
 void msix_uninit(PciDevice *pci)
 {
-    if (!pci->msix_cap)
+    if (!pci->msix_cap) {
         return;
+    }
     machine_topology_lock(pci->bus->machine);
     address_space_unmap(&pci->msix_region);
     machine_topology_unlock(pci->bus->machine);
-    for (unsigned i = 0; i < PCI_BAR_COUNT; i++)
-        if (pci->bars[i].region == &pci->msix_region)
+    for (unsigned i = 0; i < PCI_BAR_COUNT; i++) {
+        if (pci->bars[i].region == &pci->msix_region) {
             pci->bars[i] = (PciBar){ .mapped_at = UINT64_MAX };
+        }
+    }
     /* A dispatcher that is still on its way finds an empty table. */
     g_mutex_lock(&pci->dev.lock);
-    for (unsigned i = 0; i < pci->msix_count; i++)
-        if (pci->msix_vectors[i].route)
+    for (unsigned i = 0; i < pci->msix_count; i++) {
+        if (pci->msix_vectors[i].route) {
             msi_route_free(pci->msix_vectors[i].route);
+        }
+    }
     g_clear_pointer(&pci->msix_vectors, g_free);
     g_clear_pointer(&pci->msix_table, g_free);
     g_clear_pointer(&pci->msix_pba, g_free);
@@ -191,14 +207,16 @@ void msix_uninit(PciDevice *pci)
 
 void msix_config_written(PciDevice *pci, uint32_t offset, unsigned size)
 {
-    if (pci->msix_cap && ranges_touch(offset, size, pci->msix_cap, 4))
+    if (pci->msix_cap && ranges_touch(offset, size, pci->msix_cap, 4)) {
         vectors_update(pci);
+    }
 }
 
 void msix_reset(PciDevice *pci)
 {
-    if (!pci->msix_cap)
+    if (!pci->msix_cap) {
         return;
+    }
     g_mutex_lock(&pci->dev.lock);
     vectors_update(pci);
     pba_refresh(pci);
@@ -212,19 +230,22 @@ void msix_notify(PciDevice *pci, unsigned vector)
 {
     MsiRoute *route;
 
-    if (vector >= pci->msix_count)
+    if (vector >= pci->msix_count) {
         return;
+    }
     route = __atomic_load_n(&pci->msix_vectors[vector].route, __ATOMIC_ACQUIRE);
-    if (route)
+    if (route) {
         msi_route_signal(route);
+    }
 }
 
 MsiRoute *msix_vector_use(PciDevice *pci, unsigned vector)
 {
     MsixVector *v;
 
-    if (vector >= pci->msix_count)
+    if (vector >= pci->msix_count) {
         return NULL;
+    }
     v = &pci->msix_vectors[vector];
     if (!v->route) {
         g_autoptr(GError) error = NULL;
@@ -237,8 +258,9 @@ MsiRoute *msix_vector_use(PciDevice *pci, unsigned vector)
     }
     if (!v->used) {
         v->used = true;
-        if (!v->masked)
+        if (!v->masked) {
             vector_go_live(pci, vector);
+        }
     }
     return v->route;
 }
@@ -247,11 +269,13 @@ void msix_vector_unuse(PciDevice *pci, unsigned vector)
 {
     MsixVector *v;
 
-    if (vector >= pci->msix_count || !pci->msix_vectors[vector].used)
+    if (vector >= pci->msix_count || !pci->msix_vectors[vector].used) {
         return;
+    }
     v = &pci->msix_vectors[vector];
-    if (!v->masked)
+    if (!v->masked) {
         msi_route_disable(v->route);
+    }
     event_notifier_test_and_clear(&v->route->notifier);
     v->used = false;
 }
@@ -264,8 +288,9 @@ void msix_save(PciDevice *pci)
 
     g_clear_pointer(&pci->saved_msix, g_free);
     pci->saved_msix_len = pci->msix_cap ? table + pba_size(pci) : 0;
-    if (!pci->msix_cap)
+    if (!pci->msix_cap) {
         return;
+    }
     pba_refresh(pci);
     pci->saved_msix = g_malloc(pci->saved_msix_len);
     memcpy(pci->saved_msix, pci->msix_table, table);
@@ -278,16 +303,19 @@ bool msix_load(PciDevice *pci, GError **error)
     uint32_t expected = pci->msix_cap ? table + pba_size(pci) : 0;
     g_autofree uint8_t *saved = g_steal_pointer(&pci->saved_msix);
 
-    if (pci->saved_msix_len != expected || (expected && !saved))
+    if (pci->saved_msix_len != expected || (expected && !saved)) {
         return error_set(error, "%s: MSI-X state of %u bytes, expected %u", pci->dev.cls->name,
                          pci->saved_msix_len, expected);
-    if (!expected)
+    }
+    if (!expected) {
         return true;
+    }
     g_mutex_lock(&pci->dev.lock);
     memcpy(pci->msix_table, saved, table);
     memcpy(pci->msix_pba, saved + table, pba_size(pci));
-    for (unsigned i = 0; i < pci->msix_count; i++)
+    for (unsigned i = 0; i < pci->msix_count; i++) {
         vector_update(pci, i, true);
+    }
     g_mutex_unlock(&pci->dev.lock);
     return true;
 }

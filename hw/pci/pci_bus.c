@@ -4,9 +4,11 @@
 
 static bool slot_is_free(const PciBus *bus, unsigned slot)
 {
-    for (unsigned fn = 0; fn < 8; fn++)
-        if (bus->functions[PCI_DEVFN(slot, fn)])
+    for (unsigned fn = 0; fn < 8; fn++) {
+        if (bus->functions[PCI_DEVFN(slot, fn)]) {
             return false;
+        }
+    }
     return true;
 }
 
@@ -30,21 +32,25 @@ static bool bus_check_devfn(PciBus *bus, PciDevice *pci, GError **error)
     PciDevice *taken = bus->functions[pci->devfn];
     PciDevice *first = bus->functions[PCI_DEVFN(slot, 0)];
 
-    if (bus->bridge && bus->express && slot != 0)
+    if (bus->bridge && bus->express && slot != 0) {
         return error_set(error, "addr=%x.%x: behind '%s' only slot 0 exists", slot, fn,
                          bus->bridge->dev.cls->name);
-    if (taken)
+    }
+    if (taken) {
         return error_set(error, "addr=%x.%x: taken on bus '%s' by %s%s%s", slot, fn,
                          bus->base->name, taken->dev.cls->name, taken->dev.id ? " " : "",
                          taken->dev.id ? taken->dev.id : "");
-    if (fn != 0 && first && !first->multifunction)
+    }
+    if (fn != 0 && first && !first->multifunction) {
         return error_set(error,
                          "addr=%x.%x: function 0 of the slot (%s) has no multifunction=on; give it "
                          "to that device, or use another slot",
                          slot, fn, first->dev.cls->name);
-    if (fn == 0 && !pci->multifunction && !slot_is_free(bus, slot))
+    }
+    if (fn == 0 && !pci->multifunction && !slot_is_free(bus, slot)) {
         return error_set(error, "addr=%x.0: the slot has other functions; add multifunction=on",
                          slot);
+    }
     return true;
 }
 
@@ -53,12 +59,14 @@ static bool bus_plug(Bus *base, Device *child, GError **error)
     PciBus *bus = base->owner;
     PciDevice *pci = (PciDevice *)child;
 
-    if (pci->devfn < 0 ? !bus_find_free(bus, pci, error) : !bus_check_devfn(bus, pci, error))
+    if (pci->devfn < 0 ? !bus_find_free(bus, pci, error) : !bus_check_devfn(bus, pci, error)) {
         return false;
+    }
     pci->bus = bus;
     pci->root = bus;
-    while (pci->root->bridge)
+    while (pci->root->bridge) {
         pci->root = pci->root->bridge->bus;
+    }
     machine_topology_lock(bus->machine);
     bus->functions[pci->devfn] = pci;
     machine_topology_unlock(bus->machine);
@@ -71,8 +79,9 @@ static void bus_unplug(Bus *base, Device *child)
     PciDevice *pci = (PciDevice *)child;
 
     machine_topology_lock(bus->machine);
-    if (bus->functions[pci->devfn] == pci)
+    if (bus->functions[pci->devfn] == pci) {
         bus->functions[pci->devfn] = NULL;
+    }
     machine_topology_unlock(bus->machine);
 }
 
@@ -103,13 +112,16 @@ PciBus *pci_bus_new(const char *name, Machine *machine, Device *parent, bool exp
 
 void pci_bus_free(PciBus *bus)
 {
-    if (!bus)
+    if (!bus) {
         return;
-    if (bus->bridge)
+    }
+    if (bus->bridge) {
         bus->bridge->secondary = NULL;
+    }
     bus_free(bus->base);
-    if (bus->no_dma)
+    if (bus->no_dma) {
         address_space_free(bus->no_dma);
+    }
     g_mutex_clear(&bus->leaf);
     g_free(bus);
 }
@@ -128,8 +140,9 @@ PciBus *pci_bus_root(Machine *machine)
 {
     for (unsigned i = 0; i < machine->buses->len; i++) {
         Bus *base = g_ptr_array_index(machine->buses, i);
-        if (base->type == BUS_PCI && !((PciBus *)base->owner)->bridge)
+        if (base->type == BUS_PCI && !((PciBus *)base->owner)->bridge) {
             return base->owner;
+        }
     }
     return NULL;
 }
@@ -141,15 +154,18 @@ uint8_t pci_bus_number(const PciBus *bus)
 
 static PciBus *bus_by_number(PciBus *bus, uint8_t number)
 {
-    if (number == pci_bus_number(bus))
+    if (number == pci_bus_number(bus)) {
         return bus;
+    }
     for (unsigned devfn = 0; devfn < 256; devfn++) {
         PciDevice *pci = bus->functions[devfn];
-        if (!pci || !pci->secondary)
+        if (!pci || !pci->secondary) {
             continue;
+        }
         uint8_t secondary = pci->config[PCI_SECONDARY_BUS];
-        if (secondary && number >= secondary && number <= pci->config[PCI_SUBORDINATE_BUS])
+        if (secondary && number >= secondary && number <= pci->config[PCI_SUBORDINATE_BUS]) {
             return bus_by_number(pci->secondary, number);
+        }
     }
     return NULL;
 }
@@ -163,9 +179,11 @@ PciDevice *pci_find_device(PciBus *root, uint8_t bus, uint8_t devfn)
 
 void pci_bus_foreach(PciBus *bus, void (*fn)(PciDevice *pci, void *opaque), void *opaque)
 {
-    for (unsigned devfn = 0; devfn < 256; devfn++)
-        if (bus->functions[devfn])
+    for (unsigned devfn = 0; devfn < 256; devfn++) {
+        if (bus->functions[devfn]) {
             fn(bus->functions[devfn], opaque);
+        }
+    }
 }
 
 /* A configuration cycle reaches only what the function has: 256 bytes, or 4096 when express. */
@@ -190,8 +208,9 @@ uint32_t pci_config_read(PciBus *root, uint8_t bus, uint8_t devfn, uint32_t offs
         }
         g_mutex_lock(&root->leaf);
         value = load_le(pci->config + offset, size);
-        if (pci->irq_level && offset <= PCI_STATUS && PCI_STATUS < offset + size)
+        if (pci->irq_level && offset <= PCI_STATUS && PCI_STATUS < offset + size) {
             value |= PCI_STATUS_INTERRUPT << (8 * (PCI_STATUS - offset));
+        }
         g_mutex_unlock(&root->leaf);
     }
     machine_topology_unlock(root->machine);
@@ -219,17 +238,21 @@ void pci_config_write(PciBus *root, uint8_t bus, uint8_t devfn, uint32_t offset,
         const PciDeviceClass *cls = pci_class(pci);
         g_mutex_lock(&pci->dev.lock);
         config_store(pci, offset, value, size);
-        if (ranges_touch(offset, size, PCI_COMMAND, 2))
+        if (ranges_touch(offset, size, PCI_COMMAND, 2)) {
             pci_intx_refresh(pci);
+        }
         msi_config_written(pci, offset, size);
         msix_config_written(pci, offset, size);
-        if (cls->config_written)
+        if (cls->config_written) {
             cls->config_written(pci, offset, size);
+        }
         g_mutex_unlock(&pci->dev.lock);
-        if (offset < PCI_STD_HEADER_SIZEOF)
+        if (offset < PCI_STD_HEADER_SIZEOF) {
             pci_update_mappings(pci);
-        if (cls->remap)
+        }
+        if (cls->remap) {
             cls->remap(pci);
+        }
     }
     machine_topology_unlock(root->machine);
 }

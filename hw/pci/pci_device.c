@@ -28,8 +28,9 @@ static void header_init(PciDevice *pci)
     config[PCI_CLASS_PROG] = cls->class_code;
     store_le16(config + PCI_CLASS_DEVICE, cls->class_code >> 8);
     config[PCI_INTERRUPT_PIN] = cls->interrupt_pin;
-    if (pci->multifunction)
+    if (pci->multifunction) {
         config[PCI_HEADER_TYPE] |= 0x80;
+    }
     store_le16(wmask + PCI_COMMAND, PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER |
                                         PCI_COMMAND_SERR | PCI_COMMAND_INTX_DISABLE);
     store_le16(pci->w1cmask + PCI_STATUS,
@@ -53,11 +54,13 @@ bool pci_device_realize(PciDevice *pci, GError **error)
 {
     const PciDeviceClass *cls = pci_class(pci);
 
-    for (unsigned i = 0; i < PCI_BAR_COUNT; i++)
+    for (unsigned i = 0; i < PCI_BAR_COUNT; i++) {
         pci->bars[i].mapped_at = BAR_UNMAPPED;
+    }
     header_init(pci);
-    if (cls->is_express && pci->bus->express)
+    if (cls->is_express && pci->bus->express) {
         return pcie_capability_init(pci, error);
+    }
     return true;
 }
 
@@ -68,8 +71,9 @@ void pci_device_unrealize(PciDevice *pci)
     pci_set_irq(pci, 0);
     machine_topology_lock(machine);
     for (unsigned i = 0; i < PCI_BAR_COUNT; i++) {
-        if (pci->bars[i].region)
+        if (pci->bars[i].region) {
             address_space_unmap(pci->bars[i].region);
+        }
         pci->bars[i].region = NULL;
         pci->bars[i].mapped_at = BAR_UNMAPPED;
     }
@@ -106,8 +110,9 @@ void pci_register_bar(PciDevice *pci, unsigned index, PciBarKind kind, MemRegion
     *bar = (PciBar){ .region = region, .kind = kind, .size = size, .mapped_at = BAR_UNMAPPED };
     pci->config[bar_offset(index)] = type_bits[kind];
     store_le32(pci->wmask + bar_offset(index), ~(size - 1) & (kind == PCI_BAR_IO ? ~3U : ~15U));
-    if (bar_is_64bit(kind))
+    if (bar_is_64bit(kind)) {
         store_le32(pci->wmask + bar_offset(index + 1), ~(size - 1) >> 32);
+    }
 }
 
 uint64_t pci_bar_value(const PciDevice *pci, unsigned index)
@@ -115,8 +120,9 @@ uint64_t pci_bar_value(const PciDevice *pci, unsigned index)
     const PciBar *bar = &pci->bars[index];
     uint64_t value = load_le32(pci->config + bar_offset(index));
 
-    if (bar_is_64bit(bar->kind))
+    if (bar_is_64bit(bar->kind)) {
         value |= (uint64_t)load_le32(pci->config + bar_offset(index + 1)) << 32;
+    }
     return value & ~(bar->size - 1);
 }
 
@@ -129,19 +135,24 @@ static uint64_t bar_target(const PciDevice *pci, unsigned index)
     uint64_t last_allowed, start = pci_bar_value(pci, index);
 
     if (bar->kind == PCI_BAR_IO) {
-        if (!(command & PCI_COMMAND_IO))
+        if (!(command & PCI_COMMAND_IO)) {
             return BAR_UNMAPPED;
+        }
         last_allowed = UINT16_MAX;
     } else {
-        if (!(command & PCI_COMMAND_MEMORY))
+        if (!(command & PCI_COMMAND_MEMORY)) {
             return BAR_UNMAPPED;
+        }
         last_allowed = bar_is_64bit(bar->kind) ? BAR_MEMORY_LAST : UINT32_MAX - 1;
     }
-    if (start == 0 || start > last_allowed || bar->size - 1 > last_allowed - start)
+    if (start == 0 || start > last_allowed || bar->size - 1 > last_allowed - start) {
         return BAR_UNMAPPED;
-    for (const PciBus *bus = pci->bus; bus->bridge; bus = bus->bridge->bus)
-        if (!pci_bridge_forwards(bus->bridge, bar->kind, start, start + bar->size - 1))
+    }
+    for (const PciBus *bus = pci->bus; bus->bridge; bus = bus->bridge->bus) {
+        if (!pci_bridge_forwards(bus->bridge, bar->kind, start, start + bar->size - 1)) {
             return BAR_UNMAPPED;
+        }
+    }
     return start;
 }
 
@@ -151,10 +162,12 @@ static void bar_move(PciDevice *pci, unsigned index, uint64_t target)
     AddressSpace *space = bar->kind == PCI_BAR_IO ? pci->bus->io : pci->bus->memory;
 
     address_space_begin(space);
-    if (bar->mapped_at != BAR_UNMAPPED)
+    if (bar->mapped_at != BAR_UNMAPPED) {
         address_space_unmap(bar->region);
-    if (target != BAR_UNMAPPED)
+    }
+    if (target != BAR_UNMAPPED) {
         address_space_map(space, bar->region, target, BAR_PRIORITY);
+    }
     bar->mapped_at = target;
     address_space_commit(space);
 }
@@ -162,28 +175,36 @@ static void bar_move(PciDevice *pci, unsigned index, uint64_t target)
 void pci_update_mappings(PciDevice *pci)
 {
     for (unsigned i = 0; i < PCI_BAR_COUNT; i++) {
-        if (!pci->bars[i].region)
+        if (!pci->bars[i].region) {
             continue;
+        }
         uint64_t target = bar_target(pci, i);
-        if (target != pci->bars[i].mapped_at)
+        if (target != pci->bars[i].mapped_at) {
             bar_move(pci, i, target);
+        }
     }
-    if (!pci->secondary)
+    if (!pci->secondary) {
         return;
-    for (unsigned devfn = 0; devfn < 256; devfn++)
-        if (pci->secondary->functions[devfn])
+    }
+    for (unsigned devfn = 0; devfn < 256; devfn++) {
+        if (pci->secondary->functions[devfn]) {
             pci_update_mappings(pci->secondary->functions[devfn]);
+        }
+    }
 }
 
 /* ---- Capabilities ---- */
 
 static bool capability_fits(const PciDevice *pci, unsigned offset, unsigned size)
 {
-    if (offset < PCI_STD_HEADER_SIZEOF || offset + size > PCI_CONFIG_SIZE)
+    if (offset < PCI_STD_HEADER_SIZEOF || offset + size > PCI_CONFIG_SIZE) {
         return false;
-    for (unsigned i = 0; i < size; i++)
-        if (pci->used[offset + i])
+    }
+    for (unsigned i = 0; i < size; i++) {
+        if (pci->used[offset + i]) {
             return false;
+        }
+    }
     return true;
 }
 
@@ -191,8 +212,9 @@ uint8_t pci_add_capability(PciDevice *pci, uint8_t id, uint8_t offset, uint8_t s
 {
     unsigned at = offset ? offset : PCI_STD_HEADER_SIZEOF;
 
-    while (!offset && at + size <= PCI_CONFIG_SIZE && !capability_fits(pci, at, size))
+    while (!offset && at + size <= PCI_CONFIG_SIZE && !capability_fits(pci, at, size)) {
         at += 4;
+    }
     if (!capability_fits(pci, at, size)) {
         error_set(error, "%s: no room in configuration space for capability 0x%02x of %u bytes",
                   pci->dev.cls->name, id, size);
@@ -213,17 +235,20 @@ uint16_t pcie_add_extended_capability(PciDevice *pci, uint16_t id, uint8_t versi
     while (load_le32(pci->config + at)) {
         previous = at;
         at = PCI_EXT_CAP_NEXT(load_le32(pci->config + at));
-        if (!at)
+        if (!at) {
             break;
+        }
     }
     if (previous) {
         at = previous;
-        while (at < PCIE_CONFIG_SIZE && pci->used[at])
+        while (at < PCIE_CONFIG_SIZE && pci->used[at]) {
             at += 4;
+        }
     }
     g_assert(at + size <= PCIE_CONFIG_SIZE);
-    if (previous)
+    if (previous) {
         store_le32(pci->config + previous, load_le32(pci->config + previous) | at << 20);
+    }
     memset(pci->used + at, 0xff, ALIGN_UP(size, 4));
     store_le32(pci->config + at, id | (uint32_t)version << 16);
     return at;
@@ -253,16 +278,18 @@ static void intx_update_locked(PciDevice *pci)
     unsigned pin, slot = PCI_SLOT(pci->devfn);
     PciBus *bus = pci->bus;
 
-    if (level == pci->irq_driven || !pci->config[PCI_INTERRUPT_PIN])
+    if (level == pci->irq_driven || !pci->config[PCI_INTERRUPT_PIN]) {
         return;
+    }
     pci->irq_driven = level;
     pin = (pci->config[PCI_INTERRUPT_PIN] - 1) & 3;
     for (; bus->bridge; bus = bus->bridge->bus) {
         pin = (pin + slot) & 3;
         slot = PCI_SLOT(bus->bridge->devfn);
     }
-    if (bus->set_irq)
+    if (bus->set_irq) {
         bus->set_irq(bus->opaque, slot, pin, level);
+    }
 }
 
 void pci_set_irq(PciDevice *pci, int level)
@@ -288,8 +315,9 @@ static void apply_registers(PciDevice *pci)
     pci_intx_refresh(pci);
     machine_topology_lock(pci->bus->machine);
     pci_update_mappings(pci);
-    if (pci_class(pci)->remap)
+    if (pci_class(pci)->remap) {
         pci_class(pci)->remap(pci);
+    }
     machine_topology_unlock(pci->bus->machine);
 }
 
@@ -297,11 +325,13 @@ void pci_device_reset(PciDevice *pci)
 {
     pci_set_irq(pci, 0);
     g_mutex_lock(&pci->root->leaf);
-    for (unsigned i = 0; i < PCIE_CONFIG_SIZE; i++)
+    for (unsigned i = 0; i < PCIE_CONFIG_SIZE; i++) {
         pci->config[i] &= ~(pci->wmask[i] | pci->w1cmask[i]);
-    if (pci->msi_cap)
+    }
+    if (pci->msi_cap) {
         memset(pci->config + pci->msi_cap + PCI_MSI_PENDING_64, 0,
                pci->config[pci->msi_cap + PCI_MSI_FLAGS + 1] & 1 ? 4 : 0);
+    }
     g_mutex_unlock(&pci->root->leaf);
     msix_reset(pci);
     apply_registers(pci);
@@ -325,19 +355,22 @@ static bool pci_post_load(void *base, uint16_t version, GError **error)
     uint32_t expected = pci->express_cap ? PCIE_CONFIG_SIZE : PCI_CONFIG_SIZE;
     bool level = pci->irq_level;
 
-    if (!saved || pci->saved_config_len != expected)
+    if (!saved || pci->saved_config_len != expected) {
         return error_set(error, "%s: configuration space of %u bytes, expected %u",
                          pci->dev.cls->name, pci->saved_config_len, expected);
-    if (memcmp(saved, pci->config, 4) != 0)
+    }
+    if (memcmp(saved, pci->config, 4) != 0) {
         return error_set(error, "%s: the saved function is %04x:%04x, not %04x:%04x",
                          pci->dev.cls->name, load_le16(saved), load_le16(saved + 2),
                          load_le16(pci->config), load_le16(pci->config + 2));
+    }
     for (unsigned i = 0; i < expected; i++) {
         uint8_t mask = pci->wmask[i] | pci->w1cmask[i];
         pci->config[i] = (pci->config[i] & ~mask) | (saved[i] & mask);
     }
-    if (!msix_load(pci, error))
+    if (!msix_load(pci, error)) {
         return false;
+    }
     pci_set_irq(pci, level);
     apply_registers(pci);
     return true;

@@ -35,8 +35,9 @@ static void compare_slot(Device *dev, void *opaque)
     RootPort *other = (RootPort *)dev;
 
     if (dev->cls == &pcie_root_port_class && other != search->mine && other->pci.express_cap &&
-        other->chassis == search->mine->chassis && other->slot == search->mine->slot)
+        other->chassis == search->mine->chassis && other->slot == search->mine->slot) {
         search->taken = true;
+    }
 }
 
 static void slot_capability_init(RootPort *port)
@@ -59,19 +60,23 @@ static bool root_port_realize(Device *dev, GError **error)
     SlotSearch search = { .mine = port };
     g_autofree char *name = NULL;
 
-    if (!port->pci.bus->express || port->pci.bus->bridge)
+    if (!port->pci.bus->express || port->pci.bus->bridge) {
         return error_set(error, "bus '%s' is no PCI Express root bus: root ports go to pcie.0",
                          port->pci.bus->base->name);
+    }
     device_foreach(dev->machine, compare_slot, &search);
-    if (search.taken)
+    if (search.taken) {
         return error_set(error,
                          "chassis=%u,slot=%u is taken by another root port; give each its own",
                          port->chassis, port->slot);
-    if (!pci_device_realize(&port->pci, error))
+    }
+    if (!pci_device_realize(&port->pci, error)) {
         return false;
+    }
     slot_capability_init(port);
-    if (!msix_init(&port->pci, 1, ROOT_PORT_MSIX_BAR, error))
+    if (!msix_init(&port->pci, 1, ROOT_PORT_MSIX_BAR, error)) {
         return false;
+    }
     name = dev->id ? g_strdup(dev->id) : g_strdup_printf("rp%02x", port->pci.devfn);
     port->bus = pci_bus_new(name, dev->machine, dev, true, port->pci.bus->memory, port->pci.bus->io,
                             NULL, NULL);

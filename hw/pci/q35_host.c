@@ -41,8 +41,9 @@ static uint64_t address_read(void *opaque, uint64_t offset, unsigned size)
     Q35Host *host = opaque;
     uint64_t value = __atomic_load_n(&host->config_address, __ATOMIC_RELAXED);
 
-    if (size == 1 && offset == RESET_CONTROL_OFFSET)
+    if (size == 1 && offset == RESET_CONTROL_OFFSET) {
         return __atomic_load_n(&host->reset_control, __ATOMIC_RELAXED);
+    }
     return value >> (8 * offset) & (UINT64_MAX >> (64 - 8 * size));
 }
 
@@ -55,12 +56,14 @@ static void address_write(void *opaque, uint64_t offset, uint64_t value, unsigne
         __atomic_store_n(&host->config_address, value & ~3U, __ATOMIC_RELAXED);
         return;
     }
-    if (size != 1 || offset != RESET_CONTROL_OFFSET)
+    if (size != 1 || offset != RESET_CONTROL_OFFSET) {
         return;
+    }
     uint8_t old =
         __atomic_exchange_n(&host->reset_control, value & RESET_CONTROL_MASK, __ATOMIC_RELAXED);
-    if ((value & RESET_CONTROL_CPU) && !(old & RESET_CONTROL_CPU))
+    if ((value & RESET_CONTROL_CPU) && !(old & RESET_CONTROL_CPU)) {
         machine_request_reset(host->dev.machine, SHUTDOWN_CAUSE_GUEST_RESET);
+    }
 }
 
 static const MemOps address_ops = { .read = address_read, .write = address_write, .max_size = 4 };
@@ -70,8 +73,9 @@ static uint64_t data_read(void *opaque, uint64_t offset, unsigned size)
     Q35Host *host = opaque;
     uint32_t address = __atomic_load_n(&host->config_address, __ATOMIC_RELAXED);
 
-    if (!(address & CONFIG_ADDRESS_ENABLE))
+    if (!(address & CONFIG_ADDRESS_ENABLE)) {
         return UINT32_MAX;
+    }
     return pci_config_read(host->bus, address >> 16, address >> 8, (address & 0xfc) + offset, size);
 }
 
@@ -80,9 +84,10 @@ static void data_write(void *opaque, uint64_t offset, uint64_t value, unsigned s
     Q35Host *host = opaque;
     uint32_t address = __atomic_load_n(&host->config_address, __ATOMIC_RELAXED);
 
-    if (address & CONFIG_ADDRESS_ENABLE)
+    if (address & CONFIG_ADDRESS_ENABLE) {
         pci_config_write(host->bus, address >> 16, address >> 8, (address & 0xfc) + offset, value,
                          size);
+    }
 }
 
 static const MemOps data_ops = { .read = data_read, .write = data_write, .max_size = 4 };
@@ -107,8 +112,9 @@ static void host_set_irq(void *opaque, unsigned slot, unsigned pin, int level)
 {
     Q35Host *host = opaque;
 
-    if (host->set_irq)
+    if (host->set_irq) {
         host->set_irq(host->set_irq_opaque, slot, pin, level);
+    }
 }
 
 void q35_host_connect_intx(Device *dev, PciSetIrq *set_irq, void *opaque)
@@ -200,13 +206,15 @@ static void mch_remap(PciDevice *pci)
     uint64_t base = bar & ~(size - 1);
 
     if (on == (mch->ecam.space != NULL) &&
-        (!on || (mch->ecam.addr == base && mch->ecam.size == size)))
+        (!on || (mch->ecam.addr == base && mch->ecam.size == size))) {
         return;
+    }
     address_space_begin(pci->bus->memory);
     address_space_unmap(&mch->ecam);
     mch->ecam.size = size;
-    if (on)
+    if (on) {
         address_space_map(pci->bus->memory, &mch->ecam, base, -1);
+    }
     address_space_commit(pci->bus->memory);
 }
 
@@ -220,8 +228,9 @@ static bool mch_realize(Device *dev, GError **error)
 {
     Mch *mch = (Mch *)dev;
 
-    if (!pci_device_realize(&mch->pci, error))
+    if (!pci_device_realize(&mch->pci, error)) {
         return false;
+    }
     store_le64(mch->pci.wmask + MCH_PCIEXBAR,
                0xff0000000ULL | 0x0c000000 | MCH_PCIEXBAR_LENGTH | MCH_PCIEXBAR_ENABLE);
     mem_region_init_io(&mch->ecam, "pcie-mmcfg", ECAM_SIZE, &pci_ecam_ops, mch->pci.bus, NULL);

@@ -179,8 +179,9 @@ static void test_bridge_slot(void)
     uint8_t cap = get(qts, PORT, 0x34);
     int status;
 
-    while (cap && (get(qts, PORT, cap) & 0xff) != PCI_CAP_ID_EXP)
+    while (cap && (get(qts, PORT, cap) & 0xff) != PCI_CAP_ID_EXP) {
         cap = get(qts, PORT, cap) >> 8;
+    }
     g_assert_cmphex(cap, !=, 0);
     g_assert_cmphex(get(qts, PORT, cap) >> 16, ==, 0x0142); /* root port with a slot */
     g_assert_cmphex(get(qts, PORT, cap + PCI_EXP_SLTCAP) >> 19, ==, 3);
@@ -215,14 +216,16 @@ static void test_msix_mask(void)
     qvirtqueue_add(vq, &buffer, 1);
     qvirtqueue_kick(vq);
     qvirtqueue_wait(vq, NULL);
-    while (!(qpci_read(dev->pci, bar, pba & ~7, 4) & 1))
+    while (!(qpci_read(dev->pci, bar, pba & ~7, 4) & 1)) {
         g_usleep(1000); /* the used ring is seen before the interrupt */
+    }
     g_assert_cmphex(qtest_read(qts, target, 4), ==, 0);
     qpci_write(dev->pci, bar, pba & ~7, 0, 4); /* read-only */
     g_assert_cmphex(qpci_read(dev->pci, bar, pba & ~7, 8) & 1, ==, 1);
     qpci_write(dev->pci, bar, (table & ~7) + PCI_MSIX_ENTRY_VECTOR_CTRL, 0, 4);
-    for (unsigned i = 0; i < 5000 && qtest_read(qts, target, 4) != 0xcafe; i++)
+    for (unsigned i = 0; i < 5000 && qtest_read(qts, target, 4) != 0xcafe; i++) {
         g_usleep(1000);
+    }
     g_assert_cmphex(qtest_read(qts, target, 4), ==, 0xcafe);
     g_assert_cmphex(qpci_read(dev->pci, bar, pba & ~7, 4), ==, 0);
     qvirtqueue_free(vq);
@@ -245,8 +248,9 @@ static void test_nonsense(void)
         uint8_t devfn = bus ? 0 : devfns[g_rand_int_range(random, 0, G_N_ELEMENTS(devfns))];
         unsigned size = 1 << g_rand_int_range(random, 0, 3);
         uint16_t reg = g_rand_int_range(random, 0, 256 / size) * size;
-        if (devfn == PORT && reg / 4 == 6)
+        if (devfn == PORT && reg / 4 == 6) {
             continue; /* the bus number stays */
+        }
         qpci_config_write(qts, bus, devfn, reg, g_rand_int(random), size);
         qpci_config_read(qts, bus, devfn, reg, size);
         qtest_read(qts, (uint64_t)g_rand_int(random) & ~7ULL, 8);

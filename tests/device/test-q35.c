@@ -90,8 +90,9 @@ static void test_power_button(void)
 
 static void expect_exit(QTest *qts, const char *event, int status)
 {
-    if (event)
+    if (event) {
         json_object_put(qtest_event(qts, event));
+    }
     g_assert_cmpint(qtest_wait_exit(qts), ==, status);
     qtest_free(qts);
 }
@@ -247,11 +248,13 @@ static void test_shared_line(void)
         qvirtqueue_wait(vq[i], NULL);
     }
     qtest_wait_irq(qts, 20, true);
-    while (qpci_read(dev[0]->pci, dev[0]->isr.bar, dev[0]->isr.offset, 1) == 0)
+    while (qpci_read(dev[0]->pci, dev[0]->isr.bar, dev[0]->isr.offset, 1) == 0) {
         g_usleep(1000); /* the used ring is seen before the interrupt */
+    }
     g_assert_true(qts->irq[20]);
-    while (qpci_read(dev[1]->pci, dev[1]->isr.bar, dev[1]->isr.offset, 1) == 0)
+    while (qpci_read(dev[1]->pci, dev[1]->isr.bar, dev[1]->isr.offset, 1) == 0) {
         g_usleep(1000);
+    }
     qtest_wait_irq(qts, 20, false);
     for (unsigned i = 0; i < 2; i++) {
         qvirtqueue_free(vq[i]);

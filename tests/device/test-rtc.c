@@ -184,16 +184,18 @@ static void test_nonsense(void)
     for (unsigned i = 0; i < 3000; i++) {
         set(qts, g_rand_int(random), g_rand_int(random));
         get(qts, g_rand_int(random));
-        if (i % 16 == 0)
+        if (i % 16 == 0) {
             qtest_clock_step(qts, g_rand_int_range(random, 0, 1 << 30));
+        }
     }
     qtest_outb(qts, 0x70, 0xff);
     qtest_outb(qts, 0x71, 0x55);
     g_assert_cmphex(get(qts, 0x7f), ==, 0x55);
     set(qts, 0x0a, 0x26);
     set(qts, 0x0b, 0x82);
-    for (unsigned i = 0; i <= 4; i += 2)
+    for (unsigned i = 0; i <= 4; i += 2) {
         set(qts, i, 0x07);
+    }
     set(qts, 7, 0x01);
     set(qts, 8, 0x02);
     set(qts, 9, 0x30);

@@ -80,8 +80,9 @@ static void operate(Machine *machine, const uint8_t *op)
     unsigned size = 1U << (op[0] >> 4) % 4;
     uint32_t value = load_le32(op + 4);
 
-    if (window->port)
+    if (window->port) {
         size = MIN(size, 4);
+    }
     switch (op[0] & 15) {
     case 0:
     case 1:
@@ -109,10 +110,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static Machine *machine;
 
-    if (!machine)
+    if (!machine) {
         machine = pc_machine_new("q35", devices);
+    }
     prepare(machine);
-    for (unsigned i = 0; i < MAX_OPS && size >= OP_BYTES; i++, data += OP_BYTES, size -= OP_BYTES)
+    for (unsigned i = 0; i < MAX_OPS && size >= OP_BYTES; i++, data += OP_BYTES, size -= OP_BYTES) {
         operate(machine, data);
+    }
     return 0;
 }

@@ -123,8 +123,9 @@ static void test_broken_streams(void)
     for (unsigned i = 0; i < 2000; i++) {
         g_autofree uint8_t *copy = g_memdup2(state->data, state->len);
         gsize len = i % 4 ? state->len : (gsize)g_rand_int_range(random, 0, state->len);
-        for (unsigned n = 0; n < 1 + i % 8; n++)
+        for (unsigned n = 0; n < 1 + i % 8; n++) {
             copy[g_rand_int_range(random, 0, state->len)] = g_rand_int(random);
+        }
         devices_load(machine, copy, len, NULL);
         clock_virtual_step(clock_now(VM_CLOCK_VIRTUAL) + NS_PER_SEC);
     }
