@@ -73,15 +73,15 @@ static inline void submit(BlkRequest *request, BlockOp op, uint64_t offset, uint
         block->iov = request->vr.out;
         block->iov_count = request->vr.out_count;
     }
-    block_submit(blk_of(request)->backend, block);
+    block_submit(blk_of(request)->disk.backend, block);
 }
 
 /* Whether [sector, +bytes) is whole logical blocks of the disk. */
 static bool range_ok(VirtioBlk *blk, uint64_t sector, uint64_t bytes)
 {
-    uint64_t sectors = block_backend_length(blk->backend) / BLK_SECTOR;
-    unsigned per_block = blk->logical_block / BLK_SECTOR;
-    return bytes % blk->logical_block == 0 && sector % per_block == 0 &&
+    uint64_t sectors = block_backend_length(blk->disk.backend) / BLK_SECTOR;
+    unsigned per_block = blk->disk.logical_block / BLK_SECTOR;
+    return bytes % blk->disk.logical_block == 0 && sector % per_block == 0 &&
            range_inside(sector, bytes / BLK_SECTOR, sectors);
 }
 
@@ -90,7 +90,7 @@ static void do_data(BlkRequest *request, bool write, uint64_t sector)
     VirtioBlk *blk = blk_of(request);
     uint64_t bytes = write ? request->vr.out_bytes : request->vr.in_bytes;
     if (G_UNLIKELY(!range_ok(blk, sector, bytes) ||
-                   (write && block_backend_readonly(blk->backend)))) {
+                   (write && block_backend_readonly(blk->disk.backend)))) {
         complete(request, BLK_S_IOERR, 0);
     } else if (G_UNLIKELY(bytes == 0)) {
         complete(request, BLK_S_OK, 0);
@@ -119,7 +119,7 @@ static uint8_t range_check(VirtioBlk *blk, BlkRequest *request, bool discard, Bl
     }
     if (range->sectors > most ||
         !range_ok(blk, range->sector, (uint64_t)range->sectors * BLK_SECTOR) ||
-        block_backend_readonly(blk->backend)) {
+        block_backend_readonly(blk->disk.backend)) {
         return BLK_S_IOERR;
     }
     return BLK_S_OK;
@@ -142,7 +142,7 @@ static void do_range(BlkRequest *request, bool discard)
     block->iov_count = 0;
     block->done = request_done;
     block->opaque = request;
-    block_submit(blk_of(request)->backend, block);
+    block_submit(blk_of(request)->disk.backend, block);
 }
 
 static bool handle_one(VirtQueue *vq, BlkRequest *request)

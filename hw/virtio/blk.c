@@ -10,28 +10,15 @@
 
 #define NUM_QUEUES_AUTO 65535
 #define MAX_SECTORS     (INT32_MAX >> 9)
-#define MAX_BLOCK_SIZE  (2 * 1024 * 1024)
-
-static const char *const error_names[] = { "auto", "report", "ignore", "stop", "enospc", NULL };
-enum { ERROR_AUTO, ERROR_REPORT, ERROR_IGNORE, ERROR_STOP, ERROR_ENOSPC };
 
 static const Property virtio_blk_props[] = {
-    PROP_REF("drive", VirtioBlk, drive, "drive", "The drive or block node behind the disk"),
-    PROP_STRING("serial", VirtioBlk, serial, NULL, "Serial number, up to 20 characters"),
+    DISK_CONF_PROPS(VirtioBlk, disk),
     PROP_RANGE_U16("num-queues", VirtioBlk, num_queues, NUM_QUEUES_AUTO, 1, 65535,
                    "Request queues; 65535: one for each vCPU"),
     PROP_RANGE_U16("queue-size", VirtioBlk, queue_size, 256, 2, VIRTQ_MAX_SIZE,
                    "Entries of a queue, a power of two"),
     PROP_REF("iothread", VirtioBlk, iothread, "iothread", "The I/O thread of all queues"),
     PROP_JSON("iothread-vq-mapping", VirtioBlk, vq_mapping, "I/O threads of single queues"),
-    PROP_U32("logical_block_size", VirtioBlk, logical_block, 0,
-             "Bytes of a logical block; 0: as the image wants"),
-    PROP_U32("physical_block_size", VirtioBlk, physical_block, 0,
-             "Bytes of a physical block; 0: as the image wants"),
-    PROP_U32("min_io_size", VirtioBlk, min_io, 0, "Bytes of the least good request; 0: unknown"),
-    PROP_U32("opt_io_size", VirtioBlk, opt_io, 0, "Bytes of the best request; 0: unknown"),
-    PROP_U32("discard_granularity", VirtioBlk, discard_granularity, UINT32_MAX,
-             "Bytes that a discard is aligned to; 4294967295: as the image wants"),
     PROP_BOOL("discard", VirtioBlk, discard, true, "Offer discard"),
     PROP_BOOL("write-zeroes", VirtioBlk, write_zeroes, true, "Offer write-zeroes"),
     PROP_RANGE_U32("max-discard-sectors", VirtioBlk, max_discard_sectors, MAX_SECTORS, 1,
@@ -39,13 +26,8 @@ static const Property virtio_blk_props[] = {
     PROP_RANGE_U32("max-write-zeroes-sectors", VirtioBlk, max_zeroes_sectors, MAX_SECTORS, 1,
                    MAX_SECTORS, "Sectors of one write-zeroes at most"),
     PROP_BOOL("config-wce", VirtioBlk, config_wce, true, "Let the driver switch the write cache"),
-    PROP_ONOFFAUTO("write-cache", VirtioBlk, write_cache, ON_OFF_AUTO_AUTO,
-                   "The write cache at the start (auto: as the drive's cache mode says)"),
     PROP_BOOL("seg-max-adjust", VirtioBlk, seg_max_adjust, true,
               "Segments of a request follow queue-size (off: 126)"),
-    PROP_BOOL("share-rw", VirtioBlk, share_rw, false, "Let others write to the image"),
-    PROP_ENUM("rerror", VirtioBlk, rerror, ERROR_AUTO, error_names, "What a read error does"),
-    PROP_ENUM("werror", VirtioBlk, werror, ERROR_AUTO, error_names, "What a write error does"),
     PROP_END,
 };
 
@@ -64,21 +46,22 @@ static void put32(VirtioBlk *blk, unsigned offset, uint32_t value)
 static void fill_config(VirtioBlk *blk)
 {
     uint8_t *config = blk->vdev.config;
-    uint64_t sectors = block_backend_length(blk->backend) / BLK_SECTOR;
+    uint64_t sectors = block_backend_length(blk->disk.backend) / BLK_SECTOR;
     store_le64(config + BLK_CONFIG_CAPACITY, sectors);
     put32(blk, BLK_CONFIG_SEG_MAX, blk->seg_max_adjust ? MAX(blk->queue_size - 2, 1) : 126);
     put16(blk, BLK_CONFIG_CYLINDERS, MIN(sectors / (16 * 63), 16383));
     config[BLK_CONFIG_HEADS] = 16;
     config[BLK_CONFIG_SECTORS] = 63;
-    put32(blk, BLK_CONFIG_BLK_SIZE, blk->logical_block);
-    config[BLK_CONFIG_PHYSICAL_EXP] = __builtin_ctz(blk->physical_block / blk->logical_block);
-    put16(blk, BLK_CONFIG_MIN_IO, blk->min_io / blk->logical_block);
-    put32(blk, BLK_CONFIG_OPT_IO, blk->opt_io / blk->logical_block);
-    config[BLK_CONFIG_WRITEBACK] = block_backend_write_cache(blk->backend);
+    put32(blk, BLK_CONFIG_BLK_SIZE, blk->disk.logical_block);
+    config[BLK_CONFIG_PHYSICAL_EXP] =
+        __builtin_ctz(blk->disk.physical_block / blk->disk.logical_block);
+    put16(blk, BLK_CONFIG_MIN_IO, blk->disk.min_io / blk->disk.logical_block);
+    put32(blk, BLK_CONFIG_OPT_IO, blk->disk.opt_io / blk->disk.logical_block);
+    config[BLK_CONFIG_WRITEBACK] = block_backend_write_cache(blk->disk.backend);
     put16(blk, BLK_CONFIG_NUM_QUEUES, blk->num_queues);
     put32(blk, BLK_CONFIG_MAX_DISCARD, blk->max_discard_sectors);
     put32(blk, BLK_CONFIG_MAX_DISCARD_SEG, 1);
-    put32(blk, BLK_CONFIG_DISCARD_ALIGN, blk->discard_granularity / BLK_SECTOR);
+    put32(blk, BLK_CONFIG_DISCARD_ALIGN, blk->disk.discard_granularity / BLK_SECTOR);
     put32(blk, BLK_CONFIG_MAX_ZEROES, blk->max_zeroes_sectors);
     put32(blk, BLK_CONFIG_MAX_ZEROES_SEG, 1);
     config[BLK_CONFIG_ZEROES_UNMAP] = 1;
@@ -89,11 +72,11 @@ static void set_features(VirtioBlk *blk)
     uint64_t features =
         VIRTIO_FEATURE(VIRTIO_BLK_F_SEG_MAX) | VIRTIO_FEATURE(VIRTIO_BLK_F_GEOMETRY) |
         VIRTIO_FEATURE(VIRTIO_BLK_F_BLK_SIZE) | VIRTIO_FEATURE(VIRTIO_BLK_F_TOPOLOGY);
-    bool readonly = block_backend_readonly(blk->backend);
+    bool readonly = block_backend_readonly(blk->disk.backend);
     features |= readonly ? VIRTIO_FEATURE(VIRTIO_BLK_F_RO) : 0;
     features |= blk->config_wce ? VIRTIO_FEATURE(VIRTIO_BLK_F_CONFIG_WCE) : 0;
-    features |= blk->config_wce || blk->initial_write_cache ? VIRTIO_FEATURE(VIRTIO_BLK_F_FLUSH)
-                                                            : 0;
+    features |=
+        blk->config_wce || blk->disk.initial_write_cache ? VIRTIO_FEATURE(VIRTIO_BLK_F_FLUSH) : 0;
     features |= blk->num_queues > 1 ? VIRTIO_FEATURE(VIRTIO_BLK_F_MQ) : 0;
     features |= blk->discard && !readonly ? VIRTIO_FEATURE(VIRTIO_BLK_F_DISCARD) : 0;
     features |= blk->write_zeroes && !readonly ? VIRTIO_FEATURE(VIRTIO_BLK_F_WRITE_ZEROES) : 0;
@@ -103,7 +86,7 @@ static void set_features(VirtioBlk *blk)
 static void set_write_cache(VirtioBlk *blk, bool on)
 {
     uint8_t value = on;
-    block_backend_set_write_cache(blk->backend, on);
+    block_backend_set_write_cache(blk->disk.backend, on);
     virtio_config_set(&blk->vdev, BLK_CONFIG_WRITEBACK, &value, 1, false);
 }
 
@@ -128,7 +111,7 @@ static void blk_start(VirtioDevice *vdev)
 static void blk_reset(VirtioDevice *vdev)
 {
     VirtioBlk *blk = (VirtioBlk *)vdev;
-    set_write_cache(blk, blk->initial_write_cache);
+    set_write_cache(blk, blk->disk.initial_write_cache);
 }
 
 /* ---- Events of the back end ---- */
@@ -137,7 +120,7 @@ static void blk_resized(void *opaque)
 {
     VirtioBlk *blk = opaque;
     uint8_t capacity[8];
-    store_le64(capacity, block_backend_length(blk->backend) / BLK_SECTOR);
+    store_le64(capacity, block_backend_length(blk->disk.backend) / BLK_SECTOR);
     virtio_config_set(&blk->vdev, BLK_CONFIG_CAPACITY, capacity, sizeof(capacity), true);
 }
 
@@ -157,104 +140,25 @@ static void blk_drain(VirtioDevice *vdev, bool cancel)
 {
     VirtioBlk *blk = (VirtioBlk *)vdev;
     if (cancel) {
-        block_backend_cancel_kept(blk->backend);
+        block_backend_cancel_kept(blk->disk.backend);
     } else {
-        block_backend_drain(blk->backend);
+        block_backend_drain(blk->disk.backend);
     }
 }
 
 /* ---- Realize ---- */
 
-static bool size_ok(const char *name, uint32_t value, uint32_t least, GError **error)
-{
-    if (value < least || value > MAX_BLOCK_SIZE || value & (value - 1)) {
-        return error_set(error, "%s=%u is not a power of two from %u to %u", name, value, least,
-                         MAX_BLOCK_SIZE);
-    }
-    return true;
-}
-
-static bool check_sizes(VirtioBlk *blk, GError **error)
-{
-    const BlockLimits *limits = block_backend_limits(blk->backend);
-    if (!blk->logical_block) {
-        blk->logical_block = MAX(limits->logical_block, BLK_SECTOR);
-    }
-    if (!blk->physical_block) {
-        blk->physical_block = MAX(limits->physical_block, blk->logical_block);
-    }
-    if (blk->discard_granularity == UINT32_MAX) {
-        blk->discard_granularity = MIN(limits->discard_granularity, MAX_BLOCK_SIZE);
-        blk->discard_granularity = MAX(blk->discard_granularity, blk->logical_block);
-    }
-    if (!blk->opt_io && limits->opt_io <= UINT32_MAX) {
-        blk->opt_io = limits->opt_io / blk->logical_block * blk->logical_block;
-    }
-    if (!size_ok("logical_block_size", blk->logical_block, BLK_SECTOR, error) ||
-        !size_ok("physical_block_size", blk->physical_block, blk->logical_block, error) ||
-        !size_ok("queue-size", blk->queue_size, 2, error)) {
-        return false;
-    }
-    if (blk->min_io % blk->logical_block || blk->opt_io % blk->logical_block ||
-        blk->discard_granularity % blk->logical_block ||
-        blk->min_io / blk->logical_block > UINT16_MAX) {
-        return error_set(error,
-                         "min_io_size=%u, opt_io_size=%u and discard_granularity=%u must be "
-                         "multiples of logical_block_size=%u",
-                         blk->min_io, blk->opt_io, blk->discard_granularity, blk->logical_block);
-    }
-    return true;
-}
-
-static bool drive_is_readonly(const char *name)
-{
-    const Drive *drive = drive_find(name);
-    const BlockNode *node = drive ? drive->node : block_node_find(name);
-    return (drive && drive->readonly) || (node && block_node_readonly(node));
-}
-
-static BlockErrorAction choose_action(int property, BlockErrorAction of_drive)
-{
-    static const BlockErrorAction actions[] = {
-        [ERROR_REPORT] = BLOCK_ERROR_REPORT,
-        [ERROR_IGNORE] = BLOCK_ERROR_IGNORE,
-        [ERROR_STOP] = BLOCK_ERROR_STOP,
-        [ERROR_ENOSPC] = BLOCK_ERROR_ENOSPC,
-    };
-    return property == ERROR_AUTO ? of_drive : actions[property];
-}
-
-/* Management programs find the disk of an error by QEMU's path of it: on PCI the virtio device is
- * a child of the function. */
-static void set_path(VirtioBlk *blk)
-{
-    const Device *dev = blk->vdev.dev;
-    g_autofree char *function = device_path(dev);
-    const char *child = dev->cls->bus == BUS_PCI ? "/virtio-backend" : "";
-    g_autofree char *path = g_strconcat(function, child, NULL);
-    block_backend_set_qom_path(blk->backend, path);
-}
-
 static bool attach(VirtioBlk *blk, GError **error)
 {
-    if (!blk->drive) {
-        return error_set(error, "no drive is named: give drive=ID");
-    }
-    blk->backend = block_backend_attach(blk->drive, blk->vdev.dev->id,
-                                        drive_is_readonly(blk->drive), blk->share_rw, error);
-    if (!blk->backend) {
+    const Device *dev = blk->vdev.dev;
+    /* Management programs find the disk of an error by QEMU's path of it: on PCI the virtio device
+     * is a child of the function. */
+    const char *child = dev->cls->bus == BUS_PCI ? "/virtio-backend" : "";
+    if (!disk_conf_attach(&blk->disk, dev, child, error) || !disk_conf_sizes(&blk->disk, error) ||
+        !disk_conf_size_ok("queue-size", blk->queue_size, 2, error)) {
         return false;
     }
-    set_path(blk);
-    const Drive *drive = block_backend_drive(blk->backend);
-    block_backend_set_error_actions(
-        blk->backend, choose_action(blk->rerror, drive ? drive->rerror : BLOCK_ERROR_REPORT),
-        choose_action(blk->werror, drive ? drive->werror : BLOCK_ERROR_ENOSPC));
-    if (blk->write_cache != ON_OFF_AUTO_AUTO) {
-        block_backend_set_write_cache(blk->backend, blk->write_cache == ON_OFF_AUTO_ON);
-    }
-    blk->initial_write_cache = block_backend_write_cache(blk->backend);
-    const char *serial = blk->serial ? blk->serial : drive && drive->serial ? drive->serial : "";
+    const char *serial = disk_conf_serial(&blk->disk);
     memset(blk->id, 0, sizeof(blk->id));
     memcpy(blk->id, serial, MIN(strlen(serial), sizeof(blk->id)));
     return true;
@@ -269,7 +173,7 @@ static bool make_queues(VirtioBlk *blk, GError **error)
     }
     virtio_queues_new(vdev, blk->num_queues);
     for (unsigned i = 0; i < blk->num_queues; i++) {
-        if (!block_backend_add_loop(blk->backend, loops[i], error) ||
+        if (!block_backend_add_loop(blk->disk.backend, loops[i], error) ||
             !virtio_queue_init(vdev, i, blk->queue_size, sizeof(BlkRequest), loops[i],
                                virtio_blk_handle, error)) {
             return false;
@@ -290,10 +194,7 @@ static void choose_queue_count(VirtioBlk *blk)
 static void blk_unrealize(VirtioDevice *vdev)
 {
     VirtioBlk *blk = (VirtioBlk *)vdev;
-    if (blk->backend) {
-        block_backend_detach(blk->backend);
-        blk->backend = NULL;
-    }
+    disk_conf_detach(&blk->disk);
     virtio_blk_release_loops(blk);
 }
 
@@ -302,13 +203,13 @@ static bool blk_realize(VirtioDevice *vdev, GError **error)
     VirtioBlk *blk = (VirtioBlk *)vdev;
     blk->iothreads = g_ptr_array_new_with_free_func(g_free);
     choose_queue_count(blk);
-    if (!attach(blk, error) || !check_sizes(blk, error) || !make_queues(blk, error)) {
+    if (!attach(blk, error) || !make_queues(blk, error)) {
         blk_unrealize(vdev);
         return false;
     }
     set_features(blk);
     fill_config(blk);
-    block_backend_set_events(blk->backend, &blk_events, blk);
+    block_backend_set_events(blk->disk.backend, &blk_events, blk);
     return true;
 }
 
@@ -332,8 +233,8 @@ static const VirtioDeviceClass virtio_blk = {
 static bool blk_post_load(void *base, uint16_t version, GError **error)
 {
     VirtioBlk *blk = base;
-    block_backend_set_write_cache(blk->backend, blk->vdev.config[BLK_CONFIG_WRITEBACK] & 1);
-    uint64_t sectors = block_backend_length(blk->backend) / BLK_SECTOR;
+    block_backend_set_write_cache(blk->disk.backend, blk->vdev.config[BLK_CONFIG_WRITEBACK] & 1);
+    uint64_t sectors = block_backend_length(blk->disk.backend) / BLK_SECTOR;
     if (load_le64(blk->vdev.config + BLK_CONFIG_CAPACITY) != sectors) {
         return error_set(error,
                          "virtio-blk: the disk has %" PRIu64 " sectors, the saved one %" PRIu64,

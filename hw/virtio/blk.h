@@ -3,7 +3,7 @@
 #ifndef HW_VIRTIO_BLK_H
 #define HW_VIRTIO_BLK_H
 
-#include "block/block.h"
+#include "hw/disk_conf.h"
 #include "hw/virtio/virtio.h"
 
 enum {
@@ -47,17 +47,13 @@ enum {
 typedef struct VirtioBlk {
     VirtioDevice vdev;
     /* properties */
-    char *drive, *serial, *iothread;
+    DiskConf disk;
+    char *iothread;
     json_object *vq_mapping;
     uint16_t num_queues, queue_size;
-    uint32_t logical_block, physical_block, min_io, opt_io, discard_granularity;
     uint32_t max_discard_sectors, max_zeroes_sectors;
-    bool discard, write_zeroes, config_wce, share_rw, seg_max_adjust;
-    int write_cache; /* OnOffAuto */
-    int rerror, werror;
+    bool discard, write_zeroes, config_wce, seg_max_adjust;
     /* as realized */
-    BlockBackend *backend;
-    bool initial_write_cache;
     GPtrArray *iothreads; /* ids claimed */
     char id[BLK_SERIAL_LEN];
 } VirtioBlk;
