@@ -72,6 +72,11 @@ Device *gpex_host_new(Machine *machine, uint64_t ecam_base, unsigned first_gsi, 
     return NULL;
 }
 
+static char *gpex_firmware_name(const Device *dev)
+{
+    return g_strdup_printf("pci@%016" PRIx64, ((const GpexHost *)dev)->ecam_base);
+}
+
 const DeviceClass gpex_host_class = {
     .name = "gpex-pcihost",
     .desc = "Generic PCI Express host",
@@ -83,6 +88,7 @@ const DeviceClass gpex_host_class = {
     .child_bus = BUS_PCI,
     .realize = gpex_realize,
     .unrealize = gpex_unrealize,
+    .firmware_name = gpex_firmware_name,
 };
 
 /* ---- Function 00.0 ---- */

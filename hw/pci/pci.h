@@ -128,6 +128,10 @@ void msix_notify(PciDevice *pci, unsigned vector);
 MsiRoute *msix_vector_use(PciDevice *pci, unsigned vector);
 void msix_vector_unuse(PciDevice *pci, unsigned vector);
 
+/* "scsi@3", "pci1b36,0010@4,1": the function in an Open Firmware path (IEEE 1275, PCI bus binding);
+ * new. */
+char *pci_firmware_name(const PciDevice *pci);
+
 /* Guest memory as the function sees it now: an empty space, in which every access fails, while bus
  * mastering is off. Ask at each use. Any thread. */
 AddressSpace *pci_dma_space(PciDevice *pci);

@@ -85,6 +85,11 @@ static void bus_unplug(Bus *base, Device *child)
     machine_topology_unlock(bus->machine);
 }
 
+static char *bus_firmware_name(const Bus *base, const Device *child)
+{
+    return pci_firmware_name((const PciDevice *)child);
+}
+
 PciBus *pci_bus_new(const char *name, Machine *machine, Device *parent, bool express,
                     AddressSpace *memory, AddressSpace *io, PciSetIrq *set_irq, void *opaque)
 {
@@ -107,6 +112,7 @@ PciBus *pci_bus_new(const char *name, Machine *machine, Device *parent, bool exp
     bus->base->owner = bus;
     bus->base->plug = bus_plug;
     bus->base->unplug = bus_unplug;
+    bus->base->firmware_name = bus_firmware_name;
     return bus;
 }
 

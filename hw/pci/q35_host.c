@@ -179,6 +179,11 @@ static const StateSection host_state = {
     .fields = host_fields,
 };
 
+static char *host_firmware_name(const Device *dev)
+{
+    return g_strdup_printf("pci@i%04x", CONFIG_ADDRESS_PORT);
+}
+
 const DeviceClass q35_host_class = {
     .name = "q35-pcihost",
     .desc = "Q35 PCI host: configuration ports and root bus",
@@ -192,6 +197,7 @@ const DeviceClass q35_host_class = {
     .realize = host_realize,
     .unrealize = host_unrealize,
     .reset = host_reset,
+    .firmware_name = host_firmware_name,
 };
 
 /* ---- The hub: function 00.0 ---- */

@@ -218,6 +218,7 @@ static const VirtioDeviceClass virtio_blk = {
     .id = VIRTIO_ID_BLOCK,
     .legacy_pci_id = 0x1001,
     .pci_class = 0x010000,
+    .firmware_unit = "disk@0,0",
     .config_len = BLK_CONFIG_LEN,
     .realize = blk_realize,
     .unrealize = blk_unrealize,

@@ -391,6 +391,11 @@ static const StateSection slot_state = {
     .post_load = slot_post_load,
 };
 
+static char *slot_firmware_name(const Device *dev)
+{
+    return g_strdup_printf("virtio-mmio@%016" PRIx64, ((const VirtioMmioSlot *)dev)->addr);
+}
+
 const DeviceClass virtio_mmio_class = {
     .name = "virtio-mmio",
     .desc = "A slot for a virtio device in memory space",
@@ -404,6 +409,7 @@ const DeviceClass virtio_mmio_class = {
     .has_child_bus = true,
     .realize = slot_realize,
     .unrealize = slot_unrealize,
+    .firmware_name = slot_firmware_name,
 };
 
 Device *virtio_mmio_slot_new(Machine *machine, uint64_t addr, IrqLine *irq, unsigned index,
@@ -484,4 +490,10 @@ void virtio_mmio_device_quiesce(Device *dev)
 void virtio_mmio_device_resume(Device *dev)
 {
     virtio_device_resume(((VirtioMmioDevice *)dev)->vdev);
+}
+
+char *virtio_mmio_device_firmware_name(const Device *dev)
+{
+    const VirtioMmioClass *cls = dev->cls->ops;
+    return g_strdup(cls->virtio->firmware_unit);
 }

@@ -55,6 +55,7 @@ void virtio_mmio_device_unrealize(Device *dev);
 void virtio_mmio_device_reset(Device *dev);
 void virtio_mmio_device_quiesce(Device *dev);
 void virtio_mmio_device_resume(Device *dev);
+char *virtio_mmio_device_firmware_name(const Device *dev);
 
 /* STEM-device as the variable VAR_device_class. */
 #define VIRTIO_MMIO_CLASS(var, stem, Type, _virtio, _props, _state, ...)                           \
@@ -86,6 +87,7 @@ void virtio_mmio_device_resume(Device *dev);
                                              .reset = virtio_mmio_device_reset,                    \
                                              .quiesce = virtio_mmio_device_quiesce,                \
                                              .resume = virtio_mmio_device_resume,                  \
+                                             .firmware_name = virtio_mmio_device_firmware_name,    \
                                              .ops = &var##_mmio_ops,                               \
                                              __VA_ARGS__ }
 

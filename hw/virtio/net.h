@@ -74,7 +74,7 @@ typedef struct VirtioNet {
     char *netdev, *iothread, *duplex;
     uint8_t mac[6];
     uint16_t rx_size, tx_size, host_mtu;
-    int32_t speed;
+    int32_t speed, bootindex;
     bool csum, guest_csum, gso, guest_tso4, guest_tso6, guest_ecn, guest_ufo;
     bool host_tso4, host_tso6, host_ecn, host_ufo;
     bool mrg_rxbuf, status, ctrl_vq, ctrl_rx, ctrl_vlan, ctrl_rx_extra, ctrl_mac_addr;

@@ -240,6 +240,14 @@ void virtio_pci_resume(Device *dev)
     virtio_device_resume(((VirtioPci *)dev)->vdev);
 }
 
+char *virtio_pci_firmware_name(const Device *dev)
+{
+    const VirtioPci *proxy = (const VirtioPci *)dev;
+    g_autofree char *function = pci_firmware_name(&proxy->pci);
+    const char *unit = class_of(proxy)->virtio->firmware_unit;
+    return g_strconcat(function, unit ? "/" : NULL, unit, NULL);
+}
+
 /* ---- State ---- */
 
 /* Routes behind the vectors that were in use. */

@@ -53,6 +53,7 @@ void virtio_pci_unrealize(Device *dev);
 void virtio_pci_reset(Device *dev);
 void virtio_pci_quiesce(Device *dev);
 void virtio_pci_resume(Device *dev);
+char *virtio_pci_firmware_name(const Device *dev);
 void virtio_pci_config_written(PciDevice *pci, uint32_t offset, unsigned size);
 void virtio_pci_config_reading(PciDevice *pci, uint32_t offset, unsigned size);
 
@@ -88,7 +89,8 @@ uint16_t virtio_pci_use_vector(VirtioPci *proxy, uint16_t vector);
         .name = (_name), .bus = BUS_PCI, .size = sizeof(Type##Pci), .groups = (_groups),           \
         .state = (_state), .hotpluggable = true, .realize = virtio_pci_realize,                    \
         .unrealize = virtio_pci_unrealize, .reset = virtio_pci_reset,                              \
-        .quiesce = virtio_pci_quiesce, .resume = virtio_pci_resume, .ops = &(_ops), __VA_ARGS__    \
+        .quiesce = virtio_pci_quiesce, .resume = virtio_pci_resume,                                \
+        .firmware_name = virtio_pci_firmware_name, .ops = &(_ops), __VA_ARGS__                     \
     }
 
 /* STEM-pci, STEM-pci-transitional, STEM-pci-non-transitional as variables STEM_VAR_pci_class,

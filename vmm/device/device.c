@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Devices: making, setting, realizing, resetting, freeing. */
+#include "vmm/device/boot_order.h"
 #include "vmm/device/device.h"
 
 #include <string.h>
@@ -176,6 +177,13 @@ static bool realize_locked(Device *dev, Machine *machine, Bus *bus, GError **err
     dev->machine = machine;
     dev->bus = bus;
     if (bus && bus->plug && !bus->plug(bus, dev, error)) {
+        dev->bus = NULL;
+        return false;
+    }
+    if (!boot_order_check(dev, error)) {
+        if (bus && bus->unplug) {
+            bus->unplug(bus, dev);
+        }
         dev->bus = NULL;
         return false;
     }

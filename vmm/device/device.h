@@ -67,6 +67,9 @@ struct DeviceClass {
      * around pause, save and reset. May be NULL. */
     void (*quiesce)(Device *dev);
     void (*resume)(Device *dev);
+    /* The device's part of its Open Firmware path ("scsi@3", "drive@0/disk@0"), as the boot order
+     * names it; new. NULL: what the bus says, or nothing. */
+    char *(*firmware_name)(const Device *dev);
     const void *ops; /* for the bus: PciDeviceClass, VirtioDeviceClass ... */
 };
 
@@ -100,6 +103,8 @@ struct Bus {
      * realize. May be NULL. */
     bool (*plug)(Bus *bus, Device *child, GError **error);
     void (*unplug)(Bus *bus, Device *child);
+    /* firmware_name of children whose class has none; may be NULL. */
+    char *(*firmware_name)(const Bus *bus, const Device *child);
     void *owner;           /* the bus's implementation: PciBus ... */
     bool hotplug;          /* takes devices while the machine runs */
     unsigned max_children; /* 0: no limit; a full bus is not found by its type */
