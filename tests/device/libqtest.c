@@ -146,6 +146,17 @@ char *qtest_run_failing(int *status, const char *format, ...)
     return text;
 }
 
+void qtest_assert_refused(const char *line, const char *says)
+{
+    int status;
+    g_autofree char *message = qtest_run_failing(&status, "%s", line);
+    g_assert_cmpint(status, ==, 1);
+    if (!g_str_has_prefix(message, "vireo: ") || !strstr(message, says) ||
+        strchr(message, '\n') != message + strlen(message) - 1) {
+        g_error("%s: '%s' is not one line that says '%s'", line, message, says);
+    }
+}
+
 /* ---- Lines ---- */
 
 static void send_all(int fd, const char *text, size_t len)

@@ -39,6 +39,8 @@ int qtest_wait_exit(QTest *qts);
 void qtest_free(QTest *qts); /* after qtest_wait_exit() */
 /* Runs a command line that must fail: its standard error; *status is the exit status. */
 char *qtest_run_failing(int *status, const char *format, ...) G_GNUC_PRINTF(2, 3);
+/* The command line ends with status 1 and one line on standard error that contains the text. */
+void qtest_assert_refused(const char *line, const char *says);
 
 /* ---- The qtest protocol ---- */
 /* Sends a line, returns the words behind OK; the caller frees. */

@@ -22,20 +22,6 @@ static void make_disk(void)
     close(fd);
 }
 
-/* The command line fails with one line that holds the text. */
-static void expect_error(const char *line, const char *text)
-{
-    int status;
-    g_autofree char *said = qtest_run_failing(&status, "%s", line);
-    g_test_message("%s: %s", line, said);
-    g_assert_cmpint(status, ==, 1);
-    g_assert_true(g_str_has_prefix(said, "vireo: "));
-    g_assert_nonnull(strstr(said, text));
-    const char *newline = strchr(said, '\n');
-    g_assert_nonnull(newline);
-    g_assert_cmpstr(newline, ==, "\n");
-}
-
 typedef struct Case {
     const char *line, *text;
 } Case;
@@ -44,7 +30,7 @@ static void expect_errors(const Case *cases, size_t count)
 {
     make_disk();
     for (size_t i = 0; i < count; i++) {
-        expect_error(cases[i].line, cases[i].text);
+        qtest_assert_refused(cases[i].line, cases[i].text);
     }
     g_unlink(DISK);
 }
@@ -117,7 +103,8 @@ static void test_locked_image(void)
 {
     make_disk();
     QTest *qts = qtest_start("-drive if=virtio,format=raw,file=" DISK);
-    expect_error("-drive if=virtio,format=raw,file=" DISK, "Is another process using this image?");
+    qtest_assert_refused("-drive if=virtio,format=raw,file=" DISK,
+                         "Is another process using this image?");
     qtest_stop(qts);
     qts = qtest_start("-drive if=virtio,format=raw,file=" DISK);
     qtest_stop(qts);
@@ -135,7 +122,7 @@ static void test_taken_port(void)
     g_autofree char *line = g_strdup_printf("-netdev user,id=n,hostfwd=tcp:127.0.0.1:%u-:22 "
                                             "-device virtio-net-pci,netdev=n",
                                             ntohs(addr.sin_port));
-    expect_error(line, "Address already in use");
+    qtest_assert_refused(line, "Address already in use");
     close(fd);
 }
 

@@ -177,30 +177,20 @@ static void test_debug_console(void)
     qtest_stop(qts);
 }
 
-static void expect_refused(const char *args, const char *expected)
-{
-    int status;
-    g_autofree char *text = qtest_run_failing(&status, "%s", args);
-    g_assert_cmpint(status, ==, 1);
-    if (!strstr(text, expected)) {
-        g_error("%s: '%s' does not say '%s'", args, text, expected);
-    }
-}
-
 static void test_bad_options_are_refused(void)
 {
-    expect_refused("-device isa-serial,chardev=nobody", "nobody");
-    expect_refused("-device isa-serial,index=4", "index");
-    expect_refused("-device isa-serial,irq=16", "irq");
-    expect_refused("-device isa-serial,iobase=0x10000", "iobase");
-    expect_refused("-serial null -serial null -serial null -serial null -device isa-serial",
-                   "at most 4");
-    expect_refused("-chardev null,id=c -device isa-serial,chardev=c -device isa-serial,chardev=c",
-                   "in use");
-    expect_refused("-device isa-debugcon", "chardev=");
-    expect_refused("-serial wat", "wat");
-    expect_refused("-serial file:/nonexistent/x", "/nonexistent/x");
-    expect_refused("-serial tcp:127.0.0.1:1", "Connection refused");
+    qtest_assert_refused("-device isa-serial,chardev=nobody", "nobody");
+    qtest_assert_refused("-device isa-serial,index=4", "index");
+    qtest_assert_refused("-device isa-serial,irq=16", "irq");
+    qtest_assert_refused("-device isa-serial,iobase=0x10000", "iobase");
+    qtest_assert_refused("-serial null -serial null -serial null -serial null -device isa-serial",
+                         "at most 4");
+    qtest_assert_refused(
+        "-chardev null,id=c -device isa-serial,chardev=c -device isa-serial,chardev=c", "in use");
+    qtest_assert_refused("-device isa-debugcon", "chardev=");
+    qtest_assert_refused("-serial wat", "wat");
+    qtest_assert_refused("-serial file:/nonexistent/x", "/nonexistent/x");
+    qtest_assert_refused("-serial tcp:127.0.0.1:1", "Connection refused");
 }
 
 int main(int argc, char **argv)

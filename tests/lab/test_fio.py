@@ -38,13 +38,12 @@ def test_threads_writing_through():
     verify("aio=threads,cache=writethrough")
 
 
-# Not run by default: these two have not been seen to end in the test host (issue 2, closing note).
-def unconfirmed_several_queues_on_an_io_thread():
+def test_several_queues_on_an_io_thread():
     verify("aio=io_uring,cache=none", "virtio-blk-pci,num-queues=2,iothread=io0",
            ["-object", "iothread,id=io0"])
 
 
-def unconfirmed_discarded_ranges_are_holes():
+def test_discarded_ranges_are_holes():
     disk = make_disk("discard.img", 64, b"full")
     arguments = ["-nic", "none", "-drive", f"file={disk},format=raw,if=none,id=d0,discard=unmap",
                  "-device", "virtio-blk-pci,drive=d0"]

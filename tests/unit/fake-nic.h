@@ -71,6 +71,17 @@ static inline NetBackend *make(const char *text, GError **error)
     return o ? net_backend_new(o, error) : NULL;
 }
 
+static inline void assert_refused(const char *text, const char *expected)
+{
+    g_autoptr(GError) error = NULL;
+    g_assert_null(make(text, &error));
+    g_assert_nonnull(error);
+    if (!strstr(error->message, expected)) {
+        g_error("%s: '%s' does not say '%s'", text, error->message, expected);
+    }
+    g_assert_null(net_backend_find("n"));
+}
+
 static LoopEngine engine;
 
 static inline Nic *nic_new(const char *text)

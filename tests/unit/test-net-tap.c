@@ -301,17 +301,6 @@ static void test_scripts_run_with_the_name(void)
     g_rmdir(folder);
 }
 
-static void assert_refused(const char *text, const char *expected)
-{
-    g_autoptr(GError) error = NULL;
-    g_assert_null(make(text, &error));
-    g_assert_nonnull(error);
-    if (!strstr(error->message, expected)) {
-        g_error("%s: '%s' does not say '%s'", text, error->message, expected);
-    }
-    g_assert_null(net_backend_find("n"));
-}
-
 static void test_bad_options_are_refused(void)
 {
     assert_refused("tap,id=n,vhost=on", "vhost=on");

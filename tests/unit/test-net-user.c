@@ -628,17 +628,6 @@ static void test_odd_frames_do_no_harm(void)
     nic_free(nic);
 }
 
-static void assert_refused(const char *text, const char *expected)
-{
-    g_autoptr(GError) error = NULL;
-    g_assert_null(make(text, &error));
-    g_assert_nonnull(error);
-    if (!strstr(error->message, expected)) {
-        g_error("%s: '%s' does not say '%s'", text, error->message, expected);
-    }
-    g_assert_null(net_backend_find("n"));
-}
-
 static void test_bad_options_are_refused(void)
 {
     assert_refused("user", "needs an id");
