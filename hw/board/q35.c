@@ -222,7 +222,7 @@ static bool boot(Machine *machine, Q35Board *board, GError **error)
     machine_topology_lock(machine);
     address_space_begin(machine->memory);
     address_space_begin(machine->io);
-    q35_mch_enable_ecam((PciDevice *)board->mch, Q35_ECAM_BASE);
+    q35_mch_configure((PciDevice *)board->mch, Q35_ECAM_BASE);
     ich9_lpc_configure(board->lpc);
     ok = pci_assign_resources(q35_host_bus(board->host), &apertures, error);
     address_space_commit(machine->io);

@@ -12,8 +12,9 @@
 void q35_host_connect_intx(Device *host, PciSetIrq *set_irq, void *opaque);
 PciBus *q35_host_bus(Device *host);
 
-/* What firmware does first: ECAM at its base, enabled. Topology lock, after reset. */
-void q35_mch_enable_ecam(PciDevice *mch, uint64_t base);
+/* What firmware does first: ECAM at its base, enabled; the RAM below 1 MiB open. Topology lock,
+ * after reset. */
+void q35_mch_configure(PciDevice *mch, uint64_t base);
 
 /* The generic host of microvm: ECAM at a fixed place; pin n of slot s drives GSI first_gsi + (s +
  * n) % 4. NULL and error. Main thread. */

@@ -6,6 +6,7 @@
  */
 #include "hw/devices.h"
 #include "hw/pci/host.h"
+#include "hw/pci/pam.h"
 #include "hw/pci/pci_internal.h"
 
 #define CONFIG_ADDRESS_PORT   0xcf8
@@ -18,6 +19,7 @@
 #define MCH_PCIEXBAR        0x60
 #define MCH_PCIEXBAR_ENABLE 1
 #define MCH_PCIEXBAR_LENGTH 0x06 /* 0: 256 MiB, 2: 128 MiB, 4: 64 MiB */
+#define MCH_PAM0            0x90
 
 typedef struct Q35Host {
     Device dev;
@@ -32,6 +34,7 @@ typedef struct Q35Host {
 typedef struct Mch {
     PciDevice pci;
     MemRegion ecam;
+    Pam pam;
 } Mch;
 
 /* ---- Configuration ports ---- */
@@ -202,7 +205,7 @@ const DeviceClass q35_host_class = {
 
 /* ---- The hub: function 00.0 ---- */
 
-static void mch_remap(PciDevice *pci)
+static void ecam_place(PciDevice *pci)
 {
     Mch *mch = (Mch *)pci;
     uint64_t bar = load_le64(pci->config + MCH_PCIEXBAR);
@@ -224,9 +227,16 @@ static void mch_remap(PciDevice *pci)
     address_space_commit(pci->bus->memory);
 }
 
-void q35_mch_enable_ecam(PciDevice *pci, uint64_t base)
+static void mch_remap(PciDevice *pci)
+{
+    ecam_place(pci);
+    pam_update(&((Mch *)pci)->pam, pci->config + MCH_PAM0);
+}
+
+void q35_mch_configure(PciDevice *pci, uint64_t base)
 {
     store_le64(pci->config + MCH_PCIEXBAR, base | MCH_PCIEXBAR_ENABLE);
+    pam_open(pci->config + MCH_PAM0);
     mch_remap(pci);
 }
 
@@ -240,6 +250,10 @@ static bool mch_realize(Device *dev, GError **error)
     store_le64(mch->pci.wmask + MCH_PCIEXBAR,
                0xff0000000ULL | 0x0c000000 | MCH_PCIEXBAR_LENGTH | MCH_PCIEXBAR_ENABLE);
     mem_region_init_io(&mch->ecam, "pcie-mmcfg", ECAM_SIZE, &pci_ecam_ops, mch->pci.bus, NULL);
+    pam_wmask(mch->pci.wmask + MCH_PAM0);
+    machine_topology_lock(dev->machine);
+    pam_init(&mch->pam, dev->machine);
+    machine_topology_unlock(dev->machine);
     return true;
 }
 
@@ -249,6 +263,7 @@ static void mch_unrealize(Device *dev)
 
     machine_topology_lock(dev->machine);
     address_space_unmap(&mch->ecam);
+    pam_cleanup(&mch->pam);
     machine_topology_unlock(dev->machine);
     pci_device_unrealize(&mch->pci);
 }

@@ -8,10 +8,11 @@
 #include "config.h"
 #include "vmm/boot/boot_private.h"
 
-#define ROM_UNIT     (64 * KIB)
-#define ROM_MAX      (16 * MIB)
-#define LOW_ROM_SIZE (128 * KIB)
-#define LOW_ROM_END  (1 * MIB)
+#define ROM_UNIT         (64 * KIB)
+#define ROM_MAX          (16 * MIB)
+#define LOW_ROM_SIZE     (128 * KIB)
+#define LOW_ROM_END      (1 * MIB)
+#define LOW_ROM_PRIORITY 2 /* above main memory and the hole in it, below shadow RAM */
 
 static const char *const firmware_dirs[] = {
     VIREO_FIRMWARE_DIR, "/usr/share/seabios", "/usr/share/qemu",
@@ -80,7 +81,7 @@ bool boot_firmware_map(Machine *machine, const char *file, GError **error)
     machine_topology_lock(machine);
     address_space_begin(machine->memory);
     address_space_map(machine->memory, &firmware->high, 4 * GIB - size, 0);
-    address_space_map(machine->memory, &firmware->low, LOW_ROM_END - low, 1);
+    address_space_map(machine->memory, &firmware->low, LOW_ROM_END - low, LOW_ROM_PRIORITY);
     address_space_commit(machine->memory);
     machine_topology_unlock(machine);
     return true;

@@ -229,7 +229,7 @@ static bool write_map(const FlatMap *map, uint64_t addr, const uint8_t *data, ui
         } else {
             uint64_t room = range->flat.last - addr;
             run = room < len ? room + 1 : len;
-            if (range->kind == REGION_IO) {
+            if (range->ops) {
                 write_io(map, range, addr, data, run);
             } else if (range->kind == REGION_RAM && !range->flat.region->ram->readonly) {
                 ram_store(range, addr - range->flat.start, data, run);

@@ -43,6 +43,16 @@ void mem_region_init_ram(MemRegion *region, const char *name, RamBlock *ram, uin
                            .ram_offset = ram_offset };
 }
 
+void mem_region_init_rom_ops(MemRegion *region, const char *name, RamBlock *ram,
+                             uint64_t ram_offset, uint64_t size, const MemOps *ops, void *opaque,
+                             GMutex *lock)
+{
+    mem_region_init_ram(region, name, ram, ram_offset, size, true);
+    region->ops = ops;
+    region->opaque = opaque;
+    region->lock = lock;
+}
+
 void mem_region_cleanup(MemRegion *region)
 {
     g_assert(region->space == NULL);

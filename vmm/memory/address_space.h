@@ -37,7 +37,7 @@ typedef struct MemOps {
 typedef enum RegionKind {
     REGION_IO,
     REGION_RAM,
-    REGION_ROM, /* RAM that drops guest writes */
+    REGION_ROM, /* RAM that drops guest writes, or hands them to ops->write (flash, shadow RAM) */
 } RegionKind;
 
 typedef struct MemRegion {
@@ -60,6 +60,10 @@ void mem_region_init_io(MemRegion *region, const char *name, uint64_t size, cons
                         void *opaque, GMutex *lock);
 void mem_region_init_ram(MemRegion *region, const char *name, RamBlock *ram, uint64_t ram_offset,
                          uint64_t size, bool readonly);
+/* ROM whose guest writes go to ops->write; reads and execution never leave the memory. */
+void mem_region_init_rom_ops(MemRegion *region, const char *name, RamBlock *ram,
+                             uint64_t ram_offset, uint64_t size, const MemOps *ops, void *opaque,
+                             GMutex *lock);
 /* The region must not be placed. */
 void mem_region_cleanup(MemRegion *region);
 

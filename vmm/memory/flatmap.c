@@ -152,10 +152,11 @@ static MapRange make_range(const FlatRange *flat)
                        .lock = region->lock,
                        .region_size = region->size,
                        .kind = region->kind };
-    if (region->kind == REGION_IO) {
+    if (region->ops) {
         range.min_size = region->ops->min_size ? region->ops->min_size : 1;
         range.max_size = region->ops->max_size ? region->ops->max_size : 4;
-    } else {
+    }
+    if (region->kind != REGION_IO) {
         range.host = region->ram->host + region->ram_offset + flat->offset;
     }
     return range;
