@@ -11,6 +11,7 @@
 struct BlockQueue {
     EventLoop *loop;
     BlockBackend *backend;
+    BlockNode *node; /* where requests go; NULL: no medium */
     unsigned in_flight;
     struct DrainWaiter *drain;
     BlockRequest *finished, **finished_tail; /* end in the deferred task */
@@ -58,9 +59,19 @@ static void run_finished(void *opaque)
     }
 }
 
+static bool check_loop(BlockBackend *backend, BlockNode *node, EventLoop *loop, GError **error)
+{
+    BlockNode *protocol = node ? node_protocol(node) : NULL;
+    if (protocol && protocol->driver->check_loop &&
+        !protocol->driver->check_loop(protocol, loop, error)) {
+        g_prefix_error(error, "disk of device '%s': ", backend->device_id);
+        return false;
+    }
+    return true;
+}
+
 bool block_backend_add_loop(BlockBackend *backend, EventLoop *loop, GError **error)
 {
-    BlockNode *protocol = node_protocol(backend->node);
     if (find_queue(backend, loop)) {
         return true;
     }
@@ -69,13 +80,13 @@ bool block_backend_add_loop(BlockBackend *backend, EventLoop *loop, GError **err
         return error_set(error, "device '%s': more than %d loops submit to its disk",
                          backend->device_id, count);
     }
-    if (protocol->driver->check_loop && !protocol->driver->check_loop(protocol, loop, error)) {
-        g_prefix_error(error, "disk of device '%s': ", backend->device_id);
+    if (!check_loop(backend, backend->node, loop, error)) {
         return false;
     }
     BlockQueue *queue = g_new0(BlockQueue, 1);
     queue->loop = loop;
     queue->backend = backend;
+    queue->node = backend->node;
     queue->finished_tail = &queue->finished;
     queue->kept_tail = &queue->kept;
     queue->finish_task = (LoopTask)LOOP_TASK_INIT(run_finished, queue);
@@ -97,17 +108,20 @@ void block_request_complete_later(BlockRequest *request, int ret)
 }
 
 /* Range, vector and permission; 0 or -errno. */
-static int check_request(BlockBackend *backend, const BlockRequest *request)
+static int check_request(BlockBackend *backend, BlockNode *node, const BlockRequest *request)
 {
     bool write = request->op != BLOCK_READ && request->op != BLOCK_FLUSH;
+    if (G_UNLIKELY(!node)) {
+        return -ENOMEDIUM;
+    }
     if (request->op == BLOCK_FLUSH) {
         return 0;
     }
-    if (!range_inside(request->offset, request->bytes, block_node_length(backend->node)) ||
+    if (!range_inside(request->offset, request->bytes, block_node_length(node)) ||
         (request->op <= BLOCK_WRITE && request->bytes > INT32_MAX)) {
         return -EINVAL;
     }
-    return write && (backend->readonly || backend->node->readonly) ? -EPERM : 0;
+    return write && (block_backend_readonly(backend) || node->readonly) ? -EPERM : 0;
 }
 
 /* Requests that are done without their driver: true and *ret. */
@@ -119,9 +133,8 @@ static bool is_trivial(const BlockNode *node, const BlockRequest *request, int *
            (request->kind == BLOCK_FLUSH && node->readonly);
 }
 
-static void prepare(BlockBackend *backend, BlockRequest *request)
+static void prepare(BlockBackend *backend, BlockNode *node, BlockRequest *request)
 {
-    BlockNode *node = backend->node;
     request->node = node;
     request->kind = request->op;
     request->kflags = request->flags;
@@ -131,7 +144,7 @@ static void prepare(BlockBackend *backend, BlockRequest *request)
     request->kiov_count = request->iov_count;
     request->rest = NULL;
     request->guard = NULL;
-    if (request->op == BLOCK_READ) {
+    if (request->op == BLOCK_READ || G_UNLIKELY(!node)) {
         return;
     }
     if (!atomic_load_explicit(&backend->write_cache, memory_order_relaxed)) {
@@ -149,16 +162,17 @@ static void prepare(BlockBackend *backend, BlockRequest *request)
 
 static void start_request(BlockBackend *backend, BlockRequest *request)
 {
-    int ret = check_request(backend, request);
-    prepare(backend, request);
+    BlockNode *node = request->queue->node;
+    int ret = check_request(backend, node, request);
+    prepare(backend, node, request);
     request->queue->in_flight++;
     if (G_UNLIKELY(ret < 0)) {
         request->kflags |= BLOCK_REQ_REFUSED;
         block_request_complete_later(request, ret);
-    } else if (G_UNLIKELY(is_trivial(backend->node, request, &ret))) {
+    } else if (G_UNLIKELY(is_trivial(node, request, &ret))) {
         block_request_complete_later(request, ret);
     } else {
-        block_node_submit(backend->node, request);
+        block_node_submit(node, request);
     }
 }
 
@@ -344,49 +358,61 @@ void block_resume_stopped(void)
     backend_foreach(resume_backend, NULL);
 }
 
-/* ---- Attaching ---- */
+/* ---- Media ---- */
 
-static BlockNode *find_target(const char *name, Drive **drive, const char *device_id,
-                              GError **error)
+typedef struct NodeSwitch {
+    BlockQueue *queue;
+    BlockNode *node;
+} NodeSwitch;
+
+static void switch_queue(void *opaque)
 {
-    *drive = drive_find(name);
-    if (!*drive) {
-        BlockNode *node = block_node_find(name);
-        if (!node) {
-            error_set(error, "device '%s': there is no drive or block node '%s'", device_id, name);
+    NodeSwitch *to = opaque;
+    to->queue->node = to->node;
+}
+
+static void switch_queues(BlockBackend *backend, BlockNode *node)
+{
+    int count = atomic_load(&backend->queue_count);
+    for (int i = 0; i < count; i++) {
+        NodeSwitch to = { atomic_load(&backend->queues[i]), node };
+        event_loop_call(to.queue->loop, switch_queue, &to);
+    }
+}
+
+static bool check_loops(BlockBackend *backend, BlockNode *node, GError **error)
+{
+    int count = atomic_load(&backend->queue_count);
+    for (int i = 0; i < count; i++) {
+        BlockQueue *queue = atomic_load(&backend->queues[i]);
+        if (!check_loop(backend, node, queue->loop, error)) {
+            return false;
         }
-        return node;
     }
-    if ((*drive)->claimed) {
-        error_set(error, "device '%s': drive '%s' is in use by another device", device_id, name);
-        return NULL;
-    }
-    if (!(*drive)->node) {
-        error_set(error, "device '%s': drive '%s' is empty: give it file=", device_id, name);
-    }
-    return (*drive)->node;
+    return true;
 }
 
 typedef struct ConflictCheck {
+    BlockBackend *self;
     BlockNode *protocol;
-    bool readonly, share_rw;
     const char *other;
 } ConflictCheck;
 
 static void check_conflict(BlockBackend *backend, void *opaque)
 {
     ConflictCheck *check = opaque;
-    if (node_protocol(backend->node) == check->protocol && !check->protocol->force_share &&
-        ((!check->share_rw && !backend->readonly) || (!backend->share_rw && !check->readonly))) {
+    const BlockBackend *self = check->self;
+    if (backend != self && backend->node && node_protocol(backend->node) == check->protocol &&
+        !check->protocol->force_share &&
+        ((!self->share_rw && !backend->readonly) || (!backend->share_rw && !self->readonly))) {
         check->other = backend->device_id;
     }
 }
 
+/* The medium is in its place; takes the permissions for it. */
 static bool backend_permit(BlockBackend *backend, GError **error)
 {
-    ConflictCheck check = { .protocol = node_protocol(backend->node),
-                            .readonly = backend->readonly,
-                            .share_rw = backend->share_rw };
+    ConflictCheck check = { .self = backend, .protocol = node_protocol(backend->node) };
     backend_foreach(check_conflict, &check);
     if (check.other) {
         return error_set(error,
@@ -394,18 +420,71 @@ static bool backend_permit(BlockBackend *backend, GError **error)
                          "both allows it",
                          backend->device_id, backend->node->name, check.other);
     }
-    g_ptr_array_add(backends, backend);
     if (!node_update_permissions(backend->node, error)) {
         g_prefix_error(error, "device '%s': ", backend->device_id);
-        g_ptr_array_remove(backends, backend);
         return false;
     }
     return true;
 }
 
+bool backend_insert(BlockBackend *backend, BlockNode *node, GError **error)
+{
+    bool readonly = backend->readonly_wanted || node->readonly ||
+                    (backend->drive && backend->drive->readonly);
+    g_assert(!backend->node);
+    if (!check_loops(backend, node, error)) {
+        return false;
+    }
+    atomic_store(&backend->readonly, readonly);
+    backend->node = node;
+    if (!backend_permit(backend, error)) {
+        backend->node = NULL;
+        return false;
+    }
+    block_node_ref(node);
+    backend->limits = node->limits;
+    atomic_store(&backend->length, block_node_length(node));
+    switch_queues(backend, node);
+    return true;
+}
+
+void backend_remove(BlockBackend *backend)
+{
+    BlockNode *node = backend->node;
+    switch_queues(backend, NULL);
+    block_backend_cancel_kept(backend);
+    if (!node) {
+        return;
+    }
+    backend->node = NULL;
+    atomic_store(&backend->length, 0);
+    node_update_permissions(node, NULL); /* gives back only */
+    if (!backend->readonly) {
+        block_flush(node);
+    }
+    block_node_unref(node);
+}
+
+/* ---- Attaching ---- */
+
+static bool find_target(const char *name, Drive **drive, BlockNode **node, const char *device_id,
+                        GError **error)
+{
+    *drive = drive_find(name);
+    if (!*drive) {
+        *node = block_node_find(name);
+        return *node || error_set(error, "device '%s': there is no drive or block node '%s'",
+                                  device_id, name);
+    }
+    *node = (*drive)->node;
+    return !(*drive)->claimed ||
+           error_set(error, "device '%s': drive '%s' is in use by another device", device_id, name);
+}
+
 static void backend_free(BlockBackend *backend)
 {
     int count = atomic_load(&backend->queue_count);
+    g_ptr_array_remove(backends, backend);
     for (int i = 0; i < count; i++) {
         g_free(atomic_load(&backend->queues[i]));
     }
@@ -414,51 +493,79 @@ static void backend_free(BlockBackend *backend)
     g_free(backend);
 }
 
-BlockBackend *block_backend_attach(const char *drive_name, const char *device_id, bool readonly,
-                                   bool share_rw, GError **error)
+static BlockBackend *backend_new(const char *device_id, Drive *drive, bool readonly, bool share_rw)
 {
-    Drive *drive;
-    const char *id = device_id && *device_id ? device_id : drive_name;
-    BlockNode *node = find_target(drive_name, &drive, id, error);
-    if (!node) {
-        return NULL;
-    }
-    if (!backends) {
-        backends = g_ptr_array_new();
-    }
     BlockBackend *backend = g_new0(BlockBackend, 1);
-    backend->node = node;
     backend->drive = drive;
-    backend->device_id = g_strdup(id);
-    backend->readonly = readonly || node->readonly || (drive && drive->readonly);
+    backend->device_id = g_strdup(device_id);
+    backend->readonly_wanted = readonly;
+    backend->readonly = readonly || (drive && drive->readonly);
     backend->share_rw = share_rw;
+    backend->limits =
+        (BlockLimits){ .request_alignment = 1, .logical_block = 512, .physical_block = 512 };
     atomic_store(&backend->write_cache, !(drive && drive->writethrough));
     atomic_store(&backend->rerror, drive ? drive->rerror : BLOCK_ERROR_REPORT);
     atomic_store(&backend->werror, drive ? drive->werror : BLOCK_ERROR_ENOSPC);
-    if (!backend_permit(backend, error)) {
+    if (!backends) {
+        backends = g_ptr_array_new();
+    }
+    g_ptr_array_add(backends, backend);
+    return backend;
+}
+
+static BlockBackend *attach(const char *device_id, Drive *drive, BlockNode *node, bool readonly,
+                            bool share_rw, GError **error)
+{
+    BlockBackend *backend = backend_new(device_id, drive, readonly, share_rw);
+    if (node && !backend_insert(backend, node, error)) {
         backend_free(backend);
         return NULL;
     }
     if (drive) {
         drive->claimed = true;
     }
-    block_node_ref(node);
+    return backend;
+}
+
+BlockBackend *block_backend_attach(const char *drive_name, const char *device_id, bool readonly,
+                                   bool share_rw, GError **error)
+{
+    Drive *drive;
+    BlockNode *node;
+    const char *id = device_id && *device_id ? device_id : drive_name;
+    if (!find_target(drive_name, &drive, &node, id, error)) {
+        return NULL;
+    }
+    if (!node) {
+        error_set(error, "device '%s': drive '%s' is empty: give it file=", id, drive_name);
+        return NULL;
+    }
+    return attach(id, drive, node, readonly, share_rw, error);
+}
+
+BlockBackend *block_backend_attach_removable(const char *drive_name, const char *device_id,
+                                             bool readonly, bool has_tray, GError **error)
+{
+    Drive *drive = NULL;
+    BlockNode *node = NULL;
+    const char *id = device_id && *device_id ? device_id : drive_name ? drive_name : "";
+    if (drive_name && !find_target(drive_name, &drive, &node, id, error)) {
+        return NULL;
+    }
+    BlockBackend *backend = attach(id, drive, node, readonly, false, error);
+    if (backend) {
+        backend->removable = true;
+        backend->has_tray = has_tray;
+    }
     return backend;
 }
 
 void block_backend_detach(BlockBackend *backend)
 {
-    BlockNode *node = backend->node;
-    block_backend_cancel_kept(backend);
-    g_ptr_array_remove(backends, backend);
-    node_update_permissions(node, NULL); /* gives back only */
+    backend_remove(backend);
     if (backend->drive) {
         backend->drive->claimed = false;
     }
-    if (!backend->readonly) {
-        block_flush(node);
-    }
-    block_node_unref(node);
     backend_free(backend);
 }
 
@@ -489,17 +596,17 @@ const Drive *block_backend_drive(BlockBackend *backend)
 
 uint64_t block_backend_length(BlockBackend *backend)
 {
-    return block_node_length(backend->node);
+    return atomic_load_explicit(&backend->length, memory_order_relaxed);
 }
 
 bool block_backend_readonly(const BlockBackend *backend)
 {
-    return backend->readonly;
+    return atomic_load_explicit(&backend->readonly, memory_order_relaxed);
 }
 
 const BlockLimits *block_backend_limits(BlockBackend *backend)
 {
-    return &backend->node->limits;
+    return &backend->limits;
 }
 
 bool block_backend_write_cache(const BlockBackend *backend)

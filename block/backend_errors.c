@@ -10,6 +10,11 @@ void block_set_error_hooks(const BlockErrorHooks *error_hooks)
     hooks = error_hooks;
 }
 
+const BlockErrorHooks *block_error_hooks(void)
+{
+    return hooks;
+}
+
 void block_backend_set_qom_path(BlockBackend *backend, const char *path)
 {
     g_free(backend->qom_path);
@@ -28,7 +33,7 @@ static void emit_event(BlockBackend *backend, const BlockRequest *request, const
     }
     json_object_object_add(data, "device",
                            json_object_new_string(backend->drive ? backend->drive->id : ""));
-    json_object_object_add(data, "node-name", json_object_new_string(backend->node->name));
+    json_object_object_add(data, "node-name", json_object_new_string(request->node->name));
     json_object_object_add(data, "operation",
                            json_object_new_string(request->op == BLOCK_READ ? "read" : "write"));
     json_object_object_add(data, "action", json_object_new_string(action));

@@ -120,8 +120,9 @@ typedef struct Drive {
     char *interface; /* "virtio", "none", "ide" ... */
     int index, bus, unit;
     bool is_cdrom, readonly;
-    BlockNode *node;   /* NULL: empty drive */
-    bool writethrough; /* the device's write cache starts off */
+    BlockNode *node;             /* NULL: empty drive */
+    bool writethrough;           /* the device's write cache starts off */
+    bool cache_direct, no_flush; /* what a changed medium inherits */
     BlockErrorAction rerror, werror;
     char *serial;
     bool claimed;
@@ -135,12 +136,22 @@ void drive_foreach(void (*fn)(Drive *drive, void *opaque), void *opaque);
 /* ---- Back ends: what a device holds ---- */
 typedef struct BlockBackendEvents {
     void (*resized)(void *opaque); /* main thread */
+    /* A removable medium became readable (loaded: inserted, and the tray closed) or went. No
+     * request is in flight when it goes by removal. Main thread, no lock held. May be NULL. */
+    void (*media_changed)(void *opaque, bool loaded);
+    /* The user asks the guest to let a locked medium go; with `force` it goes anyhow, at once. Main
+     * thread. May be NULL. */
+    void (*eject_request)(void *opaque, bool force);
 } BlockBackendEvents;
 
 /* `drive` is a drive id or a node name. Takes permissions: writable unless readonly is asked for;
  * `share_rw` lets others write. Main thread. */
 BlockBackend *block_backend_attach(const char *drive, const char *device_id, bool readonly,
                                    bool share_rw, GError **error);
+/* For a drive with removable media: `drive` may be empty, or NULL: no drive of the user's is behind
+ * it. Media can be changed by QMP from then on. Main thread. */
+BlockBackend *block_backend_attach_removable(const char *drive, const char *device_id,
+                                             bool readonly, bool has_tray, GError **error);
 void block_backend_detach(BlockBackend *backend); /* drained; main thread */
 void block_backend_set_events(BlockBackend *backend, const BlockBackendEvents *events,
                               void *opaque);
@@ -149,11 +160,11 @@ void block_backend_set_events(BlockBackend *backend, const BlockBackendEvents *e
 void block_backend_set_qom_path(BlockBackend *backend, const char *path);
 void block_backend_set_error_actions(BlockBackend *backend, BlockErrorAction rerror,
                                      BlockErrorAction werror);
-BlockNode *block_backend_node(BlockBackend *backend);
+BlockNode *block_backend_node(BlockBackend *backend);    /* NULL: no medium; main thread */
 const Drive *block_backend_drive(BlockBackend *backend); /* NULL when a node was named */
-uint64_t block_backend_length(BlockBackend *backend);    /* any thread */
+uint64_t block_backend_length(BlockBackend *backend);    /* 0: no medium; any thread */
 bool block_backend_readonly(const BlockBackend *backend);
-const BlockLimits *block_backend_limits(BlockBackend *backend);
+const BlockLimits *block_backend_limits(BlockBackend *backend); /* of the medium; main thread */
 /* The volatile write cache as the guest sees it: off makes every write FUA. Any thread. */
 bool block_backend_write_cache(const BlockBackend *backend);
 void block_backend_set_write_cache(BlockBackend *backend, bool on);
@@ -176,6 +187,34 @@ void block_backend_cancel_kept(BlockBackend *backend);
 void block_backend_stats(BlockBackend *backend, BlockStats *stats); /* any thread */
 /* Submits again all requests that "stop" policies kept: the machine continues. Main thread. */
 void block_resume_stopped(void);
+
+/* ---- Removable media (media.c) ---- */
+/* Requests without a medium end with -ENOMEDIUM, without an error policy; whether an open tray
+ * hides the medium is the device's to say. */
+bool block_backend_inserted(const BlockBackend *backend);  /* a medium is there; any thread */
+bool block_backend_loaded(const BlockBackend *backend);    /* and the tray is closed; any thread */
+bool block_backend_tray_open(const BlockBackend *backend); /* any thread */
+/* The guest, or a loaded state, opens or closes the tray: DEVICE_TRAY_MOVED when it moved; the
+ * medium stays in it. The device's callbacks are not called. Any thread. */
+void block_backend_set_tray(BlockBackend *backend, bool open);
+/* The guest locks the door (PREVENT ALLOW MEDIUM REMOVAL). Any thread. */
+void block_backend_set_locked(BlockBackend *backend, bool locked);
+bool block_backend_locked(const BlockBackend *backend);
+/* By drive id (`device`) or the device's id or path (`id`); exactly one of them. Main thread. */
+BlockBackend *block_backend_find(const char *device, const char *id, GError **error);
+typedef enum BlockReadonlyMode {
+    BLOCK_READONLY_RETAIN,
+    BLOCK_READONLY_ON,
+    BLOCK_READONLY_OFF
+} BlockReadonlyMode;
+/* The monitor's commands, with QEMU's rules and messages. Main thread. */
+bool block_media_open_tray(BlockBackend *backend, bool force, GError **error);
+bool block_media_close_tray(BlockBackend *backend, GError **error);
+bool block_media_insert(BlockBackend *backend, const char *node_name, GError **error);
+bool block_media_remove(BlockBackend *backend, GError **error);
+bool block_media_eject(BlockBackend *backend, bool force, GError **error);
+bool block_media_change(BlockBackend *backend, const char *filename, const char *format, bool force,
+                        BlockReadonlyMode mode, GError **error);
 
 /* What an error policy does outside of the block layer; installed by main before devices are made.
  * Both may be called on any loop's thread. */

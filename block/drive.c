@@ -416,44 +416,53 @@ static BlockNode *open_format(Opts *options, const char *format, BlockNode *prot
     return node;
 }
 
-static bool open_nodes(Drive *drive, Opts *options, NodeDefaults *defaults, GError **error)
+/* format= names a protocol, which is a disk by itself. */
+static BlockNode *open_plain(Opts *options, const char *driver, const NodeDefaults *defaults,
+                             GError **error)
+{
+    g_autoptr(Opts) nested = opts_new();
+    const char *file = opts_get(options, "file");
+    const char *keys[] = { "node-name",  "filename",    "aio",     "locking",      "size",
+                           "latency-ns", "read-zeroes", "discard", "detect-zeroes" };
+    for (size_t i = 0; i < G_N_ELEMENTS(keys); i++) {
+        const char *value = opts_get(options, keys[i]);
+        if (value) {
+            opts_set(nested, keys[i], value);
+        }
+    }
+    if (file) {
+        opts_set(nested, "filename", file);
+    }
+    return node_open(nested, driver, defaults, error);
+}
+
+BlockNode *drive_open_image(Opts *options, const NodeDefaults *defaults, GError **error)
 {
     const char *file = opts_get(options, "file"), *format = opts_get(options, "format");
     const char *driver = opts_get(options, "driver");
     if (format && driver) {
-        return error_set(error, "format= and driver= mean the same: give one of them");
+        error_set(error, "format= and driver= mean the same: give one of them");
+        return NULL;
     }
     format = format ? format : driver;
     if (format && !block_driver_find(format)) {
-        return error_set(error, "format '%s' is not known to this version of Vireo", format);
+        error_set(error, "format '%s' is not known to this version of Vireo", format);
+        return NULL;
     }
-    if (format && !block_driver_find(format)->has_file) { /* a protocol by itself */
-        g_autoptr(Opts) nested = opts_new();
-        const char *keys[] = { "node-name",  "filename",    "aio",     "locking",      "size",
-                               "latency-ns", "read-zeroes", "discard", "detect-zeroes" };
-        for (size_t i = 0; i < G_N_ELEMENTS(keys); i++) {
-            const char *value = opts_get(options, keys[i]);
-            if (value) {
-                opts_set(nested, keys[i], value);
-            }
-        }
-        if (file) {
-            opts_set(nested, "filename", file);
-        }
-        drive->node = node_open(nested, format, defaults, error);
-        return drive->node != NULL;
+    if (format && !block_driver_find(format)->has_file) {
+        return open_plain(options, format, defaults, error);
     }
     NodeDefaults below = *defaults;
     below.discard_unmap = true;
     BlockNode *protocol = open_protocol(options, file, &below, error);
     if (!protocol) {
-        return false;
+        return NULL;
     }
     NodeDefaults above = *defaults;
     above.readonly |= protocol->readonly;
-    drive->node = open_format(options, format, protocol, &above, error);
+    BlockNode *node = open_format(options, format, protocol, &above, error);
     block_node_unref(protocol);
-    return drive->node != NULL;
+    return node;
 }
 
 static const char *const drive_options[] = {
@@ -502,10 +511,13 @@ static bool drive_open(Drive *drive, Opts *options, GError **error)
     bool empty = (!file || !*file) && !opts_has(options, "driver") &&
                  !opts_has(options, "file.driver") && !opts_has(options, "file.filename") &&
                  (!driver || driver->has_file);
+    drive->cache_direct = defaults.cache_direct;
+    drive->no_flush = defaults.no_flush;
     if (empty) {
         return true;
     }
-    if (!open_nodes(drive, options, &defaults, error)) {
+    drive->node = drive_open_image(options, &defaults, error);
+    if (!drive->node) {
         return false;
     }
     if (drive->node->readonly && !drive->readonly) {

@@ -113,11 +113,16 @@ void block_request_complete_later(BlockRequest *request, int ret);
 void backend_foreach(void (*fn)(BlockBackend *backend, void *opaque), void *opaque);
 
 struct BlockBackend {
-    BlockNode *node;
-    Drive *drive; /* NULL: a node was named */
+    BlockNode *node; /* NULL: no medium; main thread: queues have their own */
+    Drive *drive;    /* NULL: a node was named, or nothing */
     char *device_id;
-    char *qom_path; /* NULL: not set */
-    bool readonly, share_rw;
+    char *qom_path;          /* NULL: not set */
+    bool readonly_wanted;    /* by the device, whatever the medium */
+    _Atomic bool readonly;   /* with the present medium */
+    _Atomic uint64_t length; /* of the medium, 0: none */
+    BlockLimits limits;      /* of the medium */
+    bool share_rw, removable, has_tray;
+    _Atomic bool tray_open, locked;
     _Atomic bool write_cache;
     _Atomic int rerror, werror; /* BlockErrorAction */
     _Atomic bool io_failed;     /* query-block's io-status */
@@ -128,7 +133,19 @@ struct BlockBackend {
     _Atomic int queue_count;
 };
 
-/* backend_errors.c: true when the request is kept; else *ret is what the device sees. */
+/* Makes node the medium: conflicts, permissions, engines; then requests go to it. Takes a
+ * reference. On failure nothing has changed. */
+bool backend_insert(BlockBackend *backend, BlockNode *node, GError **error);
+/* New requests fail with -ENOMEDIUM, those in flight have ended; gives permissions and the
+ * reference back. */
+void backend_remove(BlockBackend *backend);
+
+/* drive.c: what -drive makes of file= and its options, with the common settings given. */
+BlockNode *drive_open_image(Opts *options, const NodeDefaults *defaults, GError **error);
+
+/* backend_errors.c */
+const BlockErrorHooks *block_error_hooks(void); /* may be NULL */
+/* True when the request is kept; else *ret is what the device sees. */
 bool backend_handle_error(BlockBackend *backend, BlockRequest *request, int *ret);
 
 #endif

@@ -358,8 +358,11 @@ static void refresh_above(BlockNode *node, void *opaque)
 static void notify_resized(BlockBackend *backend, void *opaque)
 {
     for (BlockNode *n = backend->node; n; n = n->file) {
-        if (n == opaque && backend->events && backend->events->resized) {
-            backend->events->resized(backend->events_opaque);
+        if (n == opaque) {
+            atomic_store(&backend->length, block_node_length(backend->node));
+            if (backend->events && backend->events->resized) {
+                backend->events->resized(backend->events_opaque);
+            }
         }
     }
 }

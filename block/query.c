@@ -89,10 +89,10 @@ static json_object *block_info(const char *device, BlockBackend *backend, BlockN
         writeback = block_backend_write_cache(backend);
     }
     add_string(info, "type", "unknown");
-    add_bool(info, "removable", removable);
-    add_bool(info, "locked", false);
-    if (removable) {
-        add_bool(info, "tray_open", false);
+    add_bool(info, "removable", backend ? backend->removable : removable);
+    add_bool(info, "locked", backend && atomic_load(&backend->locked));
+    if (backend ? backend->has_tray : removable) {
+        add_bool(info, "tray_open", backend && atomic_load(&backend->tray_open));
     }
     if (node) {
         json_object_object_add(info, "inserted", node_info(node, writeback));

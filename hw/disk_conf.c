@@ -25,16 +25,9 @@ static bool drive_is_readonly(const char *name)
     return (drive && drive->readonly) || (node && block_node_readonly(node));
 }
 
-bool disk_conf_attach(DiskConf *conf, const Device *dev, const char *child, GError **error)
+/* What follows from the properties once the back end is there. */
+static void configure(DiskConf *conf, const Device *dev, const char *child)
 {
-    if (!conf->drive) {
-        return error_set(error, "no drive is named: give drive=ID");
-    }
-    conf->backend = block_backend_attach(conf->drive, dev->id, drive_is_readonly(conf->drive),
-                                         conf->share_rw, error);
-    if (!conf->backend) {
-        return false;
-    }
     g_autofree char *path = device_path(dev);
     g_autofree char *qom_path = g_strconcat(path, child, NULL);
     const Drive *drive = block_backend_drive(conf->backend);
@@ -46,6 +39,30 @@ bool disk_conf_attach(DiskConf *conf, const Device *dev, const char *child, GErr
         block_backend_set_write_cache(conf->backend, conf->write_cache == ON_OFF_AUTO_ON);
     }
     conf->initial_write_cache = block_backend_write_cache(conf->backend);
+}
+
+bool disk_conf_attach(DiskConf *conf, const Device *dev, const char *child, GError **error)
+{
+    if (!conf->drive) {
+        return error_set(error, "no drive is named: give drive=ID");
+    }
+    conf->backend = block_backend_attach(conf->drive, dev->id, drive_is_readonly(conf->drive),
+                                         conf->share_rw, error);
+    if (!conf->backend) {
+        return false;
+    }
+    configure(conf, dev, child);
+    return true;
+}
+
+bool disk_conf_attach_removable(DiskConf *conf, const Device *dev, const char *child, bool readonly,
+                                bool has_tray, GError **error)
+{
+    conf->backend = block_backend_attach_removable(conf->drive, dev->id, readonly, has_tray, error);
+    if (!conf->backend) {
+        return false;
+    }
+    configure(conf, dev, child);
     return true;
 }
 

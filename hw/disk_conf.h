@@ -52,6 +52,10 @@ extern const char *const disk_error_names[];
  * device's path where the object tree of QEMU has the disk ("/virtio-backend"), or "". An error
  * names the remedy; nothing is left behind. */
 bool disk_conf_attach(DiskConf *conf, const Device *dev, const char *child, GError **error);
+/* The same for a drive with removable media: read-only media when `readonly`; drive= may be left
+ * out or be empty. */
+bool disk_conf_attach_removable(DiskConf *conf, const Device *dev, const char *child, bool readonly,
+                                bool has_tray, GError **error);
 void disk_conf_detach(DiskConf *conf); /* drained; harmless when never attached */
 
 /* Fills in the sizes that the user left to the image and checks all of them: powers of two of at

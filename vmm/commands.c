@@ -7,6 +7,15 @@
 #include "net/qmp.h"
 
 const MonitorCommands *const all_monitor_commands[] = {
-    &control_commands, &machine_commands, &info_commands,  &memory_commands, &device_commands,
-    &pci_commands,     &chardev_commands, &block_commands, &net_commands,    NULL,
+    &control_commands,
+    &machine_commands,
+    &info_commands,
+    &memory_commands,
+    &device_commands,
+    &pci_commands,
+    &chardev_commands,
+    &block_commands,
+    &media_commands,
+    &net_commands,
+    NULL,
 };
