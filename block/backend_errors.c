@@ -33,7 +33,7 @@ static void emit_event(BlockBackend *backend, const BlockRequest *request, const
     }
     json_object_object_add(data, "device",
                            json_object_new_string(backend->drive ? backend->drive->id : ""));
-    json_object_object_add(data, "node-name", json_object_new_string(request->node->name));
+    json_object_object_add(data, "node-name", json_object_new_string(backend->node->name));
     json_object_object_add(data, "operation",
                            json_object_new_string(request->op == BLOCK_READ ? "read" : "write"));
     json_object_object_add(data, "action", json_object_new_string(action));
