@@ -29,6 +29,7 @@ typedef enum BusType {
     BUS_PCI,
     BUS_VIRTIO_MMIO, /* a virtio-mmio slot: takes virtio-*-device */
     BUS_VIRTIO_SERIAL,
+    BUS_SCSI, /* hw/scsi/scsi.h */
     BUS_COUNT,
 } BusType;
 

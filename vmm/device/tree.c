@@ -11,6 +11,7 @@ static const char *const bus_names[BUS_COUNT] = {
     [BUS_PCI] = "PCI",
     [BUS_VIRTIO_MMIO] = "virtio-bus",
     [BUS_VIRTIO_SERIAL] = "virtio-serial-bus",
+    [BUS_SCSI] = "SCSI",
 };
 
 const char *bus_type_name(BusType type)
