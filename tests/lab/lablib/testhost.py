@@ -161,8 +161,9 @@ class TestHost:
             else:
                 arguments += ["-device", f"virtserialport,chardev={name},name=lab.{name}"]
         self.console_log = log
-        self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL,
-                                        pass_fds=[s.fileno() for s in inherited])
+        # The test host ends with us, whatever ends us.
+        self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", *arguments],
+                                        stdin=subprocess.DEVNULL, pass_fds=[s.fileno() for s in inherited])
         for theirs in inherited:
             theirs.close()
 
