@@ -58,17 +58,34 @@ static void test_values(void)
     g_assert_cmpuint(parse_ok("host,tsc-frequency=2500000000").tsc_frequency, ==, 2500000000);
     g_assert_cmpuint(parse_ok("host,tsc-frequency=2.5G").tsc_frequency, ==, 2500000000);
     g_assert_cmpuint(parse_ok("host,phys-bits=40").phys_bits, ==, 40);
+    g_assert_cmpuint(parse_ok("EPYC,family=25,model=1,level=0xd").level, ==, 0xd);
+    g_assert_cmpstr(parse_ok("EPYC,vendor=GenuineIntel").vendor, ==, "GenuineIntel");
+    g_assert_cmpstr(parse_ok("EPYC,model-id=My CPU").id, ==, "My CPU");
+    g_assert_true(parse_ok("EPYC,enforce").enforce);
+    g_assert_false(parse_ok("EPYC,l3_cache=off").l3_cache);
+    CpuModel model = parse_ok("host,hv_relaxed");
+    g_assert_true(hyperv_enabled(&model.hyperv));
+    model = parse_ok("host,hv-vendor-id=x");
+    g_assert_false(hyperv_enabled(&model.hyperv));
 }
 
 static void test_refused(void)
 {
-    assert_refused("Haswell", "the models are: host, max");
+    assert_refused("Hasswell", "did you mean 'Haswell'?");
+    assert_refused("completely-else", "-cpu help");
     assert_refused("", "missing");
     assert_refused("host,,+avx", "empty element");
     assert_refused("host,+avx22", "did you mean 'avx2'?");
     assert_refused("host,x2apik=on", "did you mean 'x2apic'?");
     assert_refused("host,avx=perhaps", "expected on or off");
-    assert_refused("host,hv-time", "known from QEMU but not supported");
+    assert_refused("host,hv-evmcs", "known from QEMU but not supported");
+    assert_refused("host,vmx-ept", "known from QEMU but not supported");
+    assert_refused("host,hv-tyme", "did you mean 'hv-time'?");
+    assert_refused("host,hv-spinlocks=5", "from 4095 to");
+    assert_refused("host,hv-vendor-id=ThirteenChars", "at most 12");
+    assert_refused("host,vendor=Intel", "expected 12 characters");
+    assert_refused("host,stepping=16", "from 0 to 15");
+    assert_refused("host,model-id=0123456789012345678901234567890123456789012345678", "at most 48");
     assert_refused("host,phys-bits=99", "from 0 to 52");
     assert_refused("host,phys-bits=20", "32 to 52");
     assert_refused("host,tsc-frequency=fast", "1M to 100G");

@@ -27,6 +27,7 @@ static const struct {
     { "bad-instruction", test_bad_instruction },
     { "idle", test_idle },
     { "acpi", test_acpi },
+    { "cpuid", test_cpuid },
 };
 
 void guest_main(void)

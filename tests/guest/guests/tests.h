@@ -25,3 +25,4 @@ void test_pvpanic(void);
 void test_bad_instruction(void);
 void test_idle(void);
 void test_acpi(void);
+void test_cpuid(void);

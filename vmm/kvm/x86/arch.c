@@ -12,7 +12,8 @@
 #define IDENTITY_MAP_ADDR 0xfeffc000ULL
 #define TSS_ADDR          0xfeffd000UL
 /* MISC_ENABLE at power-on: fast strings; branch trace and PEBS storage are not there. */
-#define MISC_ENABLE_POWER_ON 0x1801ULL
+#define MISC_ENABLE_POWER_ON             0x1801ULL
+#define HV_STATUS_INVALID_HYPERCALL_CODE 2
 
 static bool arch_required_caps(KvmState *kvm, GError **error)
 {
@@ -77,8 +78,7 @@ bool kvm_arch_init(KvmState *kvm, GError **error)
         !arch_enable_x2apic(kvm, error) || !cpuid_build(kvm, &kvm->arch->cpuid, error)) {
         return false;
     }
-    kvm->arch->ext_dest_id = kvm->arch->x2apic_format &&
-                             cpuid_has(&kvm->arch->cpuid, FEATURE_KVM, KVM_FEATURE_MSI_EXT_DEST_ID);
+    kvm->arch->ext_dest_id = kvm->arch->x2apic_format && kvm->arch->pv_ext_dest_id;
     x86_state_probe(kvm);
     return true;
 }
@@ -130,12 +130,54 @@ static bool arch_set_tsc_frequency(KvmVcpu *vcpu, GError **error)
     return true;
 }
 
+static bool vcpu_enable_cap(KvmVcpu *vcpu, unsigned cap, const char *name, const char *property,
+                            GError **error)
+{
+    struct kvm_enable_cap enable = { .cap = cap, .args = { 1 } };
+    if (kvm_ioctl(vcpu->fd, KVM_ENABLE_CAP, &enable) < 0) {
+        return error_set(error, "-cpu: %s: this host's KVM lacks %s", property, name);
+    }
+    return true;
+}
+
+static bool arch_enable_paravirtual(KvmVcpu *vcpu, GError **error)
+{
+    const KvmArch *arch = vcpu->kvm->arch;
+    return (!arch->hyperv_synic || vcpu_enable_cap(vcpu, KVM_CAP_HYPERV_SYNIC2,
+                                                   "KVM_CAP_HYPERV_SYNIC2", "hv-synic", error)) &&
+           (!arch->model.hyperv.enforce ||
+            vcpu_enable_cap(vcpu, KVM_CAP_HYPERV_ENFORCE_CPUID, "KVM_CAP_HYPERV_ENFORCE_CPUID",
+                            "hv-enforce-cpuid", error)) &&
+           (!arch->model.enforce_pv ||
+            vcpu_enable_cap(vcpu, KVM_CAP_ENFORCE_PV_FEATURE_CPUID,
+                            "KVM_CAP_ENFORCE_PV_FEATURE_CPUID", "kvm-pv-enforce-cpuid", error));
+}
+
+/* MSRs that are part of the model. */
+static void arch_set_model_msrs(KvmVcpu *vcpu)
+{
+    const KvmArch *arch = vcpu->kvm->arch;
+    bool own = !arch->model.host ||
+               arch->arch_capabilities != arch->offered[FEATURE_ARCH_CAPABILITIES];
+    if (own && cpuid_has(&arch->cpuid, FEATURE_7_0_EDX, 29)) {
+        x86_msr_set(vcpu, MSR_ARCH_CAPABILITIES, arch->arch_capabilities);
+    }
+    if (own && cpuid_has(&arch->cpuid, FEATURE_7_0_EDX, 30)) {
+        x86_msr_set(vcpu, MSR_CORE_CAPABILITY, arch->core_capability);
+    }
+    if (arch->model.ucode_rev) {
+        x86_msr_set(vcpu, MSR_UCODE_REV, arch->model.ucode_rev);
+    }
+}
+
 bool kvm_arch_init_vcpu(KvmVcpu *vcpu, GError **error)
 {
     KvmArch *arch = vcpu->kvm->arch;
-    if (!arch_set_tsc_frequency(vcpu, error) || !arch_set_cpuid(vcpu, error)) {
+    if (!arch_set_tsc_frequency(vcpu, error) || !arch_enable_paravirtual(vcpu, error) ||
+        !arch_set_cpuid(vcpu, error)) {
         return false;
     }
+    arch_set_model_msrs(vcpu);
     vcpu->extint = vcpu->kvm->machine->irqchip == IRQCHIP_SPLIT && vcpu->index == 0;
     x86_msr_set(vcpu, MSR_MISC_ENABLE, MISC_ENABLE_POWER_ON);
     if (vcpu->index < G_N_ELEMENTS(arch->power_on)) {
@@ -208,7 +250,12 @@ bool kvm_arch_handle_exit(KvmVcpu *vcpu)
     case KVM_EXIT_IRQ_WINDOW_OPEN:
     case KVM_EXIT_SET_TPR:
     case KVM_EXIT_TPR_ACCESS:
+        return true;
     case KVM_EXIT_HYPERV:
+        /* No VMBus here: messages and events find no one. */
+        if (vcpu->run->hyperv.type == KVM_EXIT_HYPERV_HCALL) {
+            vcpu->run->hyperv.u.hcall.result = HV_STATUS_INVALID_HYPERCALL_CODE;
+        }
         return true;
     case KVM_EXIT_IOAPIC_EOI:
         x86_ioapic_eoi(vcpu);

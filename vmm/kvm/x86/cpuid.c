@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * CPUID of the guest: what KVM supports on this host, minus what -cpu takes away, with the
- * machine's topology and KVM's paravirtual leaves (Intel SDM volume 2, CPUID; AMD APM volume 3,
+ * CPUID of the guest: what KVM supports on this host and -cpu asks for, with the machine's
+ * topology, KVM's paravirtual leaves and Hyper-V's (Intel SDM volume 2, CPUID; AMD APM volume 3,
  * appendix E; Linux Documentation/virt/kvm/x86/cpuid.rst).
  */
-#include "vmm/kvm/x86/x86.h"
+#include "vmm/kvm/x86/cpuid.h"
 
 #include <asm/prctl.h>
 #include <errno.h>
@@ -12,41 +12,25 @@
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#include "vmm/machine/apic_id.h"
 
 #ifndef ARCH_REQ_XCOMP_GUEST_PERM
 #define ARCH_REQ_XCOMP_GUEST_PERM 0x1025
 #endif
 #define XFEATURE_XTILEDATA 18
 
-enum {
-    LEAF_FEATURES = 1,
-    LEAF_CACHE = 4,
-    LEAF_PMU = 0xa,
-    LEAF_TOPOLOGY = 0xb,
-    LEAF_XSAVE = 0xd,
-    LEAF_TOPOLOGY_V2 = 0x1f,
-    LEAF_KVM = 0x40000000,
-    LEAF_KVM_FEATURES = 0x40000001,
-    LEAF_KVM_TIMING = 0x40000010,
-    LEAF_EXTENDED = 0x80000000,
-    LEAF_EXTENDED_FEATURES = 0x80000001,
-    LEAF_ADDRESS_SIZES = 0x80000008,
-    LEAF_AMD_CACHE = 0x8000001d,
-    LEAF_AMD_TOPOLOGY = 0x8000001e,
-};
-
 #define BIT_HTT          28 /* 1 EDX */
 #define BIT_TSC_DEADLINE 24 /* 1 ECX */
 #define BIT_X2APIC       21
 #define BIT_XSAVE        26
 #define BIT_OSXSAVE      27
-#define BIT_CMP_LEGACY   1 /* 80000001 ECX */
+#define BIT_HYPERVISOR   31
+#define BIT_ARAT         2 /* 6 EAX */
 /* Bits of 80000001 EDX that repeat 1 EDX on AMD. */
 #define AMD_REPEATED_EDX 0x0183f3ffu
 #define KVM_BUS_KHZ      1000000 /* the local APIC timer counts nanoseconds */
+#define XSAVE_LEGACY     576     /* the area before the first component (SDM volume 1, 13.4) */
 
-static struct kvm_cpuid_entry2 *cpuid_entry(CpuidTable *table, uint32_t function, uint32_t index)
+struct kvm_cpuid_entry2 *cpuid_entry(CpuidTable *table, uint32_t function, uint32_t index)
 {
     for (uint32_t i = 0; i < table->count; i++) {
         struct kvm_cpuid_entry2 *entry = &table->entries[i];
@@ -64,7 +48,7 @@ const struct kvm_cpuid_entry2 *cpuid_find(const CpuidTable *table, uint32_t func
     return cpuid_entry((CpuidTable *)table, function, index);
 }
 
-static uint32_t *cpuid_reg(struct kvm_cpuid_entry2 *entry, CpuidReg reg)
+uint32_t *cpuid_reg(struct kvm_cpuid_entry2 *entry, CpuidReg reg)
 {
     switch (reg) {
     case CPUID_EAX:
@@ -85,8 +69,8 @@ bool cpuid_has(const CpuidTable *table, FeatureWordId word, unsigned bit)
     return entry && (*cpuid_reg(entry, w->reg) >> bit & 1);
 }
 
-static struct kvm_cpuid_entry2 *cpuid_add(CpuidTable *table, uint32_t function, uint32_t index,
-                                          bool indexed)
+struct kvm_cpuid_entry2 *cpuid_add(CpuidTable *table, uint32_t function, uint32_t index,
+                                   bool indexed)
 {
     if (table->count == X86_MAX_CPUID_ENTRIES) {
         return NULL;
@@ -100,7 +84,7 @@ static struct kvm_cpuid_entry2 *cpuid_add(CpuidTable *table, uint32_t function, 
     return entry;
 }
 
-static void cpuid_remove(CpuidTable *table, uint32_t function)
+void cpuid_remove(CpuidTable *table, uint32_t function)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < table->count; i++) {
@@ -111,6 +95,28 @@ static void cpuid_remove(CpuidTable *table, uint32_t function)
     table->count = kept;
 }
 
+void cpuid_copy(CpuidTable *table, const CpuidTable *from, uint32_t function)
+{
+    cpuid_remove(table, function);
+    for (uint32_t i = 0; i < from->count && table->count < X86_MAX_CPUID_ENTRIES; i++) {
+        if (from->entries[i].function == function) {
+            table->entries[table->count++] = from->entries[i];
+        }
+    }
+}
+
+bool cpuid_word_has(const uint32_t words[FEATURE_WORDS], const char *feature)
+{
+    uint32_t masks[FEATURE_WORDS];
+    bool has = false;
+    if (feature_find(feature, masks)) {
+        for (unsigned i = 0; i < FEATURE_WORDS; i++) {
+            has |= (words[i] & masks[i]) != 0;
+        }
+    }
+    return has;
+}
+
 static bool cpuid_vendor_is(const CpuidTable *table, const char *vendor)
 {
     const struct kvm_cpuid_entry2 *leaf = cpuid_find(table, 0, 0);
@@ -118,7 +124,7 @@ static bool cpuid_vendor_is(const CpuidTable *table, const char *vendor)
            memcmp(&leaf->ecx, vendor + 8, 4) == 0;
 }
 
-static bool cpuid_is_amd(const CpuidTable *table)
+bool cpuid_is_amd(const CpuidTable *table)
 {
     return cpuid_vendor_is(table, "AuthenticAMD") || cpuid_vendor_is(table, "HygonGenuine");
 }
@@ -152,7 +158,7 @@ static void cpuid_add_emulated(KvmState *kvm, CpuidTable *table)
     if (!leaf) {
         return;
     }
-    leaf->ecx |= 1u << 31; /* a hypervisor is here */
+    leaf->ecx |= 1u << BIT_HYPERVISOR;
     leaf->ecx |= 1u << BIT_X2APIC;
     leaf->ecx &= ~(1u << BIT_OSXSAVE); /* follows CR4, by KVM */
     if (kvm_check_cap(kvm, KVM_CAP_TSC_DEADLINE_TIMER)) {
@@ -160,70 +166,89 @@ static void cpuid_add_emulated(KvmState *kvm, CpuidTable *table)
     }
 }
 
-static void cpuid_default_off(const KvmState *kvm, const CpuModel *model,
-                              uint32_t off[FEATURE_WORDS])
+/* What KVM offers of each word, MSRs included. */
+static void supported_words(KvmState *kvm, const CpuidTable *supported,
+                            uint32_t words[FEATURE_WORDS])
 {
-    memset(off, 0, FEATURE_WORDS * sizeof(off[0]));
-    off[FEATURE_KVM_HINTS] = ~0u; /* promises that only the user can make */
-    if (model->migratable) {
-        off[FEATURE_8000_0007_EDX] |= 1u << 8; /* invtsc */
+    for (unsigned i = 0; i < FEATURE_WORDS; i++) {
+        const FeatureWord *word = &feature_words[i];
+        struct kvm_cpuid_entry2 *entry =
+            cpuid_entry((CpuidTable *)supported, word->function, word->index);
+        words[i] = word->msr ? (uint32_t)x86_feature_msr(kvm, word->msr)
+                   : entry   ? *cpuid_reg(entry, word->reg)
+                             : 0;
+    }
+    words[FEATURE_1_EDX] |= 1u << BIT_HTT;  /* the topology decides */
+    words[FEATURE_6_EAX] |= 1u << BIT_ARAT; /* KVM's timer never stops */
+    if (cpuid_find(supported, LEAF_KVM_FEATURES, 0)) {
+        words[FEATURE_KVM_HINTS] = ~0u; /* promises of the user */
     }
     if (!kvm->machine->config->irqchip_split) {
         /* The in-kernel IOAPIC knows only 8-bit destinations. */
-        off[FEATURE_KVM] |= 1u << KVM_FEATURE_MSI_EXT_DEST_ID;
+        words[FEATURE_KVM] &= ~(1u << KVM_FEATURE_MSI_EXT_DEST_ID);
     }
-}
-
-static bool cpuid_missing(const FeatureWord *word, uint32_t missing, GError **error)
-{
-    unsigned bit = (unsigned)__builtin_ctz(missing);
-    return error_set(error,
-                     "-cpu: feature '%s' (%s bit %u) is not available: this host's CPU or "
-                     "its KVM does not offer it",
-                     word->names[bit] ? word->names[bit] : "?", word->label, bit);
-}
-
-static bool cpuid_apply_model(KvmState *kvm, CpuidTable *table, GError **error)
-{
-    CpuModel *model = &kvm->arch->model;
-    uint32_t off[FEATURE_WORDS], user_off[FEATURE_WORDS];
-    cpuid_default_off(kvm, model, off);
-    memcpy(user_off, model->off, sizeof(user_off));
-    if (!cpuid_has(table, FEATURE_1_ECX, BIT_XSAVE)) {
+    if (!(words[FEATURE_1_ECX] & 1u << BIT_XSAVE)) {
         /* KVM on a host that runs without XSAVE still lists AVX, which nobody can use then. */
-        user_off[FEATURE_1_ECX] |= 1u << BIT_XSAVE;
+        uint32_t gone[FEATURE_WORDS] = { [FEATURE_1_ECX] = 1u << BIT_XSAVE };
+        feature_add_dependents(gone);
+        for (unsigned i = 0; i < FEATURE_WORDS; i++) {
+            words[i] &= ~gone[i];
+        }
     }
-    feature_add_dependents(user_off);
+}
+
+static bool report_missing(const CpuModel *model, const uint32_t supported[FEATURE_WORDS],
+                           GError **error)
+{
+    g_autofree char *text = model->check || model->enforce ? cpu_model_missing(model, supported)
+                                                           : NULL;
+    if (!text) {
+        return true;
+    }
+    if (model->enforce) {
+        return error_set(error,
+                         "-cpu %s: this host's CPU or its KVM does not offer %s, and enforce "
+                         "forbids to go without",
+                         model->name, text);
+    }
+    report_warning("-cpu %s: this host's CPU or its KVM does not offer %s; the guest goes without",
+                   model->name, text);
+    return true;
+}
+
+/* The host's leaves with the words in their place. */
+static void host_build(const CpuModel *model, const CpuidTable *supported,
+                       const uint32_t words[FEATURE_WORDS], CpuidTable *table)
+{
+    table->count = supported->count;
+    memcpy(table->entries, supported->entries, supported->count * sizeof(table->entries[0]));
     for (unsigned i = 0; i < FEATURE_WORDS; i++) {
         const FeatureWord *word = &feature_words[i];
-        struct kvm_cpuid_entry2 *entry = cpuid_entry(table, word->function, word->index);
-        uint32_t *reg = entry ? cpuid_reg(entry, word->reg) : NULL;
-        uint32_t supported = reg ? *reg : 0;
-        if (i == FEATURE_KVM_HINTS && reg) {
-            supported = ~0u;
+        struct kvm_cpuid_entry2 *entry =
+            word->msr ? NULL : cpuid_entry(table, word->function, word->index);
+        if (entry) {
+            *cpuid_reg(entry, word->reg) = words[i];
         }
-        if (i == FEATURE_1_EDX) {
-            supported |= 1u << BIT_HTT; /* the topology decides */
-        }
-        /* A name can stand for several bits (kvmclock): one of them is enough. */
-        uint32_t missing = model->on[i] & ~supported;
-        if (missing && !(model->on[i] & supported && i == FEATURE_KVM)) {
-            return cpuid_missing(word, missing, error);
-        }
-        if (reg) {
-            *reg &= ~(off[i] & ~model->on[i]);
-            *reg &= ~user_off[i];
-            *reg |= model->on[i] & supported;
-        }
-    }
-    struct kvm_cpuid_entry2 *extended = cpuid_entry(table, LEAF_EXTENDED_FEATURES, 0);
-    if (extended && cpuid_is_amd(table)) {
-        extended->edx &= ~(user_off[FEATURE_1_EDX] & AMD_REPEATED_EDX);
     }
     if (!model->pmu) {
         cpuid_remove(table, LEAF_PMU);
     }
-    return true;
+    cpuid_override_identity(model, table);
+    if (!model->host_cache_info) {
+        cpuid_caches(model, supported, table);
+    }
+}
+
+static void amd_repeated_bits(CpuidTable *table)
+{
+    struct kvm_cpuid_entry2 *features = cpuid_entry(table, LEAF_FEATURES, 0);
+    struct kvm_cpuid_entry2 *extended = cpuid_entry(table, LEAF_EXTENDED_FEATURES, 0);
+    if (features && extended) {
+        extended->edx &= ~AMD_REPEATED_EDX;
+        if (cpuid_is_amd(table)) {
+            extended->edx |= features->edx & AMD_REPEATED_EDX;
+        }
+    }
 }
 
 /* State components whose feature was taken away disappear from XCR0 (SDM volume 1, 13.2). */
@@ -248,198 +273,173 @@ static void cpuid_trim_xsave(CpuidTable *table)
         cpuid_remove(table, LEAF_XSAVE);
         return;
     }
+    uint32_t before = leaf->eax;
     for (size_t i = 0; i < G_N_ELEMENTS(needs); i++) {
         if (!cpuid_has(table, needs[i].word, needs[i].bit)) {
             leaf->eax &= ~needs[i].components;
         }
     }
-}
-
-static void cpuid_set_max(CpuidTable *table, uint32_t base, uint32_t least)
-{
-    struct kvm_cpuid_entry2 *leaf = cpuid_entry(table, base, 0);
-    if (leaf && leaf->eax < least) {
-        leaf->eax = least;
+    if (leaf->eax == before) {
+        return;
     }
-}
-
-static void cpuid_add_level(CpuidTable *table, uint32_t function, uint32_t index, unsigned type,
-                            unsigned shift, unsigned count)
-{
-    struct kvm_cpuid_entry2 *entry = cpuid_add(table, function, index, true);
-    if (entry) {
-        entry->eax = shift;
-        entry->ebx = count;
-        entry->ecx = index | type << 8;
-    }
-}
-
-/* SDM, CPUID leaves 0xb and 0x1f: level types 1 thread, 2 core, 5 die. */
-static void cpuid_topology_levels(CpuidTable *table, const SmpConfig *smp)
-{
-    unsigned per_die = smp->threads * smp->cores;
-    cpuid_remove(table, LEAF_TOPOLOGY);
-    cpuid_remove(table, LEAF_TOPOLOGY_V2);
-    cpuid_set_max(table, 0, LEAF_TOPOLOGY);
-    cpuid_add_level(table, LEAF_TOPOLOGY, 0, 1, smp_core_shift(smp), smp->threads);
-    cpuid_add_level(table, LEAF_TOPOLOGY, 1, 2, smp_package_shift(smp), per_die * smp->dies);
-    cpuid_add_level(table, LEAF_TOPOLOGY, 2, 0, 0, 0);
-    if (smp->dies > 1) {
-        cpuid_set_max(table, 0, LEAF_TOPOLOGY_V2);
-        cpuid_add_level(table, LEAF_TOPOLOGY_V2, 0, 1, smp_core_shift(smp), smp->threads);
-        cpuid_add_level(table, LEAF_TOPOLOGY_V2, 1, 2, smp_die_shift(smp), per_die);
-        cpuid_add_level(table, LEAF_TOPOLOGY_V2, 2, 5, smp_package_shift(smp), per_die * smp->dies);
-        cpuid_add_level(table, LEAF_TOPOLOGY_V2, 3, 0, 0, 0);
-    } else {
-        struct kvm_cpuid_entry2 *leaf = cpuid_entry(table, 0, 0);
-        if (leaf && leaf->eax == LEAF_TOPOLOGY_V2) {
-            leaf->eax = LEAF_TOPOLOGY_V2 - 1;
+    leaf->ecx = XSAVE_LEGACY;
+    for (uint32_t i = 2; i < 32; i++) {
+        struct kvm_cpuid_entry2 *part = cpuid_entry(table, LEAF_XSAVE, i);
+        if (part && leaf->eax & 1u << i) {
+            leaf->ecx = MAX(leaf->ecx, part->ebx + part->eax);
+        } else if (part && before & 1u << i) {
+            part->eax = part->ebx = part->ecx = part->edx = 0;
         }
     }
 }
 
-/* Who shares each cache: threads share levels 1 and 2, a die shares level 3. Leaf 4 counts in
- * positions of the APIC id, AMD's leaf in threads. */
-static void cpuid_cache_sharing(CpuidTable *table, uint32_t function, const SmpConfig *smp,
-                                bool positions)
+static void cpuid_paravirtual(KvmState *kvm, const uint32_t words[FEATURE_WORDS], CpuidTable *table)
 {
-    unsigned per_core = positions ? 1u << smp_core_shift(smp) : smp->threads;
-    unsigned per_die = positions ? 1u << smp_die_shift(smp) : smp->threads * smp->cores;
-    unsigned cores = 1u << (smp_package_shift(smp) - smp_core_shift(smp));
-    for (uint32_t i = 0; i < table->count; i++) {
-        struct kvm_cpuid_entry2 *entry = &table->entries[i];
-        if (entry->function != function || (entry->eax & 0x1f) == 0) {
-            continue;
-        }
-        unsigned level = entry->eax >> 5 & 7;
-        unsigned sharing = MIN((level < 3 ? per_core : per_die) - 1, 0xfffu);
-        entry->eax = (entry->eax & 0x3fff) | sharing << 14;
-        if (positions) {
-            entry->eax |= MIN(cores - 1, 0x3fu) << 26;
-        }
-    }
-}
-
-static void cpuid_topology_amd(CpuidTable *table, const SmpConfig *smp, unsigned per_socket)
-{
-    struct kvm_cpuid_entry2 *sizes = cpuid_entry(table, LEAF_ADDRESS_SIZES, 0);
-    struct kvm_cpuid_entry2 *features = cpuid_entry(table, LEAF_EXTENDED_FEATURES, 0);
-    if (sizes) {
-        sizes->ecx &= ~0xf0ffu;
-        if (per_socket > 1) {
-            sizes->ecx |= MIN(per_socket - 1, 0xffu) | MIN(smp_package_shift(smp), 15u) << 12;
-        }
-    }
-    if (features) {
-        features->ecx &= ~(1u << BIT_CMP_LEGACY);
-        if (per_socket > 1) {
-            features->ecx |= 1u << BIT_CMP_LEGACY;
-        }
-    }
-    cpuid_cache_sharing(table, LEAF_AMD_CACHE, smp, false);
-    struct kvm_cpuid_entry2 *ids = cpuid_entry(table, LEAF_AMD_TOPOLOGY, 0);
-    if (ids) {
-        ids->eax = 0;
-        ids->ebx = (smp->threads - 1) << 8;
-        ids->ecx = (smp->dies - 1) << 8;
-        ids->edx = 0;
-    }
-}
-
-static void cpuid_topology(CpuidTable *table, const SmpConfig *smp)
-{
-    unsigned per_socket = smp->threads * smp->cores * smp->dies;
-    struct kvm_cpuid_entry2 *leaf = cpuid_entry(table, LEAF_FEATURES, 0);
-    if (leaf) {
-        leaf->ebx &= 0xff00ffffu;
-        leaf->edx &= ~(1u << BIT_HTT);
-        if (per_socket > 1) {
-            leaf->ebx |= MIN(1u << smp_package_shift(smp), 0xffu) << 16;
-            leaf->edx |= 1u << BIT_HTT;
-        }
-    }
-    cpuid_cache_sharing(table, LEAF_CACHE, smp, true);
-    cpuid_topology_levels(table, smp);
-    if (cpuid_is_amd(table)) {
-        cpuid_topology_amd(table, smp, per_socket);
-    }
-}
-
-static void cpuid_paravirtual(KvmState *kvm, CpuidTable *table)
-{
-    if (!kvm->arch->model.kvm) {
-        cpuid_remove(table, LEAF_KVM);
+    const CpuModel *model = &kvm->arch->model;
+    struct kvm_cpuid_entry2 *features = cpuid_entry(table, LEAF_KVM_FEATURES, 0);
+    struct kvm_cpuid_entry2 *base = cpuid_entry(table, LEAF_HYPERVISOR, 0);
+    if (!model->kvm || !base || !features) {
+        cpuid_remove(table, LEAF_HYPERVISOR);
         cpuid_remove(table, LEAF_KVM_FEATURES);
         return;
     }
-    struct kvm_cpuid_entry2 *base = cpuid_entry(table, LEAF_KVM, 0);
+    features->eax = words[FEATURE_KVM];
+    features->edx = words[FEATURE_KVM_HINTS];
     int khz = kvm_ioctl(kvm->vm_fd, KVM_GET_TSC_KHZ, NULL);
-    uint64_t wanted = kvm->arch->model.tsc_frequency / 1000;
+    uint64_t wanted = model->tsc_frequency / 1000;
     if (wanted) {
         khz = (int)wanted;
     }
-    if (base && khz > 0) {
+    if (model->frequency_leaf && khz > 0 && !hyperv_enabled(&model->hyperv)) {
+        base->eax = LEAF_KVM_TIMING;
         struct kvm_cpuid_entry2 *timing = cpuid_add(table, LEAF_KVM_TIMING, 0, false);
         if (timing) {
-            base->eax = LEAF_KVM_TIMING;
             timing->eax = (uint32_t)khz;
             timing->ebx = KVM_BUS_KHZ;
         }
     }
 }
 
-static bool cpuid_address_bits(KvmState *kvm, CpuidTable *table, GError **error)
+/* ---- Hyper-V ---- */
+
+static bool hyperv_supported(KvmState *kvm, HypervLeaf leaves[HYPERV_LEAVES], GError **error)
 {
-    struct kvm_cpuid_entry2 *sizes = cpuid_entry(table, LEAF_ADDRESS_SIZES, 0);
-    unsigned wanted = kvm->arch->model.phys_bits;
-    if (!sizes || wanted == 0) {
+    g_autofree struct kvm_cpuid2 *cpuid =
+        g_malloc0(sizeof(*cpuid) + 64 * sizeof(struct kvm_cpuid_entry2));
+    cpuid->nent = 64;
+    if (!kvm_check_cap(kvm, KVM_CAP_SYS_HYPERV_CPUID) ||
+        kvm_ioctl(kvm->dev_fd, KVM_GET_SUPPORTED_HV_CPUID, cpuid) < 0) {
+        return error_set(error, "-cpu: hv-*: this host's KVM has no Hyper-V enlightenments "
+                                "(KVM_CAP_SYS_HYPERV_CPUID)");
+    }
+    memset(leaves, 0, HYPERV_LEAVES * sizeof(leaves[0]));
+    for (uint32_t i = 0; i < cpuid->nent; i++) {
+        const struct kvm_cpuid_entry2 *entry = &cpuid->entries[i];
+        uint32_t index = entry->function - LEAF_HYPERVISOR;
+        if (index < HYPERV_LEAVES) {
+            leaves[index] = (HypervLeaf){ entry->eax, entry->ebx, entry->ecx, entry->edx };
+        }
+    }
+    return true;
+}
+
+/* Hyper-V's leaves stand at 40000000; KVM's move behind them. */
+static bool cpuid_hyperv(KvmState *kvm, CpuidTable *table, GError **error)
+{
+    const HypervOptions *hv = &kvm->arch->model.hyperv;
+    HypervLeaf supported[HYPERV_LEAVES], leaves[HYPERV_LEAVES];
+    if (!hyperv_enabled(hv)) {
         return true;
     }
-    if (wanted > (sizes->eax & 0xff)) {
+    if (!hyperv_supported(kvm, supported, error) ||
+        !hyperv_build(hv, supported, kvm->machine->config->smp.maxcpus, leaves, error)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < table->count; i++) {
+        struct kvm_cpuid_entry2 *entry = &table->entries[i];
+        if (entry->function == LEAF_HYPERVISOR || entry->function == LEAF_KVM_FEATURES) {
+            entry->function += LEAF_KVM_BEHIND_HYPERV - LEAF_HYPERVISOR;
+        }
+    }
+    struct kvm_cpuid_entry2 *base = cpuid_entry(table, LEAF_KVM_BEHIND_HYPERV, 0);
+    if (base) {
+        base->eax = LEAF_KVM_BEHIND_HYPERV + 1;
+    }
+    for (uint32_t i = 0; i < HYPERV_LEAVES; i++) {
+        struct kvm_cpuid_entry2 *entry = cpuid_add(table, LEAF_HYPERVISOR + i, 0, false);
+        if (entry) {
+            entry->eax = leaves[i].eax;
+            entry->ebx = leaves[i].ebx;
+            entry->ecx = leaves[i].ecx;
+            entry->edx = leaves[i].edx;
+        }
+    }
+    kvm->arch->hyperv_synic = hyperv_has(leaves, HV_SYNIC);
+    return true;
+}
+
+static bool cpuid_address_bits(KvmState *kvm, const CpuidTable *supported, CpuidTable *table,
+                               GError **error)
+{
+    const CpuModel *model = &kvm->arch->model;
+    const struct kvm_cpuid_entry2 *host = cpuid_find(supported, LEAF_ADDRESS_SIZES, 0);
+    struct kvm_cpuid_entry2 *sizes = cpuid_entry(table, LEAF_ADDRESS_SIZES, 0);
+    unsigned wanted = (unsigned)model->phys_bits;
+    unsigned limit = (unsigned)model->host_phys_bits_limit;
+    if (!sizes || !host) {
+        return true;
+    }
+    if (wanted == 0 && model->host && limit && limit < (host->eax & 0xff)) {
+        wanted = limit;
+    }
+    if (wanted == 0) {
+        return true;
+    }
+    if (wanted > (host->eax & 0xff)) {
         return error_set(error, "-cpu: phys-bits=%u: this host has %u physical address bits",
-                         wanted, sizes->eax & 0xff);
+                         wanted, host->eax & 0xff);
     }
     /* Bits 23:16, the guest's own address bits, would overrule what was asked for. */
     sizes->eax = (sizes->eax & 0xff00ff00u) | wanted;
     return true;
 }
 
-bool cpuid_build(KvmState *kvm, CpuidTable *table, GError **error)
+static void read_words(KvmState *kvm, const CpuidTable *supported, uint32_t words[FEATURE_WORDS])
 {
-    if (!cpuid_read_supported(kvm, table, error)) {
-        return false;
+    supported_words(kvm, supported, words);
+    if (!kvm_check_cap(kvm, KVM_CAP_GET_MSR_FEATURES)) {
+        words[FEATURE_ARCH_CAPABILITIES] = words[FEATURE_CORE_CAPABILITY] = 0;
     }
-    cpuid_add_emulated(kvm, table);
-    if (!cpuid_apply_model(kvm, table, error) || !cpuid_address_bits(kvm, table, error)) {
-        return false;
-    }
-    cpuid_trim_xsave(table);
-    cpuid_topology(table, &kvm->machine->config->smp);
-    cpuid_paravirtual(kvm, table);
-    return true;
 }
 
-void cpuid_set_ids(const CpuidTable *table, CpuidTable *out, const SmpConfig *smp, uint32_t apic_id)
+bool cpuid_build(KvmState *kvm, CpuidTable *table, GError **error)
 {
-    out->count = table->count;
-    memcpy(out->entries, table->entries, table->count * sizeof(table->entries[0]));
-    for (uint32_t i = 0; i < out->count; i++) {
-        struct kvm_cpuid_entry2 *entry = &out->entries[i];
-        switch (entry->function) {
-        case LEAF_FEATURES:
-            entry->ebx = (entry->ebx & 0x00ffffffu) | (apic_id & 0xff) << 24;
-            break;
-        case LEAF_TOPOLOGY:
-        case LEAF_TOPOLOGY_V2:
-            entry->edx = apic_id;
-            break;
-        case LEAF_AMD_TOPOLOGY:
-            entry->eax = apic_id;
-            entry->ebx |= (apic_id >> smp_core_shift(smp)) & 0xff;
-            entry->ecx |= (apic_id >> smp_die_shift(smp)) & 0xff;
-            break;
-        default:
-            break;
-        }
+    const CpuModel *model = &kvm->arch->model;
+    const SmpConfig *smp = &kvm->machine->config->smp;
+    g_autofree CpuidTable *supported = g_new0(CpuidTable, 1);
+    uint32_t offered[FEATURE_WORDS], words[FEATURE_WORDS];
+    if (!cpuid_read_supported(kvm, supported, error)) {
+        return false;
     }
+    cpuid_add_emulated(kvm, supported);
+    read_words(kvm, supported, offered);
+    memcpy(kvm->arch->offered, offered, sizeof(offered));
+    if (!report_missing(model, offered, error)) {
+        return false;
+    }
+    cpu_model_resolve(model, offered, words);
+    if (model->host) {
+        host_build(model, supported, words, table);
+        cpuid_topology(table, smp, model->cpuid_0xb, true);
+    } else {
+        cpuid_named_build(model, supported, words, smp, table);
+    }
+    amd_repeated_bits(table);
+    cpuid_trim_xsave(table);
+    cpuid_paravirtual(kvm, words, table);
+    kvm->arch->arch_capabilities = words[FEATURE_ARCH_CAPABILITIES];
+    kvm->arch->core_capability = words[FEATURE_CORE_CAPABILITY];
+    kvm->arch->pv_ext_dest_id = model->kvm &&
+                                words[FEATURE_KVM] & 1u << KVM_FEATURE_MSI_EXT_DEST_ID;
+    return cpuid_address_bits(kvm, supported, table, error) && cpuid_hyperv(kvm, table, error);
 }

@@ -75,6 +75,14 @@ const FeatureWord feature_words[FEATURE_WORDS] = {
         "kvm-msi-ext-dest-id", [24] = "kvmclock-stable-bit" } },
     [FEATURE_KVM_HINTS] = { 0x40000001, 0, CPUID_EDX, "CPUID 40000001 EDX", {
         [0] = "kvm-hint-dedicated" } },
+    [FEATURE_C000_0001_EDX] = { 0xc0000001, 0, CPUID_EDX, "CPUID C0000001 EDX", {
+        [2] = "xstore", [3] = "xstore-en", [6] = "xcrypt", [7] = "xcrypt-en", [8] = "ace2",
+        [9] = "ace2-en", [10] = "phe", [11] = "phe-en", [12] = "pmm", [13] = "pmm-en" } },
+    [FEATURE_ARCH_CAPABILITIES] = { .label = "MSR 10A", .msr = 0x10a, .names = {
+        "rdctl-no", "ibrs-all", "rsba", "skip-l1dfl-vmentry", "ssb-no", "mds-no",
+        "pschange-mc-no", "tsx-ctrl", "taa-no" } },
+    [FEATURE_CORE_CAPABILITY] = { .label = "MSR CF", .msr = 0xcf, .names = {
+        [5] = "split-lock-detect" } },
 };
 /* clang-format on */
 
@@ -93,6 +101,9 @@ static const struct {
     const char *dependents;
 } feature_dependents[] = {
     { "xsave", "xsaveopt xsavec xgetbv1 xsaves xfd avx mpx pku amx-tile" },
+    { "arch-capabilities", "rdctl-no ibrs-all rsba skip-l1dfl-vmentry ssb-no mds-no "
+                           "pschange-mc-no tsx-ctrl taa-no" },
+    { "core-capability", "split-lock-detect" },
     { "avx", "avx2 fma f16c fma4 xop vaes vpclmulqdq avx-vnni avx-ifma avx-vnni-int8 "
              "avx-ne-convert avx512f" },
     { "avx2", "avx512f" },
@@ -138,6 +149,19 @@ bool feature_find(const char *name, uint32_t masks[FEATURE_WORDS])
     return found;
 }
 
+void feature_add_list(const char *names, uint32_t masks[FEATURE_WORDS])
+{
+    g_auto(GStrv) list = g_strsplit(names, " ", -1);
+    for (unsigned i = 0; list[i]; i++) {
+        uint32_t of[FEATURE_WORDS];
+        bool known = list[i][0] == '\0' || feature_find(list[i], of);
+        g_assert(known); /* our own tables */
+        for (unsigned word = 0; list[i][0] && word < FEATURE_WORDS; word++) {
+            masks[word] |= of[word];
+        }
+    }
+}
+
 void feature_add_dependents(uint32_t masks[FEATURE_WORDS])
 {
     /* The table is ordered so that one pass reaches everything. */
@@ -151,14 +175,13 @@ void feature_add_dependents(uint32_t masks[FEATURE_WORDS])
         if (!present) {
             continue;
         }
-        g_auto(GStrv) names = g_strsplit(feature_dependents[i].dependents, " ", -1);
-        for (unsigned n = 0; names[n]; n++) {
-            feature_find(names[n], of);
-            for (unsigned word = 0; word < FEATURE_WORDS; word++) {
-                masks[word] |= of[word];
-            }
-        }
+        feature_add_list(feature_dependents[i].dependents, masks);
     }
+}
+
+const char *feature_bit_name(FeatureWordId word, unsigned bit)
+{
+    return feature_words[word].names[bit];
 }
 
 static gint name_compare(gconstpointer a, gconstpointer b)

@@ -26,6 +26,9 @@ typedef enum FeatureWordId {
     FEATURE_6_EAX,
     FEATURE_KVM,
     FEATURE_KVM_HINTS,
+    FEATURE_C000_0001_EDX,
+    FEATURE_ARCH_CAPABILITIES, /* an MSR, as the next */
+    FEATURE_CORE_CAPABILITY,
     FEATURE_WORDS,
 } FeatureWordId;
 
@@ -36,6 +39,7 @@ typedef struct FeatureWord {
     CpuidReg reg;
     const char *label; /* "CPUID 7.0 EBX" */
     const char *names[32];
+    uint32_t msr; /* not 0: the word is the low half of this MSR, not CPUID's */
 } FeatureWord;
 
 extern const FeatureWord feature_words[FEATURE_WORDS];
@@ -47,6 +51,10 @@ bool feature_find(const char *name, uint32_t masks[FEATURE_WORDS]);
 void feature_add_dependents(uint32_t masks[FEATURE_WORDS]);
 /* The nearest name, or NULL. */
 char *feature_suggest(const char *name);
+/* The name of a bit, NULL: it has none. A bit that several names have gets the first. */
+const char *feature_bit_name(FeatureWordId word, unsigned bit);
+/* Adds the features of a list of names, "fpu vme de", to masks. All must be known. */
+void feature_add_list(const char *names, uint32_t masks[FEATURE_WORDS]);
 /* All names, sorted, for `-cpu help`. */
 GPtrArray *feature_names(void);
 

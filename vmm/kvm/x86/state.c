@@ -117,6 +117,15 @@ bool x86_msr_set(KvmVcpu *vcpu, uint32_t index, uint64_t value)
     return kvm_ioctl(vcpu->fd, KVM_SET_MSRS, msrs) == 1;
 }
 
+uint64_t x86_feature_msr(KvmState *kvm, uint32_t index)
+{
+    uint64_t buffer[(sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)) / 8] = { 0 };
+    struct kvm_msrs *msrs = (struct kvm_msrs *)buffer;
+    msrs->nmsrs = 1;
+    msrs->entries[0].index = index;
+    return kvm_ioctl(kvm->dev_fd, KVM_GET_MSRS, msrs) == 1 ? msrs->entries[0].data : 0;
+}
+
 /* KVM reads in order up to one that it does not know: that one is struck off the list for good. */
 static bool state_get_msrs(KvmVcpu *vcpu, struct kvm_msrs *msrs)
 {

@@ -16,7 +16,10 @@ enum {
     MSR_TSC = 0x10,
     MSR_APIC_BASE = 0x1b,
     MSR_FEATURE_CONTROL = 0x3a,
+    MSR_UCODE_REV = 0x8b,
+    MSR_CORE_CAPABILITY = 0xcf,
     MSR_MTRR_CAP = 0xfe,
+    MSR_ARCH_CAPABILITIES = 0x10a,
     MSR_MISC_ENABLE = 0x1a0,
     MSR_MTRR_PHYS_BASE0 = 0x200,
     MSR_MTRR_PHYS_MASK0 = 0x201,
@@ -68,8 +71,12 @@ struct KvmArch {
     unsigned msr_count;
     size_t xsave_size;
     bool has_xsave, has_xcrs, has_sregs2, has_debugregs;
-    bool x2apic_format; /* messages carry 32-bit destination ids */
-    bool ext_dest_id;   /* guests may use 15-bit destination ids in messages */
+    bool x2apic_format;                          /* messages carry 32-bit destination ids */
+    uint32_t offered[FEATURE_WORDS];             /* what KVM has on this host */
+    uint32_t arch_capabilities, core_capability; /* of the guest */
+    bool pv_ext_dest_id;                         /* the guest's CPUID tells of them */
+    bool hyperv_synic;                           /* each vCPU's is turned on */
+    bool ext_dest_id; /* guests may use 15-bit destination ids in messages */
     UserIrqchip user_chip;
     int extint_level; /* atomic: the user PIC's output */
     /* Power-on state as KVM made it: of the first vCPU and of any other. */
@@ -93,6 +100,8 @@ void x86_state_free(X86VcpuState *state);
 bool x86_state_get(KvmVcpu *vcpu, X86VcpuState *state, GError **error);
 bool x86_state_put(KvmVcpu *vcpu, X86VcpuState *state, GError **error);
 bool x86_msr_set(KvmVcpu *vcpu, uint32_t index, uint64_t value);
+/* What KVM offers in an MSR that lists features; 0 when it has none. */
+uint64_t x86_feature_msr(KvmState *kvm, uint32_t index);
 
 /* ---- irqchip.c ---- */
 void x86_ioapic_eoi(KvmVcpu *vcpu); /* the vCPU's thread */
