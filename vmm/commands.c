@@ -11,6 +11,7 @@ const MonitorCommands *const all_monitor_commands[] = {
     &machine_commands,
     &info_commands,
     &memory_commands,
+    &cpu_commands,
     &device_commands,
     &pci_commands,
     &chardev_commands,

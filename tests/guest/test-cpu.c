@@ -80,6 +80,29 @@ static void test_enforce(void)
     assert_contains(guest_run_errors(run), "'ia64' (CPUID 1 EDX bit 30)");
 }
 
+static GuestRun *nmi_run(const char *cmdline)
+{
+    GuestRun *run = guest_run_new(NULL);
+    guest_run_qmp(run);
+    guest_run_boot(run, "pvh", cmdline);
+    guest_run_start(run);
+    guest_run_expect(run, "ready");
+    g_free(guest_run_command(run, "inject-nmi"));
+    return run;
+}
+
+static void test_nmi(void)
+{
+    g_autoptr(GuestRun) run = nmi_run("test=nmi");
+    guest_run_expect(run, "nmis 1\n");
+}
+
+static void test_masked_nmi(void)
+{
+    g_autoptr(GuestRun) run = nmi_run("test=nmi masked=1 patience=400000000");
+    guest_run_expect(run, "nmis 0\n");
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -90,5 +113,7 @@ int main(int argc, char **argv)
     guest_test_add("/guest/cpu/kvm-can-be-hidden", test_hidden_kvm);
     guest_test_add("/guest/cpu/missing-features-are-said", test_missing_is_said);
     guest_test_add("/guest/cpu/enforce-refuses", test_enforce);
+    guest_test_add("/guest/cpu/the-nmi-button-reaches-a-cpu", test_nmi);
+    guest_test_add("/guest/cpu/a-masked-lint1-keeps-nmis-out", test_masked_nmi);
     return g_test_run();
 }

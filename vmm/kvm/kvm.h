@@ -176,6 +176,7 @@ void kvm_arch_save(KvmState *kvm, GByteArray *out);
 bool kvm_arch_load(KvmState *kvm, const uint8_t **cursor, const uint8_t *end, GError **error);
 /* The vCPU's thread: before KVM_RUN with a user PIC; requests of the architecture. */
 void kvm_arch_before_run(KvmVcpu *vcpu);
+void kvm_arch_vcpu_nmi(KvmVcpu *vcpu); /* the vCPU's thread */
 /* The vCPU's thread. False: not an exit of this architecture. */
 bool kvm_arch_handle_exit(KvmVcpu *vcpu);
 /* AccelOps of a split irqchip. */

@@ -318,7 +318,7 @@ static bool vcpu_service_requests(KvmVcpu *vcpu)
     }
     if (vcpu_requested(vcpu, VCPU_REQUEST_NMI)) {
         vcpu_unrequest(vcpu, VCPU_REQUEST_NMI);
-        kvm_ioctl(vcpu->fd, KVM_NMI, NULL);
+        kvm_arch_vcpu_nmi(vcpu);
     }
     if (vcpu_requested(vcpu, VCPU_REQUEST_EXTINT)) {
         vcpu_unrequest(vcpu, VCPU_REQUEST_EXTINT);

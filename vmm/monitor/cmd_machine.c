@@ -134,34 +134,6 @@ static json_object *query_current_machine(const void *args, GError **error)
     return info;
 }
 
-static json_object *cpu_place(const SmpConfig *smp, unsigned index)
-{
-    json_object *props = json_object_new_object();
-    json_add_int(props, "thread-id", index % smp->threads);
-    json_add_int(props, "core-id", index / smp->threads % smp->cores);
-    json_add_int(props, "die-id", index / smp->threads / smp->cores % smp->dies);
-    json_add_int(props, "socket-id", index / smp->threads / smp->cores / smp->dies);
-    return props;
-}
-
-static json_object *query_cpus_fast(const void *args, GError **error)
-{
-    Machine *machine = machine_get();
-    const SmpConfig *smp = &machine->config->smp;
-    json_object *list = json_object_new_array();
-    for (unsigned i = 0; i < smp->cpus; i++) {
-        g_autofree char *path = g_strdup_printf("/machine/cpu[%u]", i);
-        json_object *info = json_object_new_object();
-        json_add_int(info, "thread-id", machine->accel->vcpu_thread_id(machine, i));
-        json_object_object_add(info, "props", cpu_place(smp, i));
-        json_add_string(info, "qom-path", path);
-        json_add_int(info, "cpu-index", i);
-        json_add_string(info, "target", "x86_64");
-        json_object_array_add(list, info);
-    }
-    return list;
-}
-
 static void add_iothread(Object *obj, void *opaque)
 {
     if (obj->cls != &iothread_class) {
@@ -231,7 +203,6 @@ static const QmpHandler qmp[] = {
     { "query-target", query_target },
     { "query-machines", query_machines },
     { "query-current-machine", query_current_machine },
-    { "query-cpus-fast", query_cpus_fast },
     { "query-iothreads", query_iothreads },
     { NULL },
 };

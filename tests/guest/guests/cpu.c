@@ -43,3 +43,27 @@ void test_cpuid(void)
     show_range(0x40000100);
     show_range(0x80000000);
 }
+
+static volatile uint32_t nmis;
+
+static void on_nmi(IsrFrame *frame)
+{
+    (void)frame;
+    nmis++;
+}
+
+/* The NMI button reaches CPUs whose LINT1 lets it through. */
+void test_nmi(void)
+{
+    irq_init();
+    pic_disable();
+    lapic_enable();
+    irq_handle(2, on_nmi);
+    if (arg_number("masked", 0) == 0) {
+        write32(LAPIC_BASE + 0x360, 0x400); /* LINT1: NMI, not masked */
+    }
+    print("ready\n");
+    for (uint64_t from = rdtsc(); nmis == 0 && rdtsc() - from < arg_number("patience", ~0u);) {
+    }
+    print("nmis %u\n", nmis);
+}

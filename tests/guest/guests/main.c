@@ -28,6 +28,7 @@ static const struct {
     { "idle", test_idle },
     { "acpi", test_acpi },
     { "cpuid", test_cpuid },
+    { "nmi", test_nmi },
 };
 
 void guest_main(void)

@@ -26,3 +26,4 @@ void test_bad_instruction(void);
 void test_idle(void);
 void test_acpi(void);
 void test_cpuid(void);
+void test_nmi(void);

@@ -13,6 +13,9 @@
 #define TSS_ADDR          0xfeffd000UL
 /* MISC_ENABLE at power-on: fast strings; branch trace and PEBS storage are not there. */
 #define MISC_ENABLE_POWER_ON             0x1801ULL
+#define LAPIC_LINT1                      0x360
+#define LVT_MASKED                       (1u << 16)
+#define LVT_MODE_NMI                     4
 #define HV_STATUS_INVALID_HYPERCALL_CODE 2
 
 static bool arch_required_caps(KvmState *kvm, GError **error)
@@ -81,6 +84,16 @@ bool kvm_arch_init(KvmState *kvm, GError **error)
     kvm->arch->ext_dest_id = kvm->arch->x2apic_format && kvm->arch->pv_ext_dest_id;
     x86_state_probe(kvm);
     return true;
+}
+
+bool cpu_features_offered(const Machine *machine, uint32_t words[FEATURE_WORDS])
+{
+    const KvmState *kvm = machine->accel == &kvm_accel ? machine->accel_data : NULL;
+    memset(words, 0, FEATURE_WORDS * sizeof(words[0]));
+    if (kvm) {
+        memcpy(words, kvm->arch->offered, FEATURE_WORDS * sizeof(words[0]));
+    }
+    return kvm != NULL;
 }
 
 void kvm_arch_cleanup(KvmState *kvm)
@@ -240,6 +253,21 @@ void kvm_arch_resuming(KvmState *kvm)
         kvm_ioctl(kvm->vm_fd, KVM_SET_CLOCK, &clock);
         kvm->arch->clock_valid = false;
     }
+}
+
+/* The NMI button is wired to LINT1 of every local APIC: it counts where the guest lets it through
+ * (SDM volume 3, 11.5.1). */
+void kvm_arch_vcpu_nmi(KvmVcpu *vcpu)
+{
+    struct kvm_lapic_state lapic = { 0 };
+    if (kvm_ioctl(vcpu->fd, KVM_GET_LAPIC, &lapic) == 0) {
+        uint32_t lint1;
+        memcpy(&lint1, &lapic.regs[LAPIC_LINT1], sizeof(lint1));
+        if ((lint1 & LVT_MASKED) || (lint1 >> 8 & 7) != LVT_MODE_NMI) {
+            return;
+        }
+    }
+    kvm_ioctl(vcpu->fd, KVM_NMI, NULL);
 }
 
 /* ---- Exits ---- */

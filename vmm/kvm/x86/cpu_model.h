@@ -11,6 +11,7 @@
 #include "vmm/kvm/x86/cpu_models.h"
 #include "vmm/kvm/x86/features.h"
 #include "vmm/kvm/x86/hyperv.h"
+#include "vmm/machine/machine.h"
 
 #define CPU_NUMBER_UNSET UINT64_MAX
 
@@ -62,6 +63,9 @@ void cpu_model_resolve(const CpuModel *model, const uint32_t supported[FEATURE_W
 /* Properties and features with their values, as query-cpu-model-expansion tells them. supported:
  * what host and max stand for. */
 json_object *cpu_model_to_json(const CpuModel *model, const uint32_t supported[FEATURE_WORDS]);
+
+/* What this host's KVM offers; false, and zeroes, when the machine is not KVM's. */
+bool cpu_features_offered(const Machine *machine, uint32_t words[FEATURE_WORDS]);
 
 /* What `-cpu help` prints. */
 void cpu_model_help(GString *out);

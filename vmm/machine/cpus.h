@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The machine's places for vCPUs: as many as -smp's maxcpus, the first `cpus` of them filled from
+ * the start. A place's number is the vCPU's index. Main thread; changes under the topology lock.
+ */
+#ifndef VMM_MACHINE_CPUS_H
+#define VMM_MACHINE_CPUS_H
+
+#include "vmm/machine/machine.h"
+
+typedef struct CpuPlace {
+    unsigned socket, die, core, thread;
+} CpuPlace;
+
+CpuPlace smp_place(const SmpConfig *smp, unsigned index);
+/* The place's index; maxcpus when there is no such place. */
+unsigned smp_index(const SmpConfig *smp, const CpuPlace *place);
+
+bool machine_cpu_present(const Machine *machine, unsigned index); /* any thread */
+/* The device_add type of the machine's vCPUs: "EPYC-x86_64-cpu". To be freed. */
+char *machine_cpu_type(const Machine *machine);
+/* Where the vCPU stands in the tree of objects. To be freed. */
+char *machine_cpu_path(const Machine *machine, unsigned index);
+
+#endif
