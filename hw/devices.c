@@ -22,6 +22,7 @@ const DeviceClass *const device_classes[] = {
     &acpi_ged_class,
     &pvpanic_class,
     &pvpanic_pci_class,
+    &fw_cfg_class,
     &virtio_mmio_class,
     &virtio_blk_pci_class,
     &virtio_blk_pci_transitional_class,

@@ -31,6 +31,9 @@ extern const DeviceClass isa_debug_exit_class;
 extern const DeviceClass pvpanic_class;
 extern const DeviceClass pvpanic_pci_class;
 
+/* hw/firmware */
+extern const DeviceClass fw_cfg_class;
+
 /* hw/virtio: on PCI as NAME-pci, -pci-transitional and -pci-non-transitional; on MMIO slots as
  * NAME-device */
 #define VIRTIO_CLASSES(name)                                                                       \

@@ -80,6 +80,28 @@ typedef struct AcpiConfig {
  * RSDP stands at its beginning. */
 GByteArray *acpi_build(const AcpiConfig *config, uint64_t base);
 
+/* The same for a linker (fw_cfg's table loader), which decides where the RSDP and what is behind it
+ * go: addresses are offsets from ACPI_TABLES_OFFSET, checksums are zero. */
+#define ACPI_RSDP_SIZE     36
+#define ACPI_TABLES_OFFSET 64
+
+typedef struct AcpiPointer {
+    uint32_t offset; /* in the block */
+    uint32_t size;
+} AcpiPointer;
+
+typedef struct AcpiChecksum {
+    uint32_t offset, start, length;
+} AcpiChecksum;
+
+typedef struct AcpiLinks {
+    GArray *pointers;  /* AcpiPointer, to tables */
+    GArray *checksums; /* AcpiChecksum, in the order in which they are to be computed */
+} AcpiLinks;
+
+GByteArray *acpi_build_links(const AcpiConfig *config, AcpiLinks *links);
+void acpi_links_clear(AcpiLinks *links);
+
 /* ---- Between tables.c and dsdt.c ---- */
 void acpi_build_dsdt(const AcpiConfig *config, GByteArray *out); /* the body, without header */
 

@@ -10,7 +10,6 @@
 #define OEM_TABLE_ID "VIREOPC "
 #define CREATOR_ID   "VIRE"
 
-#define RSDP_SIZE      36
 #define RSDP_V1_SIZE   20
 #define HEADER_SIZE    36
 #define FADT_SIZE_6    276
@@ -42,7 +41,8 @@ enum {
 typedef struct Builder {
     GByteArray *out;
     uint64_t base;
-    GArray *listed; /* uint64_t addresses for the XSDT */
+    GArray *listed;   /* uint64_t addresses for RSDT and XSDT */
+    AcpiLinks *links; /* NULL: the block stays at base */
 } Builder;
 
 static void put(GByteArray *out, uint64_t value, unsigned size)
@@ -68,6 +68,33 @@ static uint8_t checksum(const uint8_t *data, size_t len)
     return (uint8_t)-sum;
 }
 
+/* At `offset` is an address inside the block, which a linker moves. */
+static void note_address(Builder *b, guint offset, unsigned size)
+{
+    if (b->links) {
+        AcpiPointer pointer = { offset, size };
+        g_array_append_val(b->links->pointers, pointer);
+    }
+}
+
+static void put_address(Builder *b, uint64_t addr, unsigned size)
+{
+    note_address(b, b->out->len, size);
+    put(b->out, addr, size);
+}
+
+/* Sets the checksum at `offset` of [start, start + length), or leaves that to the linker. */
+static void set_checksum(Builder *b, guint offset, guint start, guint length)
+{
+    b->out->data[offset] = 0;
+    if (b->links) {
+        AcpiChecksum sum = { offset, start, length };
+        g_array_append_val(b->links->checksums, sum);
+    } else {
+        b->out->data[offset] = checksum(b->out->data + start, length);
+    }
+}
+
 /* Starts a table at a 16-byte boundary, returns its offset. */
 static guint table_begin(Builder *b, const char *signature, uint8_t revision, bool listed)
 {
@@ -91,9 +118,8 @@ static guint table_begin(Builder *b, const char *signature, uint8_t revision, bo
 
 static void table_end(Builder *b, guint start)
 {
-    uint8_t *table = b->out->data + start;
-    store_le32(table + 4, b->out->len - start);
-    table[9] = checksum(table, b->out->len - start);
+    store_le32(b->out->data + start + 4, b->out->len - start);
+    set_checksum(b, start + 9, start, b->out->len - start);
 }
 
 /* Generic address structure (5.2.3.2). */
@@ -142,13 +168,18 @@ static uint16_t fadt_boot_flags(const AcpiConfig *config)
 }
 
 /* Bytes 36 to 108: the 32-bit register blocks. */
-static void fadt_put_blocks(const AcpiConfig *config, uint64_t facs, uint64_t dsdt, GByteArray *out)
+static void fadt_put_blocks(Builder *b, const AcpiConfig *config, uint64_t facs, uint64_t dsdt)
 {
+    GByteArray *out = b->out;
     static const AcpiPmBlock none;
     const AcpiPmBlock *pm = config->pm ? config->pm : &none;
     bool has = config->pm != NULL;
-    put(out, facs, 4);
-    put(out, dsdt, 4);
+    if (config->ged) {
+        put(out, 0, 4); /* hardware-reduced: no FACS */
+    } else {
+        put_address(b, facs, 4);
+    }
+    put_address(b, dsdt, 4);
     put(out, 1, 1); /* reserved, 1 for old systems */
     put(out, 0, 1); /* preferred profile: unspecified */
     put(out, pm->sci_irq, 2);
@@ -206,7 +237,7 @@ static void fadt_put_extended_blocks(const AcpiConfig *config, GByteArray *out)
 static void build_fadt(Builder *b, const AcpiConfig *config, uint64_t facs, uint64_t dsdt)
 {
     guint start = table_begin(b, "FACP", 6, true);
-    fadt_put_blocks(config, config->ged ? 0 : facs, dsdt, b->out);
+    fadt_put_blocks(b, config, facs, dsdt);
     put(b->out, fadt_flags(config), 4);
     if (config->ged) {
         put_gas(b->out, 0, 8, 1, config->ged->registers + 2);
@@ -218,7 +249,7 @@ static void build_fadt(Builder *b, const AcpiConfig *config, uint64_t facs, uint
     put(b->out, 0, 2); /* ARM boot flags */
     put(b->out, 3, 1); /* minor version */
     put(b->out, 0, 8); /* X_FIRMWARE_CTRL: the 32-bit field is used */
-    put(b->out, dsdt, 8);
+    put_address(b, dsdt, 8);
     fadt_put_extended_blocks(config, b->out);
     g_assert(b->out->len - start == FADT_SIZE_6);
     table_end(b, start);
@@ -321,31 +352,36 @@ static void build_waet(Builder *b)
     table_end(b, start);
 }
 
-static uint64_t build_xsdt(Builder *b)
+/* The tables' addresses, of 4 bytes for systems of old or of 8. */
+static uint64_t build_root(Builder *b, const char *signature, unsigned size)
 {
-    guint start = table_begin(b, "XSDT", 1, false);
+    guint start = table_begin(b, signature, 1, false);
     for (guint i = 0; i < b->listed->len; i++) {
-        put(b->out, g_array_index(b->listed, uint64_t, i), 8);
+        put_address(b, g_array_index(b->listed, uint64_t, i), size);
     }
     table_end(b, start);
     return b->base + start;
 }
 
-static void build_rsdp(uint8_t *rsdp, uint64_t xsdt)
+static void build_rsdp(Builder *b, uint64_t rsdt, uint64_t xsdt)
 {
+    uint8_t *rsdp = b->out->data;
     memcpy(rsdp, "RSD PTR ", 8);
     memcpy(rsdp + 9, OEM_ID, 6);
     rsdp[15] = 2; /* revision */
-    store_le32(rsdp + 20, RSDP_SIZE);
+    store_le32(rsdp + 16, (uint32_t)rsdt);
+    store_le32(rsdp + 20, ACPI_RSDP_SIZE);
     store_le64(rsdp + 24, xsdt);
-    rsdp[8] = checksum(rsdp, RSDP_V1_SIZE);
-    rsdp[32] = checksum(rsdp, RSDP_SIZE);
+    note_address(b, 16, 4);
+    note_address(b, 24, 8);
+    set_checksum(b, 8, 0, RSDP_V1_SIZE);
+    set_checksum(b, 32, 0, ACPI_RSDP_SIZE);
 }
 
-GByteArray *acpi_build(const AcpiConfig *config, uint64_t base)
+static GByteArray *build(const AcpiConfig *config, uint64_t base, AcpiLinks *links)
 {
-    Builder b = { g_byte_array_new(), base, g_array_new(FALSE, FALSE, sizeof(uint64_t)) };
-    put_zeroes(b.out, ALIGN_UP(RSDP_SIZE, 16));
+    Builder b = { g_byte_array_new(), base, g_array_new(FALSE, FALSE, sizeof(uint64_t)), links };
+    put_zeroes(b.out, ACPI_TABLES_OFFSET);
     uint64_t facs = build_facs(&b);
     guint dsdt = table_begin(&b, "DSDT", 2, false);
     acpi_build_dsdt(config, b.out);
@@ -358,8 +394,26 @@ GByteArray *acpi_build(const AcpiConfig *config, uint64_t base)
     if (config->pm) {
         build_waet(&b);
     }
-    uint64_t xsdt = build_xsdt(&b);
-    build_rsdp(b.out->data, xsdt);
+    uint64_t rsdt = build_root(&b, "RSDT", 4);
+    build_rsdp(&b, rsdt, build_root(&b, "XSDT", 8));
     g_array_unref(b.listed);
     return b.out;
+}
+
+GByteArray *acpi_build(const AcpiConfig *config, uint64_t base)
+{
+    return build(config, base, NULL);
+}
+
+GByteArray *acpi_build_links(const AcpiConfig *config, AcpiLinks *links)
+{
+    *links = (AcpiLinks){ g_array_new(FALSE, FALSE, sizeof(AcpiPointer)),
+                          g_array_new(FALSE, FALSE, sizeof(AcpiChecksum)) };
+    return build(config, (uint64_t)-ACPI_TABLES_OFFSET, links);
+}
+
+void acpi_links_clear(AcpiLinks *links)
+{
+    g_array_unref(links->pointers);
+    g_array_unref(links->checksums);
 }

@@ -42,6 +42,7 @@ typedef struct MicrovmBoard {
 } MicrovmBoard;
 
 static const Property microvm_props[] = {
+    PC_SMBIOS_PROP(MicrovmBoard),
     PROP_BOOL("isa-serial", MicrovmBoard, isa_serial, true, "Serial ports as -serial says"),
     PROP_BOOL("auto-kernel-cmdline", MicrovmBoard, auto_cmdline, true,
               "Without ACPI: tell the kernel of the virtio-mmio devices"),
@@ -139,8 +140,9 @@ static bool microvm_build(Machine *machine, GError **error)
     address_space_begin(machine->memory);
     address_space_begin(machine->io);
     pc_map_ram(machine, LOW_RAM_MAX);
-    ok = irqchip_create_user(machine, error) && build_isa(machine, board, error) &&
-         build_virtio(machine, board, error) && build_pcie(machine, board, error) &&
+    ok = irqchip_create_user(machine, error) && pc_add_fw_cfg(machine, error) &&
+         build_isa(machine, board, error) && build_virtio(machine, board, error) &&
+         build_pcie(machine, board, error) &&
          (!board->acpi || acpi_ged_new(machine, GED_EVENTS, GED_REGISTERS, GED_GSI, error));
     address_space_commit(machine->io);
     address_space_commit(machine->memory);
@@ -249,14 +251,13 @@ static bool microvm_finish(Machine *machine, GError **error)
     if (!pc_load(machine, board->append ? board->append : machine->config->append, error)) {
         return false;
     }
-    if (!board->pc.image) {
-        return true;
-    }
     if (board->acpi && !describe(machine, board, error)) {
         return false;
     }
-    pc_make_map(machine, reserved + skip, G_N_ELEMENTS(reserved) - skip);
-    return true;
+    if (board->pc.image) {
+        pc_make_map(machine, reserved + skip, G_N_ELEMENTS(reserved) - skip);
+    }
+    return pc_finish_fw_cfg(machine, 0, error);
 }
 
 /* ---- Starting ---- */
@@ -280,7 +281,7 @@ static void microvm_reset(Machine *machine)
     MicrovmBoard *board = machine->board;
     g_autoptr(GError) error = NULL;
 
-    if (board->pc.image && !boot(machine, board, &error)) {
+    if (!pc_reset_firmware(machine, &error) || (board->pc.image && !boot(machine, board, &error))) {
         report_error("%s", error->message);
         machine_request_exit(machine, 1);
     }
@@ -307,4 +308,6 @@ const MachineClass microvm_machine_class = {
     .default_nic = "virtio-net-device",
     .default_disk = "virtio",
     .virtio_suffix = "-device",
+    .default_firmware = "bios-microvm.bin",
+    .firmware_in_ram = true,
 };

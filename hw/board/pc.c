@@ -2,6 +2,7 @@
 /* What the x86 boards share: see the header. */
 #include "hw/board/pc.h"
 #include "hw/devices.h"
+#include "hw/firmware/fw_cfg.h"
 #include "hw/firmware/smbios.h"
 #include "hw/isa/isa.h"
 #include "hw/isa/serial.h"
@@ -13,7 +14,6 @@
 #define PC_ROM_START      0xe0000
 #define PC_ACPI_RESERVE   (256 * KIB)
 #define PC_ACPI_TOP_ALIGN (64 * KIB)
-#define RSDP_SIZE         36
 
 void pc_map_ram(Machine *machine, uint64_t low_size)
 {
@@ -109,6 +109,12 @@ bool pc_describe_isa(Device *dev, AcpiIsaDevice *out)
             (AcpiIsaDevice){ .name = "RTC", .hid = "PNP0B00", .io = 0x70, .io_len = 2, .irq = 8 };
         return true;
     }
+    if (dev->cls == &fw_cfg_class) {
+        *out = (AcpiIsaDevice){
+            .name = "FWCF", .hid = "QEMU0002", .io = FW_CFG_PORT, .io_len = FW_CFG_PORTS
+        };
+        return true;
+    }
     if (dev->cls == &pvpanic_class) {
         *out = (AcpiIsaDevice){
             .name = "PEVT", .hid = "QEMU0001", .io = pvpanic_port(dev), .io_len = 1
@@ -120,33 +126,54 @@ bool pc_describe_isa(Device *dev, AcpiIsaDevice *out)
 
 /* ---- Loading ---- */
 
-bool pc_load(Machine *machine, const char *append, GError **error)
+static bool load_kernel(Machine *machine, const char *append, GError **error)
 {
     const MachineConfig *config = machine->config;
     PcBoard *pc = machine->board;
 
-    if (config->kernel) {
-        pc->smbios = smbios_build(machine, machine->cls->desc, machine->cls->name, PC_SMBIOS_BASE,
-                                  MIB - PC_SMBIOS_BASE, error);
-        if (!pc->smbios) {
-            return false;
-        }
-        pc->image = boot_image_load(config->kernel, config->initrd, append, error);
-        return pc->image != NULL;
+    pc->smbios = smbios_build(machine, machine->cls->desc, machine->cls->name, PC_SMBIOS_BASE,
+                              MIB - PC_SMBIOS_BASE, error);
+    if (!pc->smbios) {
+        return false;
     }
-    if (config->initrd || config->append) {
+    pc->image = boot_image_load(config->kernel, config->initrd, append, error);
+    return pc->image != NULL;
+}
+
+static bool load_default_firmware(Machine *machine, GError **error)
+{
+    const char *name = machine->cls->default_firmware;
+    g_autofree char *path = name ? boot_data_find(name) : NULL;
+
+    if (g_str_equal(machine->config->accel, "qtest")) {
+        return true;
+    }
+    if (!path) {
+        return error_set(error,
+                         "nothing to boot: firmware '%s' is not installed (Debian: apt-get install "
+                         "seabios); name a directory with -L or an image with -bios FILE, or give "
+                         "a kernel with -kernel FILE",
+                         name ? name : "");
+    }
+    return boot_firmware_map(machine, path, machine->cls->firmware_in_ram, error);
+}
+
+bool pc_load(Machine *machine, const char *append, GError **error)
+{
+    const MachineConfig *config = machine->config;
+
+    if (config->kernel && !config->bios) {
+        return load_kernel(machine, append, error);
+    }
+    if (!config->kernel && (config->initrd || config->append)) {
         return error_set(error, "-%s needs a kernel: give it with -kernel FILE",
                          config->initrd ? "initrd" : "append");
     }
-    if (config->bios) {
-        return boot_firmware_map(machine, config->bios, error);
+    if (!config->bios) {
+        return load_default_firmware(machine, error);
     }
-    if (g_str_equal(config->accel, "qtest")) {
-        return true;
-    }
-    return error_set(error, "nothing to boot: give a kernel with -kernel FILE, or a firmware image "
-                            "with -bios FILE (starting a disk without a kernel needs a firmware, "
-                            "and none is built in yet)");
+    return boot_firmware_map(machine, config->bios, machine->cls->firmware_in_ram, error) &&
+           (!config->kernel || pc_add_firmware_kernel(machine, error));
 }
 
 bool pc_build_acpi(Machine *machine, const AcpiConfig *config, GError **error)
@@ -154,6 +181,9 @@ bool pc_build_acpi(Machine *machine, const AcpiConfig *config, GError **error)
     PcBoard *pc = machine->board;
     uint64_t top = ALIGN_DOWN(machine->ram_below_4g, PC_ACPI_TOP_ALIGN);
 
+    if (!pc->image) {
+        return pc_add_acpi_files(machine, config, error);
+    }
     if (top < MIB + 2 * PC_ACPI_RESERVE) {
         return error_set(error, "-m: %" G_GUINT64_FORMAT " KiB are too little to boot a kernel",
                          (guint64)(machine->ram->size / KIB));
@@ -208,7 +238,7 @@ bool pc_boot(Machine *machine, GError **error)
     }
     if (pc->acpi) {
         dma_write(machine->memory, pc->acpi_base, pc->acpi->data, pc->acpi->len);
-        dma_write(machine->memory, PC_RSDP_ADDRESS, pc->acpi->data, RSDP_SIZE);
+        dma_write(machine->memory, PC_RSDP_ADDRESS, pc->acpi->data, ACPI_RSDP_SIZE);
     }
     dma_write(machine->memory, PC_SMBIOS_BASE, pc->smbios->data, pc->smbios->len);
     if (!boot_image_place(pc->image, machine, &pc->map, rsdp, &cpu, error)) {

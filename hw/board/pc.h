@@ -16,10 +16,20 @@
 #define PC_RSDP_ADDRESS 0xf0000ULL /* where systems that are not told look for it */
 #define PC_SMBIOS_BASE  0xf0040ULL
 
+enum { SMBIOS_ENTRY_32, SMBIOS_ENTRY_64 };
+extern const char *const pc_smbios_entries[];
+#define PC_SMBIOS_PROP(Type)                                                                       \
+    PROP_ENUM("smbios-entry-point-type", Type, pc.smbios_entry, SMBIOS_ENTRY_32,                   \
+              pc_smbios_entries, "SMBIOS entry point for firmware: 32 (2.1) or 64 (3.0)")
+
 /* First member of a board's struct. */
 typedef struct PcBoard {
     MemRegion ram_low, ram_high;
     BootImage *image; /* NULL: firmware, or a test */
+    Device *fw_cfg;
+    int smbios_entry;     /* property; SMBIOS_ENTRY_... */
+    bool firmware_kernel; /* firmware starts -kernel */
+    bool booted;          /* -boot once= has had its time */
     uint64_t acpi_base;
     GByteArray *acpi;   /* NULL: no tables */
     GByteArray *smbios; /* NULL: no kernel */
@@ -43,14 +53,30 @@ Device *pc_add_device(Machine *machine, const char *cls, Bus *bus, const char *c
                       GError **error);
 bool pc_add_serials(Machine *machine, Bus *bus, GError **error); /* -serial and -debugcon */
 
+/* ---- What firmware is told (pc_firmware.c) ---- */
+/* The fw_cfg device, with what is known from the start. When the board is built. */
+bool pc_add_fw_cfg(Machine *machine, GError **error);
+/* -kernel with -bios: the kernel's parts and the option ROM that starts it. */
+bool pc_add_firmware_kernel(Machine *machine, GError **error);
+/* The ACPI tables for the firmware to place. */
+bool pc_add_acpi_files(Machine *machine, const AcpiConfig *config, GError **error);
+/* All devices are there: memory map, SMBIOS, waiting times, the user's files; the directory is
+ * made. mem64_first: where BARs above 4 GiB may begin, 0: not said. */
+bool pc_finish_fw_cfg(Machine *machine, uint64_t mem64_first, GError **error);
+/* Boot order in fw_cfg and CMOS; writable firmware as it was. After devices were reset. */
+bool pc_reset_firmware(Machine *machine, GError **error);
+/* A machine's device of a class; NULL. */
+Device *pc_find_device(Machine *machine, const DeviceClass *cls);
+
 /* What ACPI tables say of an ISA device; false for devices that they do not name. */
 bool pc_describe_isa(Device *dev, AcpiIsaDevice *out);
 
-/* Reads the kernel and makes SMBIOS tables, or maps the firmware; an error when there is neither
- * (but under qtest). */
+/* Without -bios: reads the kernel and makes SMBIOS tables. Else, and without a kernel, maps the
+ * firmware, -bios or the board's own (under qtest only -bios). */
 bool pc_load(Machine *machine, const char *append, GError **error);
 
-/* Room for the ACPI tables is taken from the top of low RAM before the map is made. */
+/* For a kernel started directly room is taken from the top of low RAM, before the map is made; for
+ * firmware the tables go to fw_cfg. */
 bool pc_build_acpi(Machine *machine, const AcpiConfig *config, GError **error);
 void pc_make_map(Machine *machine, const MemoryMapEntry *reserved, unsigned count);
 

@@ -35,6 +35,7 @@ typedef struct Q35Board {
 } Q35Board;
 
 static const Property q35_props[] = {
+    PC_SMBIOS_PROP(Q35Board),
     PROP_BOOL("i8042", Q35Board, i8042, true, "The keyboard controller (reset)"),
     PROP_BOOL("hpet", Q35Board, hpet, false, "High precision event timer: only off"),
     PROP_BOOL("sata", Q35Board, sata, false, "AHCI controller: only off"),
@@ -114,8 +115,8 @@ static bool q35_build(Machine *machine, GError **error)
     address_space_begin(machine->memory);
     address_space_begin(machine->io);
     pc_map_ram(machine, machine->ram->size < LOW_RAM_MAX ? LOW_RAM_MAX : LOW_RAM_SPLIT);
-    ok = irqchip_create_user(machine, error) && build_pci(machine, board, error) &&
-         build_isa(machine, board, error);
+    ok = irqchip_create_user(machine, error) && pc_add_fw_cfg(machine, error) &&
+         build_pci(machine, board, error) && build_isa(machine, board, error);
     address_space_commit(machine->io);
     address_space_commit(machine->memory);
     return ok;
@@ -190,18 +191,17 @@ static bool q35_finish(Machine *machine, GError **error)
         { KVM_PRIVATE_PAGE, 0x4000, MEMORY_MAP_RESERVED },
     };
     Q35Board *board = machine->board;
+    uint64_t mem64_first, mem64_last;
 
-    if (!pc_load(machine, machine->config->append, error)) {
+    if (!pc_load(machine, machine->config->append, error) ||
+        (!machine->config->no_acpi && !describe(machine, board, error))) {
         return false;
     }
-    if (!board->pc.image) {
-        return true;
+    if (board->pc.image) {
+        pc_make_map(machine, reserved, G_N_ELEMENTS(reserved));
     }
-    if (!machine->config->no_acpi && !describe(machine, board, error)) {
-        return false;
-    }
-    pc_make_map(machine, reserved, G_N_ELEMENTS(reserved));
-    return true;
+    mem64_window(machine, &mem64_first, &mem64_last);
+    return pc_finish_fw_cfg(machine, mem64_first, error);
 }
 
 /* ---- Starting ---- */
@@ -236,7 +236,7 @@ static void q35_reset(Machine *machine)
     Q35Board *board = machine->board;
     g_autoptr(GError) error = NULL;
 
-    if (board->pc.image && !boot(machine, board, &error)) {
+    if (!pc_reset_firmware(machine, &error) || (board->pc.image && !boot(machine, board, &error))) {
         report_error("%s", error->message);
         machine_request_exit(machine, 1);
     }
@@ -257,4 +257,5 @@ const MachineClass q35_machine_class = {
     .default_nic = "virtio-net-pci",
     .default_disk = "virtio",
     .virtio_suffix = "-pci",
+    .default_firmware = "bios-256k.bin",
 };

@@ -435,10 +435,9 @@ static uint8_t negated_sum(const uint8_t *data, size_t len)
     return (uint8_t)-total;
 }
 
-static void write_entry_points(Builder *b, uint64_t base)
+static void write_entry_21(const Builder *b, uint8_t *p, uint64_t base, uint32_t len)
 {
-    uint8_t *p = b->out->data;
-    uint32_t len = b->out->len - TABLES_OFFSET;
+    memset(p, 0, ENTRY_21_SIZE);
     memcpy(p, "_SM_", 4);
     p[5] = ENTRY_21_SIZE;
     p[6] = 2;
@@ -446,19 +445,22 @@ static void write_entry_points(Builder *b, uint64_t base)
     store_le16(p + 8, (uint16_t)b->largest);
     memcpy(p + 16, "_DMI_", 5);
     store_le16(p + 22, (uint16_t)len);
-    store_le32(p + 24, (uint32_t)(base + TABLES_OFFSET));
+    store_le32(p + 24, (uint32_t)base);
     store_le16(p + 28, (uint16_t)b->structures);
     p[30] = 0x28;
     p[21] = negated_sum(p + 16, 15);
     p[4] = negated_sum(p, ENTRY_21_SIZE);
+}
 
-    p += ENTRY_30_OFFSET;
+static void write_entry_30(uint8_t *p, uint64_t base, uint32_t len)
+{
+    memset(p, 0, ENTRY_30_SIZE);
     memcpy(p, "_SM3_", 5);
     p[6] = ENTRY_30_SIZE;
     p[7] = 3;
     p[10] = 1; /* entry point revision */
     store_le32(p + 12, len);
-    store_le64(p + 16, base + TABLES_OFFSET);
+    store_le64(p + 16, base);
     p[5] = negated_sum(p, ENTRY_30_SIZE);
 }
 
@@ -469,7 +471,7 @@ static bool build_tables(Builder *b, const Machine *machine, const char *product
     unsigned sockets = (smp->cpus + smp->dies * smp->cores * smp->threads - 1) /
                        (smp->dies * smp->cores * smp->threads);
     uint64_t speed = 0;
-    if (!build_bios(b, error) || !memory_speed(b, &speed, error) ||
+    if (!memory_speed(b, &speed, error) ||
         !build_system(b, machine->config, product, version, error)) {
         return false;
     }
@@ -484,30 +486,71 @@ static bool build_tables(Builder *b, const Machine *machine, const char *product
     return true;
 }
 
+static bool builder_init(Builder *b, const Machine *machine, guint room_in_front, GError **error)
+{
+    bool ok = true;
+    *b = (Builder){ .out = g_byte_array_new(), .oem_strings = g_ptr_array_new() };
+    g_byte_array_set_size(b->out, room_in_front);
+    memset(b->out->data, 0, room_in_front);
+    const GPtrArray *given = machine->config->smbios;
+    for (guint i = 0; ok && given && i < given->len; i++) {
+        ok = merge_options(b, g_ptr_array_index(given, i), error);
+    }
+    return ok;
+}
+
+/* Returns what was built, or NULL. */
+static GByteArray *builder_clear(Builder *b, bool ok)
+{
+    if (!ok) {
+        g_clear_pointer(&b->out, g_byte_array_unref);
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(b->options); i++) {
+        opts_free(b->options[i]);
+    }
+    g_ptr_array_unref(b->oem_strings);
+    return b->out;
+}
+
 GByteArray *smbios_build(const Machine *machine, const char *product, const char *version,
                          uint64_t base, uint64_t room, GError **error)
 {
-    Builder b = { .out = g_byte_array_new(), .oem_strings = g_ptr_array_new() };
-    bool ok = true;
-    for (guint i = 0; ok && i < machine->config->smbios->len; i++) {
-        ok = merge_options(&b, g_ptr_array_index(machine->config->smbios, i), error);
-    }
-    g_byte_array_set_size(b.out, TABLES_OFFSET);
-    memset(b.out->data, 0, TABLES_OFFSET);
-    ok = ok && build_tables(&b, machine, product, version, error);
+    Builder b;
+    bool ok = builder_init(&b, machine, TABLES_OFFSET, error) && build_bios(&b, error) &&
+              build_tables(&b, machine, product, version, error);
     if (ok && b.out->len > room) {
         ok = error_set(error,
                        "-smbios: the tables take %u bytes; there is room for %" G_GUINT64_FORMAT,
                        b.out->len, room);
     }
     if (ok) {
-        write_entry_points(&b, base);
-    } else {
-        g_clear_pointer(&b.out, g_byte_array_unref);
+        uint32_t len = b.out->len - TABLES_OFFSET;
+        write_entry_21(&b, b.out->data, base + TABLES_OFFSET, len);
+        write_entry_30(b.out->data + ENTRY_30_OFFSET, base + TABLES_OFFSET, len);
     }
-    for (size_t i = 0; i < G_N_ELEMENTS(b.options); i++) {
-        opts_free(b.options[i]);
+    return builder_clear(&b, ok);
+}
+
+GByteArray *smbios_build_files(const Machine *machine, const char *product, const char *version,
+                               bool entry64, GByteArray *anchor, GError **error)
+{
+    Builder b;
+    bool ok = builder_init(&b, machine, 0, error) &&
+              (!b.options[TYPE_BIOS] || build_bios(&b, error)) &&
+              build_tables(&b, machine, product, version, error);
+    if (ok && !entry64 && b.out->len > UINT16_MAX) {
+        ok = error_set(error,
+                       "-smbios: the tables take %u bytes, more than the 65535 of a 32-bit entry "
+                       "point; -machine smbios-entry-point-type=64 has room for them",
+                       b.out->len);
     }
-    g_ptr_array_unref(b.oem_strings);
-    return b.out;
+    if (ok) {
+        g_byte_array_set_size(anchor, entry64 ? ENTRY_30_SIZE : ENTRY_21_SIZE);
+        if (entry64) {
+            write_entry_30(anchor->data, 0, b.out->len);
+        } else {
+            write_entry_21(&b, anchor->data, 0, b.out->len);
+        }
+    }
+    return builder_clear(&b, ok);
 }

@@ -11,4 +11,10 @@
 GByteArray *smbios_build(const Machine *machine, const char *product, const char *version,
                          uint64_t base, uint64_t room, GError **error);
 
+/* The same as two files for firmware, which places them, fills in the address and the checksums,
+ * and describes itself (type 0) unless the user did: the tables, and in `anchor` their entry point,
+ * of 3.0 (64 bit) or 2.1. NULL and error. */
+GByteArray *smbios_build_files(const Machine *machine, const char *product, const char *version,
+                               bool entry64, GByteArray *anchor, GError **error);
+
 #endif

@@ -34,13 +34,19 @@ void pam_init(Pam *pam, Machine *machine)
         segment->machine = machine;
         segment->base = i ? FIRST_SEGMENT + (i - 1) * SEGMENT_SIZE : LAST_SEGMENT;
         segment->size = i ? SEGMENT_SIZE : MIB - LAST_SEGMENT;
+        if (range_inside(segment->base, segment->size, machine->ram_below_4g)) {
+            mem_region_init_ram(&segment->regions[MODE_READ], "pam-rom", machine->ram,
+                                segment->base, segment->size, true);
+            mem_region_init_ram(&segment->regions[MODE_READ | MODE_WRITE], "pam-ram", machine->ram,
+                                segment->base, segment->size, false);
+        }
     }
 }
 
 void pam_cleanup(Pam *pam)
 {
     for (unsigned i = 0; i < PAM_SEGMENTS; i++) {
-        address_space_unmap(&pam->segments[i].region);
+        address_space_unmap(&pam->segments[i].regions[pam->segments[i].mode]);
     }
     address_space_unmap(&pam->hole);
     g_clear_pointer(&pam->copy, ram_block_free);
@@ -90,21 +96,22 @@ static bool copy_bus_side(Pam *pam, PamSegment *segment)
 
 static void segment_place(Pam *pam, PamSegment *segment)
 {
-    Machine *machine = segment->machine;
-    MemRegion *region = &segment->region;
-    bool is_ram = range_inside(segment->base, segment->size, machine->ram_below_4g);
+    MemRegion *region = &segment->regions[segment->mode];
+    MemRegion *plain = &segment->regions[MODE_READ | MODE_WRITE];
 
-    if (segment->mode == 0 || !is_ram) {
+    if (segment->mode == 0 || plain->size == 0) {
         return;
     }
-    if (segment->mode == MODE_WRITE && copy_bus_side(pam, segment)) {
-        mem_region_init_rom_ops(region, "pam-write", pam->copy, segment->base - FIRST_SEGMENT,
-                                segment->size, &to_ram_ops, segment, NULL);
-    } else {
-        mem_region_init_ram(region, "pam-ram", machine->ram, segment->base, segment->size,
-                            segment->mode == MODE_READ);
+    if (segment->mode == MODE_WRITE) {
+        if (!copy_bus_side(pam, segment)) {
+            segment->mode = MODE_READ | MODE_WRITE;
+            region = plain;
+        } else if (region->size == 0) {
+            mem_region_init_rom_ops(region, "pam-write", pam->copy, segment->base - FIRST_SEGMENT,
+                                    segment->size, &to_ram_ops, segment, NULL);
+        }
     }
-    address_space_map(machine->memory, region, segment->base, LEGACY_PRIORITY_SHADOW);
+    address_space_map(segment->machine->memory, region, segment->base, LEGACY_PRIORITY_SHADOW);
 }
 
 static uint8_t register_mode(const uint8_t *registers, unsigned segment)
@@ -125,10 +132,10 @@ void pam_update(Pam *pam, const uint8_t *registers)
         uint8_t mode = register_mode(registers, i);
         changed[i] = mode != segment->mode;
         copies |= changed[i] && mode == MODE_WRITE;
-        segment->mode = mode;
         if (changed[i]) {
-            address_space_unmap(&segment->region);
+            address_space_unmap(&segment->regions[segment->mode]);
         }
+        segment->mode = mode;
     }
     if (copies) { /* what is below must be in the map to be copied */
         address_space_commit(memory);

@@ -22,7 +22,7 @@ enum {
 };
 
 typedef struct PamSegment {
-    MemRegion region;
+    MemRegion regions[4]; /* by mode; a map that readers still see refers to the one before */
     Machine *machine;
     uint64_t base, size;
     uint8_t mode; /* bit 0: reads come from RAM; bit 1: writes go there */

@@ -94,7 +94,11 @@ static void test_wrong_lines_say_what_is_wrong(void)
         { "-global nodot", "driver.property=value" },
         { "-global nosuch.a=b", "not a valid device model name" },
         { "-action panic=explode", "explode" },
-        { "disk.img", "-drive file=disk.img" },
+        { "-boot order=cxz", "Invalid boot device 'x'" },
+        { "-boot cdc", "given twice" },
+        { "-boot once=d,onec=c", "did you mean 'once'" },
+        { "-boot splash-time=99999", "-1 to 65535" },
+        { "-boot menu=perhaps", "perhaps" },
     };
     for (size_t i = 0; i < G_N_ELEMENTS(wrong); i++) {
         Cli cli;
@@ -107,6 +111,20 @@ static void test_wrong_lines_say_what_is_wrong(void)
         }
         cli_free(&cli);
     }
+}
+
+static void test_disk_images_come_first(void)
+{
+    Cli cli;
+    g_assert_true(parse(&cli, "vireo -drive file=z,if=none one.img -S two.img -boot once=d", NULL));
+    g_assert_cmpuint(cli.drives->len, ==, 3);
+    g_assert_cmpstr(opts_get(g_ptr_array_index(cli.drives, 0), "file"), ==, "one.img");
+    g_assert_cmpstr(opts_get(g_ptr_array_index(cli.drives, 1), "file"), ==, "two.img");
+    g_assert_cmpstr(opts_get(g_ptr_array_index(cli.drives, 2), "file"), ==, "z");
+    g_assert_cmpstr(cli.config.boot.once, ==, "d");
+    g_assert_null(cli.config.boot.order);
+    g_assert_cmpint(cli.config.boot.reboot_timeout, ==, -1);
+    cli_free(&cli);
 }
 
 static void test_smp_prefers_cores(void)
@@ -137,6 +155,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     machine_classes_register(boards);
     g_test_add_func("/cli/qemus-usual-line", test_qemus_usual_line_is_understood);
+    g_test_add_func("/cli/disk-images-come-first", test_disk_images_come_first);
     g_test_add_func("/cli/two-dashes-are-one", test_two_dashes_are_one);
     g_test_add_func("/cli/memory-is-in-mebibytes", test_memory_without_suffix_is_in_mebibytes);
     g_test_add_func("/cli/machine-options", test_machine_options_are_taken_apart);

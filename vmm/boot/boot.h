@@ -42,9 +42,32 @@ const char *boot_image_format(const BootImage *image); /* "bzImage", "PVH", "mul
 bool boot_image_place(BootImage *image, Machine *machine, const MemoryMap *map, uint64_t rsdp,
                       BootCpu *cpu, GError **error);
 
+/* ---- Files that come with packages: firmware, option ROMs ---- */
+/* -L: searched before the standard directories. The text must stay. */
+void boot_data_add_dir(const char *dir);
+void boot_data_foreach_dir(void (*fn)(const char *dir, void *opaque), void *opaque);
+/* The path of a readable file: `name` as it is when it exists or has a slash, else from the
+ * directories; NULL when there is none. New. */
+char *boot_data_find(const char *name);
+/* The whole file, 1 to `max` bytes; NULL and error. New. */
+uint8_t *boot_data_read(const char *path, uint64_t max, size_t *len, GError **error);
+
+/* ---- A Linux kernel that firmware starts (the option ROM linuxboot, OVMF) ---- */
+typedef struct FirmwareKernel {
+    uint8_t *setup, *kernel, *initrd; /* initrd NULL: none */
+    uint32_t setup_size, kernel_size, initrd_size;
+    uint32_t setup_addr, kernel_addr, initrd_addr, cmdline_addr;
+    char *cmdline;
+} FirmwareKernel;
+/* Reads a bzImage and patches its setup header as a boot loader does; low RAM ends at ram_top. */
+bool firmware_kernel_load(FirmwareKernel *out, const char *kernel, const char *initrd,
+                          const char *append, uint64_t ram_top, GError **error);
+
 /* A firmware file mapped so that it ends at 4 GiB, its last 128 KiB also below 1 MiB (bios_end:
- * 0x100000). Size: a multiple of 64 KiB up to 16 MiB; searched as given, then in the firmware
- * directories. */
-bool boot_firmware_map(Machine *machine, const char *file, GError **error);
+ * 0x100000). Size: a multiple of 64 KiB up to 16 MiB; found by boot_data_find().
+ * `writable`: for boards without shadow RAM, whose firmware keeps its variables in place. */
+bool boot_firmware_map(Machine *machine, const char *file, bool writable, GError **error);
+/* What the guest wrote into writable firmware is forgotten. vCPUs stopped. */
+void boot_firmware_reset(void);
 
 #endif

@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Firmware images: a ROM that ends at 4 GiB, its end seen below 1 MiB too. */
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#include "config.h"
 #include "vmm/boot/boot_private.h"
 
 #define ROM_UNIT         (64 * KIB)
@@ -14,33 +9,14 @@
 #define LOW_ROM_END      (1 * MIB)
 #define LOW_ROM_PRIORITY 2 /* above main memory and the hole in it, below shadow RAM */
 
-static const char *const firmware_dirs[] = {
-    VIREO_FIRMWARE_DIR, "/usr/share/seabios", "/usr/share/qemu",
-    "/usr/share/OVMF",  "/usr/share/ovmf",    NULL,
-};
-
 /* Lives as long as the process: the machine's map refers to it until the end. */
 typedef struct Firmware {
     RamBlock *block;
     MemRegion high, low;
+    uint8_t *pristine; /* of one that can be written: what a reset brings back */
 } Firmware;
 
 static GSList *firmwares;
-
-static char *firmware_find(const char *file)
-{
-    if (access(file, R_OK) == 0 || strchr(file, '/')) {
-        return g_strdup(file);
-    }
-    for (unsigned i = 0; firmware_dirs[i]; i++) {
-        char *path = g_build_filename(firmware_dirs[i], file, NULL);
-        if (access(path, R_OK) == 0) {
-            return path;
-        }
-        g_free(path);
-    }
-    return g_strdup(file);
-}
 
 static bool firmware_check(const BootSource *source, GError **error)
 {
@@ -53,10 +29,10 @@ static bool firmware_check(const BootSource *source, GError **error)
     return true;
 }
 
-bool boot_firmware_map(Machine *machine, const char *file, GError **error)
+bool boot_firmware_map(Machine *machine, const char *file, bool writable, GError **error)
 {
-    g_autofree char *path = firmware_find(file);
-    BootSource *source = boot_source_open(path, error);
+    g_autofree char *path = boot_data_find(file);
+    BootSource *source = boot_source_open(path ? path : file, error);
     if (!source) {
         g_prefix_error(error, "firmware: ");
         return false;
@@ -75,8 +51,9 @@ bool boot_firmware_map(Machine *machine, const char *file, GError **error)
     }
     uint64_t size = source->size, low = MIN(size, LOW_ROM_SIZE);
     boot_source_free(source);
-    mem_region_init_ram(&firmware->high, "pc.bios", firmware->block, 0, size, true);
-    mem_region_init_ram(&firmware->low, "isa-bios", firmware->block, size - low, low, true);
+    mem_region_init_ram(&firmware->high, "pc.bios", firmware->block, 0, size, !writable);
+    mem_region_init_ram(&firmware->low, "isa-bios", firmware->block, size - low, low, !writable);
+    firmware->pristine = writable ? g_memdup2(firmware->block->host, size) : NULL;
     firmwares = g_slist_prepend(firmwares, firmware);
     machine_topology_lock(machine);
     address_space_begin(machine->memory);
@@ -85,4 +62,15 @@ bool boot_firmware_map(Machine *machine, const char *file, GError **error)
     address_space_commit(machine->memory);
     machine_topology_unlock(machine);
     return true;
+}
+
+void boot_firmware_reset(void)
+{
+    for (GSList *item = firmwares; item; item = item->next) {
+        const Firmware *firmware = item->data;
+        if (firmware->pristine) {
+            memcpy(firmware->block->host, firmware->pristine, firmware->high.size);
+            ram_block_mark_dirty(firmware->block, 0, firmware->high.size);
+        }
+    }
 }

@@ -27,7 +27,8 @@ typedef struct Cli {
     const char *debugcon;   /* -debugcon text, or NULL */
     const char *qtest, *qtest_log;
     const char *pidfile;
-    char *process_name; /* -name process= */
+    char *process_name;   /* -name process= */
+    unsigned disk_images; /* of drives: the first, named without an option */
     bool nodefaults;
     bool nographic;
     bool no_net;       /* -nic none, -net none */

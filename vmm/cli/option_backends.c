@@ -42,15 +42,17 @@ void cli_init(Cli *cli)
         .rtc_base = -1,
         .rtc_clock = VM_CLOCK_HOST,
         .smbios = g_ptr_array_new_with_free_func(opts_destroy),
+        .fw_cfg = g_ptr_array_new_with_free_func(opts_destroy),
+        .boot = { .splash_time = -1, .reboot_timeout = -1 },
     };
 }
 
 void cli_free(Cli *cli)
 {
-    GPtrArray *lists[] = { cli->objects,     cli->chardevs,     cli->blockdevs, cli->drives,
-                           cli->netdevs,     cli->nics,         cli->devices,   cli->mons,
-                           cli->globals,     cli->serials,      cli->monitors,  cli->qmps,
-                           cli->qmps_pretty, cli->config.smbios };
+    GPtrArray *lists[] = { cli->objects,     cli->chardevs,      cli->blockdevs,    cli->drives,
+                           cli->netdevs,     cli->nics,          cli->devices,      cli->mons,
+                           cli->globals,     cli->serials,       cli->monitors,     cli->qmps,
+                           cli->qmps_pretty, cli->config.smbios, cli->config.fw_cfg };
     for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
         g_ptr_array_unref(lists[i]);
     }
@@ -59,6 +61,9 @@ void cli_free(Cli *cli)
     g_free((char *)cli->config.name);
     g_free((char *)cli->config.cpu_model);
     g_free(cli->process_name);
+    g_free(cli->config.boot.order);
+    g_free(cli->config.boot.once);
+    g_free(cli->config.boot.splash);
 }
 
 bool cli_finish(Cli *cli, GError **error)
@@ -77,10 +82,7 @@ bool cli_finish(Cli *cli, GError **error)
         return error_set(error, "-%s only allowed with -kernel option",
                          config->initrd ? "initrd" : "append");
     }
-    if (config->kernel && config->bios) {
-        return error_set(error, "-kernel and -bios: this version starts kernels without firmware; "
-                                "give one of the two");
-    }
+    config->nographic = cli->nographic;
     config->nodefaults = cli->nodefaults;
     return true;
 }

@@ -288,16 +288,6 @@ bool cli_opt_uuid(Cli *cli, const char *value, GError **error)
     return true;
 }
 
-bool cli_opt_smbios(Cli *cli, const char *value, GError **error)
-{
-    Opts *opts = opts_parse(value, NULL, error);
-    if (!opts) {
-        return false;
-    }
-    g_ptr_array_add(cli->config.smbios, opts);
-    return true;
-}
-
 static bool set_rtc_base(Cli *cli, const char *base, GError **error)
 {
     MachineConfig *config = &cli->config;
@@ -347,30 +337,6 @@ bool cli_opt_rtc(Cli *cli, const char *value, GError **error)
 bool cli_opt_no_acpi(Cli *cli, const char *value, GError **error)
 {
     cli->config.no_acpi = true;
-    return true;
-}
-
-bool cli_opt_kernel(Cli *cli, const char *value, GError **error)
-{
-    cli->config.kernel = value;
-    return true;
-}
-
-bool cli_opt_initrd(Cli *cli, const char *value, GError **error)
-{
-    cli->config.initrd = value;
-    return true;
-}
-
-bool cli_opt_append(Cli *cli, const char *value, GError **error)
-{
-    cli->config.append = value;
-    return true;
-}
-
-bool cli_opt_bios(Cli *cli, const char *value, GError **error)
-{
-    cli->config.bios = value;
     return true;
 }
 

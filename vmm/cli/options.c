@@ -52,7 +52,22 @@ static const CliOption options[] = {
       cli_opt_kernel },
     { "initrd", NULL, "FILE", "Boot", "initial RAM disk, or multiboot modules", cli_opt_initrd },
     { "append", NULL, "TEXT", "Boot", "the kernel's command line", cli_opt_append },
-    { "bios", NULL, "FILE", "Boot", "firmware image, mapped below 4 GiB", cli_opt_bios },
+    { "bios", NULL, "FILE", "Boot",
+      "firmware image, mapped below 4 GiB; without -kernel: SeaBIOS (package seabios). With "
+      "-kernel: the kernel is started by that firmware",
+      cli_opt_bios },
+    { "boot", NULL,
+      "[order=DRIVES][,once=DRIVES][,menu=on|off][,strict=on|off][,splash=FILE]"
+      "[,splash-time=MS][,reboot-timeout=MS]",
+      "Boot",
+      "what the firmware boots from: a floppy, c hard disk, d CD-ROM, n network (order, and the "
+      "first time), bootindex= of a device goes before it",
+      cli_opt_boot },
+    { "fw_cfg", NULL, "[name=]NAME,file=FILE|string=TEXT", "Boot",
+      "a file in the firmware configuration device; NAME begins with opt/", cli_opt_fw_cfg },
+    { "L", NULL, "DIR", "Boot",
+      "search firmware and option ROMs there first (-L help lists the directories)",
+      cli_opt_data_dir },
 
     { "drive", NULL, "[file=FILE][,if=virtio|none][,format=F][,cache=C][,aio=A]...", "Block",
       "a disk and the device for it", cli_opt_drive },
@@ -115,7 +130,6 @@ static const struct {
     { "hdd", "Vireo has no IDE controller; -drive file=...,if=virtio makes a virtio disk" },
     { "cdrom", "Vireo has no CD-ROM drive" },
     { "fda", "Vireo has no floppy controller" },
-    { "boot", "Vireo boots kernels (-kernel) and firmware images (-bios) directly" },
     { "snapshot", "temporary overlays need the qcow2 format, which this version has not" },
     { "vnc", "this version has no display" },
     { "spice", "Vireo has no SPICE server" },
@@ -142,7 +156,6 @@ static const struct {
     { "trace", "this version has no trace points" },
     { "d", "this version has no log items; messages go to standard error" },
     { "D", "this version has no log file; messages go to standard error" },
-    { "fw_cfg", "Vireo boots without firmware tables (fw_cfg)" },
     { "pflash", "this version has no flash memory; -bios maps a firmware image" },
     { "mtdblock", "this version has no flash memory" },
     { "sd", "Vireo has no SD card controller" },
@@ -154,7 +167,6 @@ static const struct {
     { "k", "this version has no display, so no keyboard layouts" },
     { "option-rom", "this version has no option ROMs" },
     { "dtb", "x86 machines take no device tree" },
-    { "L", "give -bios a path" },
     { "runas", "start Vireo as the user that it shall run as" },
     { "chroot", "start Vireo in the directory tree that it shall see" },
     { "run-with", "this version cannot change user or root directory" },
@@ -208,10 +220,10 @@ bool cli_parse(Cli *cli, int argc, char **argv, GError **error)
     for (int i = 1; i < argc; i++) {
         const char *word = argv[i];
         if (word[0] != '-' || !word[1]) {
-            return error_set(error,
-                             "'%s': this version does not boot disk images by themselves: "
-                             "-kernel FILE -drive file=%s,format=raw,if=virtio does",
-                             word, word);
+            if (!cli_opt_disk_image(cli, word, error)) {
+                return false;
+            }
+            continue;
         }
         const char *name = word + 1 + (word[1] == '-');
         const CliOption *option = find_option(name);
@@ -255,7 +267,7 @@ static void append_wrapped(GString *out, const char *text, size_t indent, size_t
 void cli_help(GString *out)
 {
     g_string_append(out, "Vireo " VIREO_VERSION ", a virtual machine monitor for Linux/KVM\n"
-                         "usage: vireo [options]\n");
+                         "usage: vireo [options] [disk image]\n");
     const char *section = "";
     for (const CliOption *option = options; option->name; option++) {
         if (!g_str_equal(section, option->section)) {
@@ -272,6 +284,7 @@ void cli_help(GString *out)
     }
     g_string_append(out,
                     "\nOptions have QEMU's syntax. Examples:\n"
+                    "  vireo -m 2G -smp 2 disk.img\n"
                     "  vireo -m 2G -smp 2 -kernel vmlinuz -initrd initrd.img \\\n"
                     "        -append \"console=ttyS0 root=/dev/vda\" \\\n"
                     "        -drive file=disk.img,format=raw,if=virtio -nic user -nographic\n");

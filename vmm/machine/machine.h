@@ -52,6 +52,15 @@ typedef struct SmpConfig {
     unsigned cpus, maxcpus, sockets, dies, cores, threads;
 } SmpConfig;
 
+/* -boot. */
+typedef struct BootConfig {
+    char *order, *once; /* letters a to p, or NULL: the board's own, no other the first time */
+    char *splash;       /* a picture's file, or NULL */
+    int splash_time;    /* ms, -1: not said */
+    int reboot_timeout; /* ms after which a boot that failed is tried again, -1: never */
+    bool menu, strict;
+} BootConfig;
+
 /* What the command line says of the machine; filled by vmm/cli, constant afterwards. */
 typedef struct MachineConfig {
     const MachineClass *cls;
@@ -69,7 +78,10 @@ typedef struct MachineConfig {
     const char *name;
     uint8_t uuid[16];
     bool has_uuid;
+    BootConfig boot;
     GPtrArray *smbios; /* Opts * of each -smbios */
+    GPtrArray *fw_cfg; /* Opts * of each -fw_cfg: name, file or string */
+    bool nographic;
     bool no_acpi, no_hpet;
     bool reboot_exits;    /* -no-reboot: -action reboot=shutdown */
     bool shutdown_pauses; /* -no-shutdown: -action shutdown=pause */
@@ -104,6 +116,8 @@ struct MachineClass {
     const char *default_nic;   /* the model of `-nic model=` when none is named */
     const char *default_disk;  /* if= of -drive when none is named: "virtio" ... */
     const char *virtio_suffix; /* "-pci" or "-device" */
+    const char *default_firmware; /* the image when no kernel and no -bios is given, or NULL */
+    bool firmware_in_ram;         /* the image can be written: there is no shadow RAM */
 };
 
 typedef void MachineNotify(void *opaque, RunState state, bool running);

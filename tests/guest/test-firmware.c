@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A disk starts through SeaBIOS: boot sector, boot order, reset, disks that cannot be booted. */
+#include "guest-run.h"
+
+#include <string.h>
+
+#define SECTOR    512
+#define DISK_SIZE (1 << 20)
+
+/* A disk with the boot sector and `text` in the sector behind it. */
+static const char *boot_disk(GuestRun *run, const char *name, const char *text)
+{
+    const char *path = guest_run_disk(run, name, DISK_SIZE);
+    g_autofree char *sector_path =
+        g_build_filename(g_getenv("GUESTS") ? g_getenv("GUESTS") : ".", "bootsector.bin", NULL);
+    g_autofree char *disk = g_malloc0(DISK_SIZE), *sector = NULL;
+    gsize len;
+    GError *error = NULL;
+
+    g_file_get_contents(sector_path, &sector, &len, &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(len, ==, SECTOR);
+    memcpy(disk, sector, SECTOR);
+    memcpy(disk + SECTOR, text, strlen(text));
+    g_file_set_contents(path, disk, DISK_SIZE, &error);
+    g_assert_no_error(error);
+    return path;
+}
+
+static void add_disk(GuestRun *run, const char *path, const char *device)
+{
+    static unsigned number;
+
+    number++;
+    guest_run_args(run, "-drive file=%s,format=raw,if=none,id=d%u -device %s,drive=d%u", path,
+                   number, device, number);
+}
+
+static void test_boots_a_virtio_disk(void)
+{
+    g_autoptr(GuestRun) run = guest_run_new(NULL);
+
+    guest_run_args(run, "-drive file=%s,format=raw,if=virtio",
+                   boot_disk(run, "disk", "x second sector\r\n"));
+    guest_run_start(run);
+    guest_run_expect(run, "boot sector, drive 80");
+    guest_run_expect(run, "x second sector");
+    guest_run_expect(run, "memory above 16 MiB: 0e"); /* 256 MiB less 16 and the firmware's part */
+    g_assert_cmpint(guest_run_wait(run), ==, 0x21);
+}
+
+/* Without a screen the firmware and int 10h are seen on the first serial port. */
+static void test_screen_text_goes_to_the_serial_port(void)
+{
+    g_autoptr(GuestRun) run = guest_run_new(NULL);
+    const char *disk = boot_disk(run, "disk", "x\r\n");
+    g_autofree char *log = g_strdup_printf("%s.log", disk), *text = NULL;
+
+    guest_run_args(run, "-serial file:%s -drive file=%s,format=raw,if=virtio", log, disk);
+    guest_run_start(run);
+    g_assert_cmpint(guest_run_wait(run), ==, 0x21);
+    g_assert_true(g_file_get_contents(log, &text, NULL, NULL));
+    g_assert_nonnull(strstr(text, "SeaBIOS"));
+    g_assert_nonnull(strstr(text, "boot sector, drive 80"));
+}
+
+static void test_bootindex_chooses_the_disk(void)
+{
+    g_autoptr(GuestRun) run = guest_run_new(NULL);
+
+    add_disk(run, boot_disk(run, "one", "x first\r\n"), "virtio-blk-pci,bootindex=2");
+    add_disk(run, boot_disk(run, "two", "x second\r\n"), "virtio-blk-pci,bootindex=1");
+    guest_run_start(run);
+    guest_run_expect(run, "x second");
+    g_assert_cmpint(guest_run_wait(run), ==, 0x21);
+    g_assert_null(strstr(guest_run_output(run), "x first"));
+}
+
+static void test_boots_again_after_reset(void)
+{
+    g_autoptr(GuestRun) run = guest_run_new(NULL);
+
+    guest_run_qmp(run);
+    guest_run_args(run, "-drive file=%s,format=raw,if=virtio", boot_disk(run, "disk", "here\r\n"));
+    guest_run_start(run);
+    for (unsigned i = 0; i < 3; i++) {
+        guest_run_expect(run, "here\r\nmemory");
+        g_free(guest_run_command(run, "system_reset"));
+    }
+    guest_run_expect(run, "memory");
+    g_free(guest_run_command(run, "quit"));
+    g_assert_cmpint(guest_run_wait(run), ==, 0);
+}
+
+static void test_boots_on_microvm(void)
+{
+    g_autoptr(GuestRun) run = guest_run_new("microvm,rtc=on");
+
+    guest_run_args(run, "-drive file=%s,format=raw,if=virtio", boot_disk(run, "disk", "x\r\n"));
+    guest_run_start(run);
+    guest_run_expect(run, "boot sector, drive 80");
+    g_assert_cmpint(guest_run_wait(run), ==, 0x21);
+}
+
+static void expect_in_file(const char *path, const char *text)
+{
+    for (unsigned tries = 0; tries < 6000; tries++) {
+        g_autofree char *all = NULL;
+        if (g_file_get_contents(path, &all, NULL, NULL) && strstr(all, text) != NULL) {
+            return;
+        }
+        g_usleep(10000);
+    }
+    g_error("no '%s' in %s", text, path);
+}
+
+/* The firmware says so and the machine stays steerable. */
+static void test_disk_without_a_boot_sector(void)
+{
+    g_autoptr(GuestRun) run = guest_run_new(NULL);
+    const char *disk = guest_run_disk(run, "noise", DISK_SIZE);
+    g_autofree char *log = g_strdup_printf("%s.log", disk);
+
+    guest_run_qmp(run);
+    guest_run_args(run,
+                   "-serial file:%s -drive file=%s,format=raw,if=virtio -boot reboot-timeout=1",
+                   log, disk);
+    guest_run_start(run);
+    expect_in_file(log, "not a bootable disk");
+    expect_in_file(log, "No bootable device.");
+    expect_in_file(log, "Retrying in");
+    g_free(guest_run_command(run, "query-status"));
+    g_free(guest_run_command(run, "quit"));
+    g_assert_cmpint(guest_run_wait(run), ==, 0);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    guest_test_add("/guest/firmware/boots-a-virtio-disk", test_boots_a_virtio_disk);
+    guest_test_add("/guest/firmware/screen-text-goes-to-the-serial-port",
+                   test_screen_text_goes_to_the_serial_port);
+    guest_test_add("/guest/firmware/bootindex-chooses-the-disk", test_bootindex_chooses_the_disk);
+    guest_test_add("/guest/firmware/boots-again-after-reset", test_boots_again_after_reset);
+    guest_test_add("/guest/firmware/boots-on-microvm", test_boots_on_microvm);
+    guest_test_add("/guest/firmware/disk-without-a-boot-sector", test_disk_without_a_boot_sector);
+    return g_test_run();
+}
