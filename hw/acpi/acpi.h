@@ -58,7 +58,11 @@ typedef struct AcpiVirtioMmio {
 
 typedef struct AcpiConfig {
     const SmpConfig *smp;
-    bool has_pic;            /* two 8259s (PCAT_COMPAT), IRQ0 on GSI 2 */
+    const NumaConfig *numa; /* NULL: no SRAT, SLIT and HMAT */
+    bool hmat;
+    uint64_t ram_below_4g;                             /* with numa */
+    uint64_t hotplug_memory_base, hotplug_memory_size; /* where pc-dimms go; 0: nowhere */
+    bool has_pic;                                      /* two 8259s (PCAT_COMPAT), IRQ0 on GSI 2 */
     uint32_t level_isa_irqs; /* bits: ISA interrupts that are level-triggered, active high */
     uint32_t ioapic_base;
     const AcpiPmBlock *pm; /* one of pm and ged */
@@ -103,6 +107,10 @@ GByteArray *acpi_build_links(const AcpiConfig *config, AcpiLinks *links);
 void acpi_links_clear(AcpiLinks *links);
 
 /* ---- Between tables.c and dsdt.c ---- */
+/* numa_tables.c: bodies, as dsdt's. */
+void acpi_build_srat(const AcpiConfig *config, GByteArray *out);
+void acpi_build_slit(const AcpiConfig *config, GByteArray *out);
+void acpi_build_hmat(const AcpiConfig *config, GByteArray *out);
 void acpi_build_dsdt(const AcpiConfig *config, GByteArray *out); /* the body, without header */
 
 #endif

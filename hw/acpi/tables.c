@@ -4,6 +4,7 @@
 
 #include <string.h>
 #include "vmm/machine/apic_id.h"
+#include "vmm/machine/numa.h"
 #include "vmm/util/bytes.h"
 
 #define OEM_ID       "VIREO "
@@ -352,6 +353,23 @@ static void build_waet(Builder *b)
     table_end(b, start);
 }
 
+static void build_numa(Builder *b, const AcpiConfig *config)
+{
+    guint start = table_begin(b, "SRAT", 1, true);
+    acpi_build_srat(config, b->out);
+    table_end(b, start);
+    if (config->numa->has_distances) {
+        start = table_begin(b, "SLIT", 1, true);
+        acpi_build_slit(config, b->out);
+        table_end(b, start);
+    }
+    if (config->hmat) {
+        start = table_begin(b, "HMAT", 2, true);
+        acpi_build_hmat(config, b->out);
+        table_end(b, start);
+    }
+}
+
 /* The tables' addresses, of 4 bytes for systems of old or of 8. */
 static uint64_t build_root(Builder *b, const char *signature, unsigned size)
 {
@@ -390,6 +408,9 @@ static GByteArray *build(const AcpiConfig *config, uint64_t base, AcpiLinks *lin
     build_madt(&b, config);
     if (config->pci && config->pci->ecam_base) {
         build_mcfg(&b, config->pci);
+    }
+    if (config->numa) {
+        build_numa(&b, config);
     }
     if (config->pm) {
         build_waet(&b);

@@ -204,6 +204,9 @@ static bool describe(Machine *machine, MicrovmBoard *board, GError **error)
     AcpiVirtioMmio virtio[VIRTIO_SLOTS];
     AcpiConfig config = {
         .smp = &machine->config->smp,
+        .numa = machine->config->numa,
+        .hmat = machine->config->hmat,
+        .ram_below_4g = machine->ram_below_4g,
         .ioapic_base = PC_IOAPIC_BASE,
         .ged = &ged,
         .pci = board->pcie ? &pci : NULL,

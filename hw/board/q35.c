@@ -165,6 +165,9 @@ static bool describe(Machine *machine, Q35Board *board, GError **error)
     };
     AcpiConfig config = {
         .smp = &machine->config->smp,
+        .numa = machine->config->numa,
+        .hmat = machine->config->hmat,
+        .ram_below_4g = machine->ram_below_4g,
         .has_pic = true,
         .level_isa_irqs = 1U << ICH9_SCI_GSI | 1U << 10 | 1U << 11,
         .ioapic_base = PC_IOAPIC_BASE,

@@ -7,6 +7,7 @@
 #include "config.h"
 #include "vmm/chardev/chardev.h"
 #include "vmm/cli/device_add.h"
+#include "vmm/machine/numa.h"
 #include "vmm/object/object.h"
 #include "vmm/util/bytes.h"
 
@@ -60,6 +61,7 @@ void cli_free(Cli *cli)
     g_free((char *)cli->config.memory_backend);
     g_free((char *)cli->config.name);
     g_free((char *)cli->config.cpu_model);
+    numa_free(cli->config.numa);
     g_free(cli->process_name);
     g_free(cli->config.boot.order);
     g_free(cli->config.boot.once);

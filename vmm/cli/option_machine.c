@@ -27,7 +27,7 @@ static void print_machine_props(const MachineClass *cls)
     }
     printf(
         "  accel=<kvm|qtest>, kernel-irqchip=<on|split>, memory-backend=<id>, mem-merge=<bool>,\n"
-        "  dump-guest-core=<bool>, acpi=<bool>, pit=<OnOffAuto>\n");
+        "  dump-guest-core=<bool>, hmat=<bool>, acpi=<bool>, pit=<OnOffAuto>\n");
 }
 
 static bool set_irqchip(Cli *cli, const char *value, GError **error)
@@ -74,6 +74,7 @@ static bool machine_generic_key(Cli *cli, const char *key, const char *value, bo
     MachineConfig *config = &cli->config;
     bool *flag = g_str_equal(key, "mem-merge")         ? &config->mem_merge
                  : g_str_equal(key, "dump-guest-core") ? &config->mem_dump
+                 : g_str_equal(key, "hmat")            ? &config->hmat
                                                        : NULL;
     if (flag) {
         *ok = parse_bool(value, flag) ||

@@ -22,6 +22,10 @@ static const CliOption options[] = {
       "the CPU that the guest sees (-cpu help); default: host", cli_opt_cpu },
     { "smp", NULL, "[cpus=]N[,maxcpus=N][,sockets=N][,dies=N][,cores=N][,threads=N]", "Standard",
       "number and topology of CPUs", cli_opt_smp },
+    { "numa", NULL, "node|dist|cpu|hmat-lb|hmat-cache[,OPTION=VALUE...]", "Standard",
+      "nodes of CPUs and memory: node[,nodeid=N][,cpus=N[-M]]...[,mem=SIZE|,memdev=ID]"
+      "[,initiator=N], dist,src=N,dst=N,val=DISTANCE, cpu,node-id=N[,socket-id=N]...",
+      cli_opt_numa },
     { "m", NULL, "[size=]MEGS", "Standard",
       "size of memory in MiB, or with a suffix k, M, G, T; default 512M", cli_opt_m },
     { "mem-path", NULL, "PATH", "Standard", "take memory from a file or hugetlbfs",
@@ -143,7 +147,6 @@ static const struct {
     { "virtfs", "this version has no shared folders" },
     { "fsdev", "this version has no shared folders" },
     { "tpmdev", "this version has no TPM" },
-    { "numa", "this version has no NUMA topology" },
     { "sandbox", "this version has no seccomp filter" },
     { "gdb", "this version has no GDB stub" },
     { "s", "this version has no GDB stub" },

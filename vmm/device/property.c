@@ -179,7 +179,8 @@ static bool devfn_store(void *base, const Property *prop, const char *value, GEr
 
 static bool json_store_text(void *base, const Property *prop, const char *value, GError **error)
 {
-    json_object *parsed = value_parse_json(value);
+    bool plain = prop->type_name && !strchr("[{", value[0]); /* its owner reads other forms too */
+    json_object *parsed = plain ? json_object_new_string(value) : value_parse_json(value);
     if (!parsed) {
         return fail_expects(prop, "a value in JSON syntax", error);
     }

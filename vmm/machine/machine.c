@@ -6,6 +6,7 @@
 #include "vmm/cli/opts.h"
 #include "vmm/machine/accel.h"
 #include "vmm/machine/life.h"
+#include "vmm/machine/numa.h"
 #include "vmm/object/memory_backend.h"
 #include "vmm/util/bytes.h"
 
@@ -85,6 +86,10 @@ static bool create_ram(Machine *machine, GError **error)
         machine->ram = memory_backend_claim(config->memory_backend, config->ram_size, error);
         return machine->ram != NULL;
     }
+    if (config->numa && numa_has_backends(config->numa)) {
+        machine->ram = numa_create_ram(config, error);
+        return machine->ram != NULL;
+    }
     RamOptions options = {
         .size = config->ram_size,
         .share = config->mem_share,
@@ -144,7 +149,8 @@ Machine *machine_new(const MachineConfig *config, GError **error)
     g_atomic_pointer_set(&the_machine, machine);
 
     machine_topology_lock(machine);
-    bool ok = set_board_props(machine, error) && machine->accel->init(machine, error) &&
+    bool ok = (!config->numa || numa_complete(config->numa, config, error)) &&
+              set_board_props(machine, error) && machine->accel->init(machine, error) &&
               create_ram(machine, error) && machine->cls->build(machine, error);
     machine_topology_unlock(machine);
     if (!ok) {

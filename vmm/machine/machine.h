@@ -18,6 +18,7 @@
 typedef struct AccelOps AccelOps;
 typedef struct MachineClass MachineClass;
 typedef struct MachineLife MachineLife;
+typedef struct NumaConfig NumaConfig;
 
 /* QEMU's RunState names: "running", "paused", "prelaunch", "shutdown", "internal-error",
  * "io-error", "guest-panicked" ... */
@@ -73,6 +74,8 @@ typedef struct MachineConfig {
     bool mem_prealloc, mem_share, mem_merge, mem_dump;
     const char *mem_path;
     SmpConfig smp;
+    NumaConfig *numa; /* NULL: no -numa */
+    bool hmat;        /* -machine hmat=on: ACPI tells latencies and bandwidths */
     const char *cpu_model; /* "host,+x2apic,-avx2": whole text of -cpu, or NULL */
     const char *kernel, *initrd, *append, *bios;
     const char *name;

@@ -5,9 +5,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/memfd.h>
+#include <linux/mempolicy.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 #include "vmm/error.h"
@@ -202,6 +204,20 @@ static gboolean ask_for_huge_pages(gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
+/* Pages come from the nodes, and those that are there already move. */
+static bool bind_nodes(RamBlock *block, const RamOptions *options, GError **error)
+{
+    if (!options->host_nodes) {
+        return true;
+    }
+    if (syscall(SYS_mbind, block->host, block->size, options->policy, options->host_nodes,
+                RAM_HOST_NODES + 1UL, MPOL_MF_STRICT | MPOL_MF_MOVE) != 0) {
+        return error_set_errno(
+            error, errno, "cannot bind guest memory '%s' to the host nodes asked for", block->id);
+    }
+    return true;
+}
+
 static void advise(RamBlock *block, const RamOptions *options)
 {
     /* Hints: a kernel without them loses nothing but speed. */
@@ -249,6 +265,9 @@ RamBlock *ram_block_new(const char *id, const RamOptions *options, GError **erro
     }
     if (ok) {
         advise(block, options);
+        ok = bind_nodes(block, options, error);
+    }
+    if (ok) {
         ok = !options->prealloc || prealloc(block, options->prealloc_threads, error);
     }
     if (!ok) {
@@ -267,7 +286,7 @@ void ram_block_free(RamBlock *block)
     if (block->huge_source) {
         g_source_remove(block->huge_source);
     }
-    if (block->host) {
+    if (block->host && !block->joined) {
         munmap(block->host, block->size);
     }
     if (block->fd >= 0) {
@@ -275,6 +294,52 @@ void ram_block_free(RamBlock *block)
     }
     g_free(block->id);
     g_free(block);
+}
+
+/* Each part's mapping moves into one reservation; its file, policy and advice go with it. */
+RamBlock *ram_block_join(const char *id, RamBlock *const *parts, unsigned count, GError **error)
+{
+    uint64_t size = 0, align = THP_SIZE;
+    for (unsigned i = 0; i < count; i++) {
+        size += parts[i]->size;
+        align = MAX(align, parts[i]->page_size);
+    }
+    uint8_t *area =
+        mmap(NULL, size + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (area == MAP_FAILED) {
+        error_set_errno(error, errno, "cannot reserve addresses for guest memory '%s'", id);
+        return NULL;
+    }
+    RamBlock *block = g_new0(RamBlock, 1);
+    uint8_t *host = (uint8_t *)ALIGN_UP((uintptr_t)area, align);
+    *block = (RamBlock){ .id = g_strdup(id), .host = area, .size = size + align, .fd = -1 };
+    block->page_size = (uint64_t)sysconf(_SC_PAGESIZE);
+    block->parts = count;
+    block->shared = count > 0;
+    uint64_t offset = 0;
+    for (unsigned i = 0; i < count; i++) {
+        if (mremap(parts[i]->host, parts[i]->size, parts[i]->size, MREMAP_MAYMOVE | MREMAP_FIXED,
+                   host + offset) == MAP_FAILED) {
+            error_set_errno(error, errno,
+                            "cannot place guest memory '%s' behind that of other nodes",
+                            parts[i]->id);
+            ram_block_free(block);
+            return NULL;
+        }
+        parts[i]->host = host + offset;
+        parts[i]->joined = true;
+        block->page_size = MAX(block->page_size, parts[i]->page_size);
+        block->shared = block->shared && parts[i]->shared;
+        block->readonly |= parts[i]->readonly;
+        offset += parts[i]->size;
+    }
+    if (host > area) {
+        munmap(area, (size_t)(host - area));
+    }
+    munmap(host + size, (size_t)(area + align - host));
+    block->host = host;
+    block->size = size;
+    return block;
 }
 
 int ram_block_discard(RamBlock *block, uint64_t offset, uint64_t length)
@@ -288,7 +353,7 @@ int ram_block_discard(RamBlock *block, uint64_t offset, uint64_t length)
         return 0;
     }
     /* What a shared file holds must go from the file; a private mapping only drops its copies. */
-    int advice = block->fd >= 0 && block->shared ? MADV_REMOVE : MADV_DONTNEED;
+    int advice = (block->fd >= 0 || block->parts) && block->shared ? MADV_REMOVE : MADV_DONTNEED;
     if (madvise(block->host + start, end - start, advice) != 0) {
         return -errno;
     }

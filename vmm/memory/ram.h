@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define RAM_HOST_NODES 128
+
 typedef struct RamOptions {
     uint64_t size; /* bytes, rounded up to the page size by ram_block_new() */
     bool share;    /* MAP_SHARED: another process can map the fd */
@@ -21,6 +23,8 @@ typedef struct RamOptions {
     bool dump;    /* part of core dumps */
     bool reserve; /* false: MAP_NORESERVE */
     bool readonly;
+    int policy;                 /* one of the kernel's MPOL_*, for mbind(2) */
+    const uint64_t *host_nodes; /* bitmap of RAM_HOST_NODES bits; NULL: any */
 } RamOptions;
 
 typedef struct RamBlock {
@@ -32,6 +36,8 @@ typedef struct RamBlock {
     uint64_t fd_offset;
     bool shared;
     bool readonly;
+    unsigned parts;    /* made of so many other blocks */
+    bool joined;       /* private: its memory is part of another block's */
     guint huge_source; /* private: asks for huge pages later */
     uint64_t *dirty;   /* one bit a 4 KiB page while logging is on, else NULL; atomic or */
 } RamBlock;
@@ -39,6 +45,9 @@ typedef struct RamBlock {
 /* A new mapping; untouched memory costs nothing, up to 1 TiB and more on any host. Main thread. */
 RamBlock *ram_block_new(const char *id, const RamOptions *options, GError **error);
 void ram_block_free(RamBlock *block);
+/* One block whose memory is that of the parts, in order: they move there and stay what they were
+ * made of (files, huge pages, host nodes). The parts are to be freed after it. Main thread. */
+RamBlock *ram_block_join(const char *id, RamBlock *const *parts, unsigned count, GError **error);
 
 /* Gives pages back to the host (they read as zeroes later). offset and length are rounded inwards
  * to pages. Any thread. */

@@ -3,9 +3,11 @@
 #include "vmm/kvm/x86/cpu_model.h"
 #include "vmm/machine/accel.h"
 #include "vmm/machine/cpus.h"
+#include "vmm/machine/numa.h"
 #include "vmm/monitor/commands.h"
 #include "vmm/monitor/monitor.h"
 #include "vmm/monitor/qmp-schema.h"
+#include "vmm/util/bytes.h"
 
 static json_object *place_json(const Machine *machine, unsigned index)
 {
@@ -15,6 +17,10 @@ static json_object *place_json(const Machine *machine, unsigned index)
     json_add_int(props, "core-id", place.core);
     json_add_int(props, "die-id", place.die);
     json_add_int(props, "socket-id", place.socket);
+    int node = machine_cpu_node(machine->config, index);
+    if (node != NUMA_NO_NODE) {
+        json_add_int(props, "node-id", node);
+    }
     return props;
 }
 
@@ -169,6 +175,25 @@ static void hmp_hotpluggable_cpus(GString *out, char **args)
     }
 }
 
+static void hmp_numa(GString *out, char **args)
+{
+    const Machine *machine = machine_get();
+    const NumaConfig *numa = machine->config->numa;
+    g_string_append_printf(out, "%u nodes\n", numa ? numa->count : 0);
+    for (unsigned i = 0; numa && i < numa->count; i++) {
+        g_string_append_printf(out, "node %u cpus:", i);
+        for (unsigned cpu = 0; cpu < numa->cpu_nodes; cpu++) {
+            if (machine_cpu_present(machine, cpu) && numa->cpu_node[cpu] == (int)i) {
+                g_string_append_printf(out, " %u", cpu);
+            }
+        }
+        g_string_append_printf(out,
+                               "\nnode %u size: %" G_GUINT64_FORMAT
+                               " MB\nnode %u plugged: %" G_GUINT64_FORMAT " MB\n",
+                               i, (uint64_t)(numa->nodes[i].size / MIB), i, (uint64_t)0);
+    }
+}
+
 static const QmpHandler qmp[] = {
     { "query-cpus-fast", query_cpus_fast },
     { "query-hotpluggable-cpus", query_hotpluggable_cpus },
@@ -178,6 +203,7 @@ static const QmpHandler qmp[] = {
 };
 
 static const HmpCommand hmp[] = {
+    { "info numa", NULL, "the nodes and what belongs to them", hmp_numa },
     { "info hotpluggable-cpus", NULL, "the places for vCPUs", hmp_hotpluggable_cpus },
     { NULL },
 };

@@ -77,7 +77,9 @@ static json_object *query_memory_size_summary(const void *args, GError **error)
 
 static void add_memdev(Object *obj, void *opaque)
 {
-    static const char *const shown[] = { "merge", "dump", "prealloc", "share", "reserve" };
+    static const char *const shown[] = {
+        "merge", "dump", "prealloc", "share", "reserve", "policy"
+    };
     if (!g_str_has_prefix(obj->cls->name, "memory-backend-")) {
         return;
     }
@@ -92,8 +94,7 @@ static void add_memdev(Object *obj, void *opaque)
             }
         }
     }
-    json_object_object_add(info, "host-nodes", json_object_new_array());
-    json_add_string(info, "policy", "default");
+    json_object_object_add(info, "host-nodes", memory_backend_host_nodes(obj));
     json_object_array_add(opaque, info);
 }
 

@@ -2,6 +2,12 @@
 /* -object memory-backend-ram, -memfd, -file. */
 #include "vmm/object/memory_backend.h"
 
+#include "vmm/cli/opts.h"
+
+/* The numbers are the kernel's MPOL_* (linux/mempolicy.h). */
+enum { MEMORY_POLICY_DEFAULT };
+static const char *const policies[] = { "default", "preferred", "bind", "interleave", NULL };
+
 typedef struct MemoryBackend {
     Object obj;
     uint64_t size;
@@ -13,6 +19,8 @@ typedef struct MemoryBackend {
     /* file */
     char *mem_path;
     bool readonly;
+    json_object *host_nodes; /* a list, or the text of -object: "0-1" */
+    int policy;
     RamBlock *block;
 } MemoryBackend;
 
@@ -25,6 +33,11 @@ typedef struct MemoryBackend {
                  "threads that touch the pages"),                                                  \
         PROP_BOOL("merge", MemoryBackend, merge, true, "let the host merge equal pages (KSM)"),    \
         PROP_BOOL("dump", MemoryBackend, dump, true, "part of core dumps"),                        \
+        PROP_FIELD("host-nodes", PROP_TYPE_JSON, MemoryBackend, host_nodes,                        \
+                   "nodes of the host that the memory comes from: N, N-M, or a list",              \
+                   .type_name = "list"),                                                           \
+        PROP_ENUM("policy", MemoryBackend, policy, MEMORY_POLICY_DEFAULT, policies,                \
+                  "how the host takes it from them"),                                              \
         PROP_BOOL("reserve", MemoryBackend, reserve, true,                                         \
                   "reserve swap space or huge pages at the start")
 
@@ -51,6 +64,56 @@ static const Property file_props[] = {
 
 #define DEFAULT_HUGE_PAGE (2ULL << 20)
 
+static bool node_add(json_object *value, uint64_t *nodes, GError **error)
+{
+    const char *text = json_object_get_string(value);
+    g_auto(GStrv) ends = g_strsplit(text ? text : "", "-", 2);
+    uint64_t first = 0, last = 0;
+    if (!ends[0] || !parse_uint(ends[0], RAM_HOST_NODES - 1, &first) ||
+        !parse_uint(ends[1] ? ends[1] : ends[0], RAM_HOST_NODES - 1, &last) || last < first) {
+        return error_set(error, "host-nodes=%s: expected N or N-M, at most %u", text ? text : "",
+                         RAM_HOST_NODES - 1);
+    }
+    for (uint64_t i = first; i <= last; i++) {
+        nodes[i / 64] |= 1ULL << i % 64;
+    }
+    return true;
+}
+
+/* "0-1", [0, 1], or what the options "host-nodes.0=0,host-nodes.1=1" become. */
+static bool host_nodes_read(const MemoryBackend *backend, uint64_t *nodes, bool *any,
+                            GError **error)
+{
+    json_object *value = backend->host_nodes;
+    bool ok = true;
+    if (json_object_is_type(value, json_type_array)) {
+        for (size_t i = 0; ok && i < json_object_array_length(value); i++) {
+            ok = node_add(json_object_array_get_idx(value, i), nodes, error);
+            *any = true;
+        }
+    } else if (json_object_is_type(value, json_type_object)) {
+        json_object_object_foreach(value, key, item)
+        {
+            ok = ok && key[0] && node_add(item, nodes, error);
+            *any = true;
+        }
+    } else if (value) {
+        ok = node_add(value, nodes, error);
+        *any = true;
+    }
+    if (!ok) {
+        return false;
+    }
+    if (*any && backend->policy == MEMORY_POLICY_DEFAULT) {
+        return error_set(error, "host-nodes must be empty for policy default, or you should "
+                                "explicitly specify a policy other than default");
+    }
+    if (!*any && backend->policy != MEMORY_POLICY_DEFAULT) {
+        return error_set(error, "host-nodes must be set for policy %s", policies[backend->policy]);
+    }
+    return true;
+}
+
 static bool memory_backend_complete(Object *obj, GError **error)
 {
     MemoryBackend *backend = (MemoryBackend *)obj;
@@ -62,6 +125,11 @@ static bool memory_backend_complete(Object *obj, GError **error)
     }
     if (obj->cls == &memory_backend_file_class && !backend->mem_path) {
         return error_set(error, "mem-path property not set");
+    }
+    uint64_t nodes[RAM_HOST_NODES / 64] = { 0 };
+    bool any = false;
+    if (!host_nodes_read(backend, nodes, &any, error)) {
+        return false;
     }
     bool huge = backend->hugetlb || backend->hugetlb_size;
     RamOptions options = {
@@ -76,6 +144,8 @@ static bool memory_backend_complete(Object *obj, GError **error)
         .dump = backend->dump,
         .reserve = backend->reserve,
         .readonly = backend->readonly,
+        .policy = backend->policy,
+        .host_nodes = any ? nodes : NULL,
     };
     backend->block = ram_block_new(obj->id, &options, error);
     return backend->block != NULL;
@@ -133,6 +203,38 @@ RamBlock *memory_backend_claim(const char *id, uint64_t size, GError **error)
     }
     backend->obj.users++;
     return backend->block;
+}
+
+bool memory_backend_size(const char *id, uint64_t *size, GError **error)
+{
+    const Object *obj = object_find_type(id, "memory-backend-", error);
+    if (obj) {
+        *size = ((const MemoryBackend *)obj)->size;
+    }
+    return obj != NULL;
+}
+
+void memory_backend_release(const char *id)
+{
+    Object *obj = object_find(id);
+    if (obj && obj->users > 0) {
+        obj->users--;
+    }
+}
+
+json_object *memory_backend_host_nodes(const Object *obj)
+{
+    uint64_t nodes[RAM_HOST_NODES / 64] = { 0 };
+    bool any = false;
+    json_object *list = json_object_new_array();
+    if (host_nodes_read((const MemoryBackend *)obj, nodes, &any, NULL)) {
+        for (unsigned i = 0; i < RAM_HOST_NODES; i++) {
+            if (nodes[i / 64] >> i % 64 & 1) {
+                json_object_array_add(list, json_object_new_int((int)i));
+            }
+        }
+    }
+    return list;
 }
 
 const RamBlock *memory_backend_block(const Object *obj)

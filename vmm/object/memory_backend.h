@@ -14,6 +14,11 @@ extern const ObjectClass memory_backend_file_class;
  * object's. Main thread. */
 RamBlock *memory_backend_claim(const char *id, uint64_t size, GError **error);
 
+bool memory_backend_size(const char *id, uint64_t *size, GError **error);
+void memory_backend_release(const char *id); /* undoes claim */
+/* The nodes of the host that the back end is bound to, as a JSON list. */
+json_object *memory_backend_host_nodes(const Object *obj);
+
 /* For query-memdev: the block of an object of one of these classes. Main thread. */
 const RamBlock *memory_backend_block(const Object *obj);
 
