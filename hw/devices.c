@@ -24,6 +24,8 @@ const DeviceClass *const device_classes[] = {
     &pvpanic_pci_class,
     &fw_cfg_class,
     &virtio_mmio_class,
+    &scsi_cd_class,
+    &scsi_hd_class,
     &virtio_blk_pci_class,
     &virtio_blk_pci_transitional_class,
     &virtio_blk_pci_non_transitional_class,

@@ -106,7 +106,7 @@ typedef struct ScsiAddress {
     uint32_t lun;
 } ScsiAddress;
 
-/* A window: host memory of the initiator's. */
+/* A window: host memory of the initiator's; the vector's sum is bytes. */
 typedef struct ScsiWindow {
     const struct iovec *iov;
     int count;
@@ -132,18 +132,24 @@ struct ScsiRequest {
     uint8_t sense_len; /* 0, or bytes in sense: with SCSI_CHECK_CONDITION */
     uint8_t sense[SCSI_SENSE_MAX];
     /* private to hw/scsi */
+    const struct ScsiCommand *command;
     uint8_t stage;
-    uint8_t aux; /* of a command: a sub-step, flags */
-    bool restored;
-    uint64_t lba, blocks; /* what a command works on */
-    uint64_t position;    /* bytes done of a step without data */
-    uint64_t in_window;   /* bytes of the window that moved */
-    uint8_t *reply;       /* data of a command that is no read or write */
-    uint32_t reply_len, reply_size;
+    uint8_t aux;    /* a command's own */
+    bool with_host; /* a block or worker request is out */
+    bool waiting;   /* for scsi_request_continue() */
+    bool in_next;
+    bool started;      /* submitted, not done */
+    uint64_t offset;   /* bytes: where on the medium a transfer begins */
+    uint64_t total;    /* bytes that are to move, at most length */
+    uint64_t position; /* progress of a command without data */
+    uint64_t in_window;
+    uint8_t *reply; /* data of a command that is no plain read or write */
+    uint32_t reply_len;
+    uint32_t reply_base; /* what of reply has moved before */
     BlockRequest block;
     LoopTask task;
     AioRequest aio;
-    struct iovec *part; /* the window's rest, when a part of it is used */
+    struct iovec *part; /* of the window; part_inline, or on the heap */
     struct iovec part_inline[2];
 };
 
@@ -212,7 +218,8 @@ typedef struct ScsiMode {
     bool prevented; /* medium removal */
     bool stopped;   /* START STOP UNIT */
     bool write_cache;
-    uint8_t event; /* CD: what GET EVENT STATUS NOTIFICATION tells next */
+    bool tray_open; /* as saved; the back end has it */
+    uint8_t event;  /* what GET EVENT STATUS NOTIFICATION tells next */
 } ScsiMode;
 
 struct ScsiLun {
@@ -228,6 +235,7 @@ struct ScsiLun {
     GMutex lock;    /* leaf: mode */
     ScsiMode mode;
     uint32_t block_size;
+    bool has_tray;
     void *opaque; /* the class's own */
 };
 
@@ -258,17 +266,21 @@ typedef struct ScsiHba {
     bool autosense;
     /* The unit is complete: the adapter adds its loops to the unit's back end. Main thread. */
     bool (*attach)(void *opaque, ScsiLun *lun, GError **error);
-    /* The unit can be found; `hotplugged` when the machine runs. Main thread. May be NULL. */
+    /* The unit can be found (dev->hotplugged says when it came). Main thread. May be NULL. */
     void (*plugged)(void *opaque, ScsiLun *lun);
     /* The unit cannot be found any more: cancels its requests and waits for them. Main thread. */
     void (*detach)(void *opaque, ScsiLun *lun);
+    /* Returns when every loop that calls scsi_bus_find() has left the callback that it is in. Main
+     * thread. */
+    void (*barrier)(void *opaque);
     /* A unit attention that the guest has not asked for came up (medium, capacity). Any thread. May
      * be NULL. */
     void (*changed)(void *opaque, ScsiLun *lun, ScsiSense sense);
 } ScsiHba;
 
-/* "ID.0", or "scsi.N". Freed with its device. Main thread. */
+/* "ID.0", or "scsi.N". The adapter's unrealize frees it, empty. Main thread. */
 Bus *scsi_bus_new(const ScsiHba *hba, void *opaque, Device *dev);
+void scsi_bus_free(Bus *bus); /* NULL: nothing */
 /* The unit at an address for a request on the calling loop; it stays until the adapter's detach has
  * returned. A target that is there answers for units that are not; NULL: no such target. Any loop
  * of the adapter. */
