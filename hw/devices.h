@@ -41,11 +41,15 @@ extern const DeviceClass fw_cfg_class;
         name##_pci_non_transitional_class, name##_device_class
 extern const DeviceClass virtio_mmio_class;
 VIRTIO_CLASSES(virtio_blk);
+VIRTIO_CLASSES(virtio_scsi);
 VIRTIO_CLASSES(virtio_net);
 VIRTIO_CLASSES(virtio_serial);
 VIRTIO_CLASSES(virtio_rng);
 VIRTIO_CLASSES(virtio_balloon);
 extern const DeviceClass virtconsole_class, virtserialport_class;
+
+/* hw/scsi */
+extern const DeviceClass scsi_hd_class, scsi_cd_class;
 
 /* hw/board */
 extern const MachineClass microvm_machine_class;

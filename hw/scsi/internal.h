@@ -265,8 +265,6 @@ typedef struct ScsiBusDevice {
 /* For a class's realize, when the unit is made, and unrealize, before it is unmade. */
 bool scsi_bus_attach(ScsiBusDevice *device, GError **error);
 void scsi_bus_detach(ScsiBusDevice *device);
-/* The units of the addressed target, ascending, for REPORT LUNS. */
-unsigned scsi_bus_luns(Bus *bus, ScsiAddress address, uint32_t *luns, unsigned max);
 void scsi_bus_changed(ScsiLun *lun, ScsiSense sense);
 
 extern const Property scsi_bus_device_props[]; /* of ScsiBusDevice */

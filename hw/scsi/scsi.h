@@ -285,6 +285,8 @@ void scsi_bus_free(Bus *bus); /* NULL: nothing */
  * returned. A target that is there answers for units that are not; NULL: no such target. Any loop
  * of the adapter. */
 ScsiLun *scsi_bus_find(Bus *bus, ScsiAddress address);
+/* The units of the addressed target, ascending; 0 is always among them. Like scsi_bus_find(). */
+unsigned scsi_bus_luns(Bus *bus, ScsiAddress address, uint32_t *luns, unsigned max);
 /* All units; main thread. */
 void scsi_bus_foreach(Bus *bus, void (*fn)(ScsiLun *lun, void *opaque), void *opaque);
 

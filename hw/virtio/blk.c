@@ -17,8 +17,7 @@ static const Property virtio_blk_props[] = {
                    "Request queues; 65535: one for each vCPU"),
     PROP_RANGE_U16("queue-size", VirtioBlk, queue_size, 256, 2, VIRTQ_MAX_SIZE,
                    "Entries of a queue, a power of two"),
-    PROP_REF("iothread", VirtioBlk, iothread, "iothread", "The I/O thread of all queues"),
-    PROP_JSON("iothread-vq-mapping", VirtioBlk, vq_mapping, "I/O threads of single queues"),
+    VIRTIO_LOOPS_PROPS(VirtioBlk, loops),
     PROP_BOOL("discard", VirtioBlk, discard, true, "Offer discard"),
     PROP_BOOL("write-zeroes", VirtioBlk, write_zeroes, true, "Offer write-zeroes"),
     PROP_RANGE_U32("max-discard-sectors", VirtioBlk, max_discard_sectors, MAX_SECTORS, 1,
@@ -168,7 +167,7 @@ static bool make_queues(VirtioBlk *blk, GError **error)
 {
     VirtioDevice *vdev = &blk->vdev;
     g_autofree EventLoop **loops = g_new0(EventLoop *, blk->num_queues);
-    if (!virtio_blk_choose_loops(blk, loops, error)) {
+    if (!virtio_loops_choose(&blk->loops, vdev->dev->machine, blk->num_queues, loops, error)) {
         return false;
     }
     virtio_queues_new(vdev, blk->num_queues);
@@ -195,13 +194,12 @@ static void blk_unrealize(VirtioDevice *vdev)
 {
     VirtioBlk *blk = (VirtioBlk *)vdev;
     disk_conf_detach(&blk->disk);
-    virtio_blk_release_loops(blk);
+    virtio_loops_release(&blk->loops);
 }
 
 static bool blk_realize(VirtioDevice *vdev, GError **error)
 {
     VirtioBlk *blk = (VirtioBlk *)vdev;
-    blk->iothreads = g_ptr_array_new_with_free_func(g_free);
     choose_queue_count(blk);
     if (!attach(blk, error) || !make_queues(blk, error)) {
         blk_unrealize(vdev);

@@ -4,6 +4,7 @@
 #define HW_VIRTIO_BLK_H
 
 #include "hw/disk_conf.h"
+#include "hw/virtio/loops.h"
 #include "hw/virtio/virtio.h"
 
 enum {
@@ -48,13 +49,11 @@ typedef struct VirtioBlk {
     VirtioDevice vdev;
     /* properties */
     DiskConf disk;
-    char *iothread;
-    json_object *vq_mapping;
+    VirtioLoops loops;
     uint16_t num_queues, queue_size;
     uint32_t max_discard_sectors, max_zeroes_sectors;
     bool discard, write_zeroes, config_wce, seg_max_adjust;
     /* as realized */
-    GPtrArray *iothreads; /* ids claimed */
     char id[BLK_SERIAL_LEN];
 } VirtioBlk;
 
@@ -65,8 +64,5 @@ typedef struct BlkRequest {
 } BlkRequest;
 
 void virtio_blk_handle(VirtQueue *vq);
-/* The loop of each queue: from iothread-vq-mapping, iothread, or the machine's. */
-bool virtio_blk_choose_loops(VirtioBlk *blk, EventLoop **loops, GError **error);
-void virtio_blk_release_loops(VirtioBlk *blk);
 
 #endif

@@ -27,6 +27,7 @@ enum {
     VIRTIO_ID_CONSOLE = 3,
     VIRTIO_ID_RNG = 4,
     VIRTIO_ID_BALLOON = 5,
+    VIRTIO_ID_SCSI = 8,
 };
 
 typedef struct VirtioDeviceClass {

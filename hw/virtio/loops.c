@@ -1,24 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Which I/O thread runs which queue of a virtio-blk device. Main thread. */
-#include "hw/virtio/blk.h"
+/* Which I/O thread runs which queue of a virtio device. Main thread. */
+#include "hw/virtio/loops.h"
+#include "vmm/machine/machine.h"
 #include "vmm/cli/opts.h"
 #include "vmm/object/iothread.h"
 
-static EventLoop *claim(VirtioBlk *blk, const char *id, GError **error)
+static EventLoop *claim(VirtioLoops *conf, const char *id, GError **error)
 {
     EventLoop *loop = iothread_claim(id, error);
     if (loop) {
-        g_ptr_array_add(blk->iothreads, g_strdup(id));
+        g_ptr_array_add(conf->claimed, g_strdup(id));
     }
     return loop;
 }
 
-void virtio_blk_release_loops(VirtioBlk *blk)
+void virtio_loops_release(VirtioLoops *conf)
 {
-    for (unsigned i = 0; i < blk->iothreads->len; i++) {
-        iothread_release(blk->iothreads->pdata[i]);
+    for (unsigned i = 0; conf->claimed && i < conf->claimed->len; i++) {
+        iothread_release(conf->claimed->pdata[i]);
     }
-    g_clear_pointer(&blk->iothreads, g_ptr_array_unref);
+    g_clear_pointer(&conf->claimed, g_ptr_array_unref);
 }
 
 static bool mapping_error(GError **error, const char *what)
@@ -30,14 +31,14 @@ static bool mapping_error(GError **error, const char *what)
 }
 
 /* One entry with "vqs": each of the queues named gets the loop. */
-static bool map_queues(VirtioBlk *blk, json_object *vqs, EventLoop *loop, EventLoop **loops,
+static bool map_queues(VirtioLoops *conf, json_object *vqs, EventLoop *loop, EventLoop **loops,
                        GError **error)
 {
     for (size_t i = 0; i < json_object_array_length(vqs); i++) {
         /* Numbers; as text when they come from the command line's parser. */
         uint64_t index;
         const char *text = json_object_get_string(json_object_array_get_idx(vqs, i));
-        if (!text || !parse_uint(text, blk->num_queues - 1, &index)) {
+        if (!text || !parse_uint(text, conf->count - 1, &index)) {
             return mapping_error(error, "a queue number that does not exist");
         }
         if (loops[index]) {
@@ -48,10 +49,10 @@ static bool map_queues(VirtioBlk *blk, json_object *vqs, EventLoop *loop, EventL
     return true;
 }
 
-static bool map_entry(VirtioBlk *blk, size_t i, size_t count, EventLoop **loops, bool *by_number,
+static bool map_entry(VirtioLoops *conf, size_t i, size_t count, EventLoop **loops, bool *by_number,
                       GError **error)
 {
-    json_object *entry = json_object_array_get_idx(blk->vq_mapping, i);
+    json_object *entry = json_object_array_get_idx(conf->mapping, i);
     json_object *id, *vqs = NULL;
     if (!json_object_is_type(entry, json_type_object) ||
         !json_object_object_get_ex(entry, "iothread", &id) ||
@@ -65,33 +66,33 @@ static bool map_entry(VirtioBlk *blk, size_t i, size_t count, EventLoop **loops,
     if (has_vqs != *by_number || (has_vqs && !json_object_is_type(vqs, json_type_array))) {
         return mapping_error(error, "some entries have a list of \"vqs\" and some have not");
     }
-    EventLoop *loop = claim(blk, json_object_get_string(id), error);
+    EventLoop *loop = claim(conf, json_object_get_string(id), error);
     if (!loop) {
         return false;
     }
     if (has_vqs) {
-        return map_queues(blk, vqs, loop, loops, error);
+        return map_queues(conf, vqs, loop, loops, error);
     }
-    for (size_t queue = i; queue < blk->num_queues; queue += count) {
+    for (size_t queue = i; queue < conf->count; queue += count) {
         loops[queue] = loop;
     }
     return true;
 }
 
-static bool map_all(VirtioBlk *blk, EventLoop **loops, GError **error)
+static bool map_all(VirtioLoops *conf, EventLoop **loops, GError **error)
 {
-    if (!json_object_is_type(blk->vq_mapping, json_type_array) ||
-        json_object_array_length(blk->vq_mapping) == 0) {
+    if (!json_object_is_type(conf->mapping, json_type_array) ||
+        json_object_array_length(conf->mapping) == 0) {
         return mapping_error(error, "not a list with entries");
     }
-    size_t count = json_object_array_length(blk->vq_mapping);
+    size_t count = json_object_array_length(conf->mapping);
     bool by_number = false;
     for (size_t i = 0; i < count; i++) {
-        if (!map_entry(blk, i, count, loops, &by_number, error)) {
+        if (!map_entry(conf, i, count, loops, &by_number, error)) {
             return false;
         }
     }
-    for (unsigned i = 0; i < blk->num_queues; i++) {
+    for (unsigned i = 0; i < conf->count; i++) {
         if (!loops[i]) {
             g_autofree char *text = g_strdup_printf("queue %u has no I/O thread", i);
             return mapping_error(error, text);
@@ -100,17 +101,20 @@ static bool map_all(VirtioBlk *blk, EventLoop **loops, GError **error)
     return true;
 }
 
-bool virtio_blk_choose_loops(VirtioBlk *blk, EventLoop **loops, GError **error)
+bool virtio_loops_choose(VirtioLoops *conf, Machine *machine, unsigned count, EventLoop **loops,
+                         GError **error)
 {
-    if (blk->vq_mapping) {
-        if (blk->iothread) {
+    conf->count = count;
+    conf->claimed = g_ptr_array_new_with_free_func(g_free);
+    if (conf->mapping) {
+        if (conf->iothread) {
             return error_set(error, "iothread and iothread-vq-mapping exclude each other");
         }
-        return map_all(blk, loops, error);
+        return map_all(conf, loops, error);
     }
-    EventLoop *loop = blk->iothread ? claim(blk, blk->iothread, error)
-                                    : machine_io_loop(blk->vdev.dev->machine, error);
-    for (unsigned i = 0; i < blk->num_queues; i++) {
+    EventLoop *loop = conf->iothread ? claim(conf, conf->iothread, error)
+                                     : machine_io_loop(machine, error);
+    for (unsigned i = 0; i < conf->count; i++) {
         loops[i] = loop;
     }
     return loop != NULL;
