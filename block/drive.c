@@ -12,11 +12,16 @@ static const char *const interfaces[] = { "none",   "ide", "scsi", "floppy", "pf
                                           "virtio", "sd",  "mtd",  NULL };
 static const char *const id_words[] = { "none",   "ide",    "scsi", "floppy",
                                         "pflash", "virtio", "sd",   "mtd" };
-static const int units_per_bus[] = { 0, 2, 7, 0, 0, 0, 0, 0 };
 #define IF_IDE  1
 #define IF_SCSI 2
+static int units_per_bus[] = { 0, 2, 7, 0, 0, 0, 0, 0 };
 
 static const char *const error_actions[] = { "report", "ignore", "stop", "enospc", NULL };
+
+void drive_set_ide_units(unsigned units)
+{
+    units_per_bus[IF_IDE] = units ? (int)units : 2;
+}
 
 Drive *drive_find(const char *id)
 {

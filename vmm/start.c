@@ -157,22 +157,44 @@ static void set_virtio_driver(const Machine *machine, Opts *opts, const char *ki
     opts_set(opts, "driver", driver);
 }
 
+/* if=ide: "ide-hd" or "ide-cd" at its place. */
+static bool set_ide_driver(const Machine *machine, Opts *opts, const Drive *drive, GError **error)
+{
+    g_autofree char *bus = g_strdup_printf("ide.%d", drive->bus);
+    g_autofree char *unit = g_strdup_printf("%d", drive->unit);
+    if (!machine->cls->ide_units) {
+        return error_set(error, "if=ide: machine '%s' has no such disk controller",
+                         machine->cls->name);
+    }
+    opts_set(opts, "driver", drive->is_cdrom ? "ide-cd" : "ide-hd");
+    opts_set(opts, "bus", bus);
+    opts_set(opts, "unit", unit);
+    return true;
+}
+
 static bool make_drive(Machine *machine, Opts *opts, GError **error)
 {
-    Drive *drive = drive_add(opts, machine->cls->default_disk, error);
+    bool cdrom = g_strcmp0(opts_get(opts, "media"), "cdrom") == 0;
+    Drive *drive = drive_add(
+        opts, cdrom && machine->cls->ide_units ? "ide" : machine->cls->default_disk, error);
     if (!drive) {
         return false;
     }
     if (g_str_equal(drive->interface, "none")) {
         return true;
     }
-    if (!g_str_equal(drive->interface, "virtio")) {
-        return error_set(error,
-                         "if=%s: machine '%s' has no such disk controller (it has: virtio, none)",
-                         drive->interface, machine->cls->name);
-    }
     g_autoptr(Opts) device = opts_new();
-    set_virtio_driver(machine, device, "blk");
+    if (g_str_equal(drive->interface, "ide")) {
+        if (!set_ide_driver(machine, device, drive, error)) {
+            return false;
+        }
+    } else if (g_str_equal(drive->interface, "virtio")) {
+        set_virtio_driver(machine, device, "blk");
+    } else {
+        return error_set(error, "if=%s: machine '%s' has no such disk controller (it has: %s)",
+                         drive->interface, machine->cls->name,
+                         machine->cls->ide_units ? "virtio, ide, none" : "virtio, none");
+    }
     opts_set(device, "drive", drive->id);
     return device_add(machine, device, error) != NULL;
 }
@@ -220,6 +242,7 @@ static bool make_devices(Cli *cli, Machine *machine, GError **error)
     if (add_default_nic(cli, machine)) {
         g_ptr_array_add(cli->nics, opts_parse("user", "type", NULL));
     }
+    drive_set_ide_units(machine->cls->ide_units);
     for (guint i = 0; i < cli->drives->len; i++) {
         if (!make_drive(machine, g_ptr_array_index(cli->drives, i), error)) {
             g_prefix_error(error, "-drive: ");

@@ -28,7 +28,8 @@ typedef struct Q35Board {
     PcBoard pc;
     Device *host, *mch, *lpc, *rtc;
     bool i8042;
-    bool hpet, sata, smbus, usb, graphics; /* what a board of QEMU has and this one not yet */
+    bool sata;
+    bool hpet, smbus, usb, graphics; /* what a board of QEMU has and this one not yet */
     int smm, vmport;
     AcpiIsaDevice isa_devices[ISA_DEVICES_MAX];
     unsigned isa_device_count;
@@ -38,7 +39,7 @@ static const Property q35_props[] = {
     PC_SMBIOS_PROP(Q35Board),
     PROP_BOOL("i8042", Q35Board, i8042, true, "The keyboard controller (reset)"),
     PROP_BOOL("hpet", Q35Board, hpet, false, "High precision event timer: only off"),
-    PROP_BOOL("sata", Q35Board, sata, false, "AHCI controller: only off"),
+    PROP_BOOL("sata", Q35Board, sata, true, "AHCI controller with six ports"),
     PROP_BOOL("smbus", Q35Board, smbus, false, "SMBus controller: only off"),
     PROP_BOOL("usb", Q35Board, usb, false, "USB controllers: only off"),
     PROP_BOOL("graphics", Q35Board, graphics, false, "Graphics adapter: only off"),
@@ -52,7 +53,6 @@ static bool check_props(const Q35Board *board, GError **error)
 {
     const PcAbsent absent[] = {
         { "hpet=on", "a high precision event timer", board->hpet },
-        { "sata=on", "an AHCI controller", board->sata },
         { "smbus=on", "an SMBus controller", board->smbus },
         { "usb=on", "USB controllers", board->usb },
         { "graphics=on", "a graphics adapter", board->graphics },
@@ -68,6 +68,7 @@ static bool check_props(const Q35Board *board, GError **error)
 static bool build_pci(Machine *machine, Q35Board *board, GError **error)
 {
     static const char *const mch_props[] = { "addr", "0.0", NULL };
+    static const char *const sata_props[] = { "addr", "1f.2", "multifunction", "on", NULL };
     static const char *const lpc_props[] = { "addr", "1f.0", "multifunction", "on", NULL };
 
     board->host = pc_add_device(machine, q35_host_class.name, NULL, NULL, error);
@@ -84,7 +85,8 @@ static bool build_pci(Machine *machine, Q35Board *board, GError **error)
         return false;
     }
     q35_host_connect_intx(board->host, ich9_lpc_set_intx, board->lpc);
-    return true;
+    return !board->sata ||
+           pc_add_device(machine, ich9_ahci_class.name, pcie, sata_props, error) != NULL;
 }
 
 static bool build_isa(Machine *machine, Q35Board *board, GError **error)
@@ -260,5 +262,6 @@ const MachineClass q35_machine_class = {
     .default_nic = "virtio-net-pci",
     .default_disk = "virtio",
     .virtio_suffix = "-pci",
+    .ide_units = 1,
     .default_firmware = "bios-256k.bin",
 };

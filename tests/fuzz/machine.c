@@ -32,6 +32,10 @@ static const char *const common_options[] = { "vireo",
                                               "driver=null-co,node-name=n2,size=16M",
                                               "-drive",
                                               "driver=null-co,id=n3,if=none,size=16M,media=cdrom",
+                                              "-blockdev",
+                                              "driver=null-co,node-name=n4,size=16M",
+                                              "-blockdev",
+                                              "driver=null-co,node-name=n5,size=16M,read-only=on",
                                               "-chardev",
                                               "ringbuf,id=c0",
                                               "-chardev",
@@ -59,6 +63,8 @@ static const char *const q35_options[] = {
     "-device",  "pvpanic-pci",
     "-device",  "pvpanic",
     "-device",  "isa-debug-exit",
+    "-device",  "ide-hd,drive=n4,bus=ide.0",
+    "-device",  "ide-cd,drive=n5,bus=ide.1",
     NULL
 };
 

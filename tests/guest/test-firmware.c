@@ -49,6 +49,17 @@ static void test_boots_a_virtio_disk(void)
     g_assert_cmpint(guest_run_wait(run), ==, 0x21);
 }
 
+static void test_boots_a_sata_disk(void)
+{
+    g_autoptr(GuestRun) run = guest_run_new(NULL);
+
+    guest_run_args(run, "-drive file=%s,format=raw,if=ide", boot_disk(run, "disk", "x sata\r\n"));
+    guest_run_start(run);
+    guest_run_expect(run, "boot sector, drive 80");
+    guest_run_expect(run, "x sata");
+    g_assert_cmpint(guest_run_wait(run), ==, 0x21);
+}
+
 /* Without a screen the firmware and int 10h are seen on the first serial port. */
 static void test_screen_text_goes_to_the_serial_port(void)
 {
@@ -138,6 +149,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     guest_test_add("/guest/firmware/boots-a-virtio-disk", test_boots_a_virtio_disk);
+    guest_test_add("/guest/firmware/boots-a-sata-disk", test_boots_a_sata_disk);
     guest_test_add("/guest/firmware/screen-text-goes-to-the-serial-port",
                    test_screen_text_goes_to_the_serial_port);
     guest_test_add("/guest/firmware/bootindex-chooses-the-disk", test_bootindex_chooses_the_disk);

@@ -195,6 +195,43 @@ bool cli_opt_drive(Cli *cli, const char *value, GError **error)
     return add_opts(cli->drives, value, "file", error);
 }
 
+/* -hda to -hdd, -cdrom: a drive at the given place of the machine's disk controller. */
+static bool add_at(Cli *cli, const char *file, const char *index, const char *media)
+{
+    Opts *opts = opts_new();
+    opts_set(opts, "file", file);
+    opts_set(opts, "if", "ide");
+    opts_set(opts, "index", index);
+    opts_set(opts, "media", media);
+    g_ptr_array_add(cli->drives, opts);
+    return true;
+}
+
+bool cli_opt_hda(Cli *cli, const char *value, GError **error)
+{
+    return add_at(cli, value, "0", "disk");
+}
+
+bool cli_opt_hdb(Cli *cli, const char *value, GError **error)
+{
+    return add_at(cli, value, "1", "disk");
+}
+
+bool cli_opt_hdc(Cli *cli, const char *value, GError **error)
+{
+    return add_at(cli, value, "2", "disk");
+}
+
+bool cli_opt_hdd(Cli *cli, const char *value, GError **error)
+{
+    return add_at(cli, value, "3", "disk");
+}
+
+bool cli_opt_cdrom(Cli *cli, const char *value, GError **error)
+{
+    return add_at(cli, value, "2", "cdrom");
+}
+
 bool cli_opt_blockdev(Cli *cli, const char *value, GError **error)
 {
     return add_opts(cli->blockdevs, value, "driver", error);

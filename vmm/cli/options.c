@@ -73,8 +73,15 @@ static const CliOption options[] = {
       "search firmware and option ROMs there first (-L help lists the directories)",
       cli_opt_data_dir },
 
-    { "drive", NULL, "[file=FILE][,if=virtio|none][,format=F][,cache=C][,aio=A]...", "Block",
-      "a disk and the device for it", cli_opt_drive },
+    { "drive", NULL,
+      "[file=FILE][,if=virtio|ide|none][,media=disk|cdrom][,format=F][,cache=C][,aio=A]...",
+      "Block", "a disk and the device for it", cli_opt_drive },
+    { "hda", NULL, "FILE", "Block", "a disk on the first IDE channel or SATA port", cli_opt_hda },
+    { "hdb", NULL, "FILE", "Block", "a disk at the second place", cli_opt_hdb },
+    { "hdc", NULL, "FILE", "Block", "a disk at the third place", cli_opt_hdc },
+    { "hdd", NULL, "FILE", "Block", "a disk at the fourth place", cli_opt_hdd },
+    { "cdrom", NULL, "FILE", "Block", "a CD-ROM drive at the third place; \"\" for an empty one",
+      cli_opt_cdrom },
     { "blockdev", NULL, "[driver=]DRIVER,node-name=NAME[,OPTION=VALUE...]", "Block",
       "a block node, for -device ...,drive=NAME", cli_opt_blockdev },
 
@@ -128,11 +135,6 @@ static const struct {
     const char *name;
     const char *why;
 } absent[] = {
-    { "hda", "Vireo has no IDE controller; -drive file=...,if=virtio makes a virtio disk" },
-    { "hdb", "Vireo has no IDE controller; -drive file=...,if=virtio makes a virtio disk" },
-    { "hdc", "Vireo has no IDE controller; -drive file=...,if=virtio makes a virtio disk" },
-    { "hdd", "Vireo has no IDE controller; -drive file=...,if=virtio makes a virtio disk" },
-    { "cdrom", "Vireo has no CD-ROM drive" },
     { "fda", "Vireo has no floppy controller" },
     { "snapshot", "temporary overlays need the qcow2 format, which this version has not" },
     { "vnc", "this version has no display" },

@@ -30,6 +30,7 @@ typedef enum BusType {
     BUS_VIRTIO_MMIO, /* a virtio-mmio slot: takes virtio-*-device */
     BUS_VIRTIO_SERIAL,
     BUS_SCSI, /* hw/scsi/scsi.h */
+    BUS_IDE,  /* a channel or AHCI port: hw/ide */
     BUS_COUNT,
 } BusType;
 

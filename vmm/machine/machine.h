@@ -119,6 +119,7 @@ struct MachineClass {
     const char *default_nic;   /* the model of `-nic model=` when none is named */
     const char *default_disk;  /* if= of -drive when none is named: "virtio" ... */
     const char *virtio_suffix; /* "-pci" or "-device" */
+    unsigned ide_units; /* drives of one IDE bus "ide.N": 2 channels' or 1 SATA port's; 0: no IDE */
     const char *default_firmware; /* the image when no kernel and no -bios is given, or NULL */
     bool firmware_in_ram;         /* the image can be written: there is no shadow RAM */
 };
