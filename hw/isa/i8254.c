@@ -56,6 +56,7 @@ typedef struct PitState {
     PitCounter counters[PIT_COUNTERS];
     uint8_t speaker; /* written bits of port 0x61 */
     bool refresh;
+    bool level; /* of counter 0's line, as last driven */
     Timer timer;
     int64_t next; /* when counter 0's output changes, -1: never */
     MemRegion ports, gate_port;
@@ -187,6 +188,7 @@ static void pit_schedule(PitState *pit, int64_t after)
 
 static void pit_set_irq(PitState *pit, int level)
 {
+    pit->level = level != 0;
     irq_set(&pit->dev.machine->gsi[TIMER_GSI], level);
 }
 
@@ -428,7 +430,12 @@ static bool pit_post_load(void *base, uint16_t version, GError **error)
         }
     }
     g_mutex_lock(&pit->dev.lock);
-    pit_update_irq(pit);
+    if (version < 2) {
+        pit_update_irq(pit);
+    } else { /* the line may be behind the counter: what it had is what the guest saw */
+        pit_set_irq(pit, pit->level);
+        pit_schedule(pit, clock_now(VM_CLOCK_VIRTUAL));
+    }
     g_mutex_unlock(&pit->dev.lock);
     return true;
 }
@@ -459,12 +466,13 @@ static const StateField pit_fields[] = {
     STATE_STRUCT_ARRAY(PitState, counters, &counter_section),
     STATE_INT(PitState, speaker),
     STATE_BOOL(PitState, refresh),
+    STATE_FIELD(PitState, level, STATE_KIND_BOOL, .size = 1, .count = 1, .since = 2),
     STATE_END,
 };
 
 static const StateSection pit_section = {
     .name = "isa-pit",
-    .version = 1,
+    .version = 2,
     .fields = pit_fields,
     .post_load = pit_post_load,
 };
