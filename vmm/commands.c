@@ -5,6 +5,7 @@
 #include "block/qmp.h"
 #include "hw/pci/qmp.h"
 #include "net/qmp.h"
+#include "ui/input.h"
 
 const MonitorCommands *const all_monitor_commands[] = {
     &control_commands,
@@ -18,5 +19,6 @@ const MonitorCommands *const all_monitor_commands[] = {
     &block_commands,
     &media_commands,
     &net_commands,
+    &input_commands,
     NULL,
 };
