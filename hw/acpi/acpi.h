@@ -43,9 +43,9 @@ typedef struct AcpiPci {
 } AcpiPci;
 
 typedef struct AcpiIsaDevice {
-    const char *name; /* AML name, "COM1" */
-    const char *hid;  /* "PNP0501", or a string id such as "QEMU0001" */
-    uint16_t io, io_len;
+    const char *name;      /* AML name, "COM1" */
+    const char *hid;       /* "PNP0501", or a string id such as "QEMU0001" */
+    uint16_t io, io_len;   /* 0: none */
     uint16_t io2, io2_len; /* 0: none */
     uint8_t irq;           /* 0: none */
     uint8_t uid;
@@ -69,7 +69,7 @@ typedef struct AcpiConfig {
     const AcpiGed *ged;
     uint16_t reset_port; /* FADT reset register in I/O space, 0: none */
     uint8_t reset_value;
-    bool has_i8042;
+    bool has_i8042; /* with keyboard and mouse */
     bool has_rtc;
     const AcpiPci *pci; /* NULL: none */
     uint8_t isa_devfn;  /* of the ISA bridge, where the ISA devices stand; without pci they stand

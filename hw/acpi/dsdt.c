@@ -197,7 +197,9 @@ static void build_isa_device(const AcpiIsaDevice *isa, GByteArray *out)
     aml_op(out, AML_OP_NAME);
     aml_path(out, "_CRS");
     AmlMark crs = aml_resources(out);
-    aml_res_io(out, isa->io, (uint8_t)isa->io_len);
+    if (isa->io_len) {
+        aml_res_io(out, isa->io, (uint8_t)isa->io_len);
+    }
     if (isa->io2_len) {
         aml_res_io(out, isa->io2, (uint8_t)isa->io2_len);
     }
@@ -208,8 +210,29 @@ static void build_isa_device(const AcpiIsaDevice *isa, GByteArray *out)
     aml_close(out, dev);
 }
 
+/* The keyboard controller is one chip and two devices. */
+static void build_i8042(GByteArray *out)
+{
+    static const AcpiIsaDevice devices[] = {
+        { .name = "KBD",
+          .hid = "PNP0303",
+          .io = 0x60,
+          .io_len = 1,
+          .io2 = 0x64,
+          .io2_len = 1,
+          .irq = 1 },
+        { .name = "MOU", .hid = "PNP0F13", .irq = 12 },
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(devices); i++) {
+        build_isa_device(&devices[i], out);
+    }
+}
+
 static void build_isa_devices(const AcpiConfig *config, GByteArray *out)
 {
+    if (config->has_i8042) {
+        build_i8042(out);
+    }
     for (unsigned i = 0; i < config->isa_device_count; i++) {
         build_isa_device(&config->isa_devices[i], out);
     }

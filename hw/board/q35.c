@@ -37,7 +37,7 @@ typedef struct Q35Board {
 
 static const Property q35_props[] = {
     PC_SMBIOS_PROP(Q35Board),
-    PROP_BOOL("i8042", Q35Board, i8042, true, "The keyboard controller (reset)"),
+    PROP_BOOL("i8042", Q35Board, i8042, true, "Keyboard controller, PS/2 keyboard and mouse"),
     PROP_BOOL("hpet", Q35Board, hpet, false, "High precision event timer: only off"),
     PROP_BOOL("sata", Q35Board, sata, true, "AHCI controller with six ports"),
     PROP_BOOL("smbus", Q35Board, smbus, false, "SMBus controller: only off"),
@@ -177,6 +177,7 @@ static bool describe(Machine *machine, Q35Board *board, GError **error)
         .reset_port = RESET_PORT,
         .reset_value = RESET_VALUE,
         .has_rtc = true,
+        .has_i8042 = board->i8042,
         .pci = &pci,
         .isa_devfn = PCI_DEVFN(ICH9_LPC_SLOT, 0),
         .isa_devices = board->isa_devices,

@@ -165,7 +165,7 @@ static void test_keyboard_controller(void)
     qtest_outb(qts, 0x64, 0x20);
     g_assert_cmphex(qtest_inb(qts, 0x60), ==, 0x41);
     qtest_outb(qts, 0x64, 0xd0);
-    g_assert_cmphex(qtest_inb(qts, 0x60), ==, 0x03);
+    g_assert_cmphex(qtest_inb(qts, 0x60), ==, 0xcf);
     qtest_stop(qts);
 }
 
