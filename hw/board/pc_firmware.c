@@ -270,15 +270,19 @@ static bool add_user_file(Device *fw, Opts *opts, GError **error)
     if (!path == !text || (text && !*text)) {
         return error_set(error, "name=%s: give one of file=FILE and string=TEXT", name);
     }
+    if (path) {
+        data = boot_data_read(path, MAX_USER_FILE, &len, error);
+    }
+    if ((!text && !data) ||
+        !fw_cfg_add_file(fw, name, text ? (const void *)text : data, len, error)) {
+        return false;
+    }
     if (!g_str_has_prefix(name, "opt/")) {
         report_warning("-fw_cfg name=%s: names of users' files begin with \"opt/\"; others belong "
                        "to firmware and machine",
                        name);
     }
-    if (path) {
-        data = boot_data_read(path, MAX_USER_FILE, &len, error);
-    }
-    return (text || data) && fw_cfg_add_file(fw, name, text ? (void *)text : data, len, error);
+    return true;
 }
 
 static bool add_user_files(Machine *machine, PcBoard *pc, GError **error)
@@ -304,13 +308,13 @@ bool pc_finish_fw_cfg(Machine *machine, uint64_t mem64_first, GError **error)
     PcBoard *pc = machine->board;
     Device *fw = pc->fw_cfg;
 
-    if (!add_user_files(machine, pc, error) || !add_e820(machine, pc, error) ||
-        (!pc->image && !add_smbios(machine, pc, error)) ||
+    if (!add_e820(machine, pc, error) || (!pc->image && !add_smbios(machine, pc, error)) ||
         !add_waits(&machine->config->boot, pc, error) || !add_console(machine, pc, error) ||
         !fw_cfg_add_file(fw, "etc/system-states", states, sizeof(states), error) ||
         !fw_cfg_add_file(fw, FILE_ORDER, NULL, 0, error) ||
         (mem64_first &&
-         !fw_cfg_add_file_int(fw, "etc/reserved-memory-end", mem64_first, 8, error))) {
+         !fw_cfg_add_file_int(fw, "etc/reserved-memory-end", mem64_first, 8, error)) ||
+        !add_user_files(machine, pc, error)) {
         return false;
     }
     fw_cfg_finish(fw);
