@@ -52,7 +52,7 @@ static GArray *bus_requests(PciBus *bus, Window window)
         if (!pci) {
             continue;
         }
-        for (int i = 0; i < PCI_BAR_COUNT; i++) {
+        for (int i = 0; i < PCI_REGION_COUNT; i++) {
             PciBar *bar = &pci->bars[i];
             Request request = { pci, i, bar->size, bar->size };
             if (bar->region && bar_window(pci, bar) == window) {
@@ -113,9 +113,13 @@ static void bridge_set_window(PciDevice *bridge, Window window, uint64_t base, u
 
 static void bar_set(PciDevice *pci, int index, uint64_t addr)
 {
-    uint8_t *reg = pci->config + PCI_BASE_ADDRESS_0 + 4 * index;
+    uint8_t *reg = pci->config + pci_bar_offset(index);
     PciBarKind kind = pci->bars[index].kind;
 
+    if (index == PCI_ROM_REGION) { /* placed, not decoding: as firmware leaves it */
+        store_le32(reg, addr);
+        return;
+    }
     store_le32(reg, (addr & (kind == PCI_BAR_IO ? ~3U : ~15U)) |
                         (reg[0] & (kind == PCI_BAR_IO ? 3 : 15)));
     if (kind == PCI_BAR_MEM64 || kind == PCI_BAR_MEM64_PREFETCH) {

@@ -96,7 +96,7 @@ static void dump_function(PciDevice *pci, void *opaque)
     if (pci_class(pci)->is_bridge) {
         dump_bridge(pci, out);
     }
-    for (unsigned i = 0; i < PCI_BAR_COUNT; i++) {
+    for (unsigned i = 0; i < PCI_REGION_COUNT; i++) {
         if (pci->bars[i].region) {
             dump_bar(pci, i, out);
         }

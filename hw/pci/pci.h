@@ -18,6 +18,8 @@
 #define PCI_CONFIG_SIZE     256
 #define PCIE_CONFIG_SIZE    4096
 #define PCI_BAR_COUNT       6
+#define PCI_ROM_REGION      6 /* of bars: the expansion ROM */
+#define PCI_REGION_COUNT    7
 #define PCI_DEVFN(slot, fn) (((slot) << 3) | (fn))
 #define PCI_SLOT(devfn)     (((devfn) >> 3) & 0x1f)
 #define PCI_FUNC(devfn)     ((devfn)&7)
@@ -45,6 +47,7 @@ typedef struct PciDeviceClass {
     uint8_t revision;
     uint32_t class_code;   /* 24 bits: class, subclass, interface */
     uint8_t interrupt_pin; /* 1: INTA ... 0: none */
+    const char *romfile;   /* an expansion ROM that comes as a package, or NULL */
     bool is_bridge;
     bool is_express; /* PCI Express capability when on an express bus */
     /* Before a read: brings config up to date. Topology and device lock held. May be NULL. */
@@ -67,11 +70,16 @@ struct PciDevice {
     PciBus *bus;
     int32_t devfn; /* property "addr": -1 any */
     bool multifunction;
+    char *romfile; /* property: the expansion ROM; NULL: the class's, "": none */
+    uint32_t rombar;
+    const char *default_romfile; /* set before realize; NULL: the class's */
+    MemRegion rom_region;
+    RamBlock *rom; /* NULL: none */
     uint8_t config[PCIE_CONFIG_SIZE];
     uint8_t wmask[PCIE_CONFIG_SIZE];   /* bits the guest can write */
     uint8_t w1cmask[PCIE_CONFIG_SIZE]; /* bits a written 1 clears */
     uint8_t used[PCIE_CONFIG_SIZE];    /* taken by capabilities */
-    PciBar bars[PCI_BAR_COUNT];
+    PciBar bars[PCI_REGION_COUNT];
     uint8_t express_cap, msi_cap, msix_cap; /* offsets, 0: none */
     uint16_t msix_count;
     MemRegion msix_region; /* table and PBA, mapped as (part of) a BAR */
@@ -102,6 +110,9 @@ void pci_device_unrealize(PciDevice *pci);
 void pci_device_reset(PciDevice *pci);
 
 void pci_register_bar(PciDevice *pci, unsigned index, PciBarKind kind, MemRegion *region);
+/* A packaged ROM gets the function's ids, which firmware compares: for classes that set them after
+ * pci_device_realize(). */
+void pci_rom_adopt_ids(PciDevice *pci);
 /* Appends a capability of `size` bytes; offset 0: first free place. Returns its offset (0 and
  * error: no room). */
 uint8_t pci_add_capability(PciDevice *pci, uint8_t id, uint8_t offset, uint8_t size,

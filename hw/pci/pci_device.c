@@ -12,6 +12,10 @@ const Property pci_device_props[] = {
     PROP_DEVFN("addr", PciDevice, devfn, "Slot and function on the bus (hex slot[.function])"),
     PROP_BOOL("multifunction", PciDevice, multifunction, false,
               "The slot has more functions than this one"),
+    PROP_STRING("romfile", PciDevice, romfile, NULL,
+                "The expansion ROM's file; empty: none (default: the device's packaged one)"),
+    PROP_FIELD("rombar", PROP_TYPE_U32, PciDevice, rombar, "1: the ROM has a BAR; 0: no ROM",
+               .def = 1, .max = 1),
     PROP_END,
 };
 
@@ -54,14 +58,14 @@ bool pci_device_realize(PciDevice *pci, GError **error)
 {
     const PciDeviceClass *cls = pci_class(pci);
 
-    for (unsigned i = 0; i < PCI_BAR_COUNT; i++) {
+    for (unsigned i = 0; i < PCI_REGION_COUNT; i++) {
         pci->bars[i].mapped_at = BAR_UNMAPPED;
     }
     header_init(pci);
-    if (cls->is_express && pci->bus->express) {
-        return pcie_capability_init(pci, error);
+    if (cls->is_express && pci->bus->express && !pcie_capability_init(pci, error)) {
+        return false;
     }
-    return true;
+    return pci_rom_realize(pci, error);
 }
 
 void pci_device_unrealize(PciDevice *pci)
@@ -70,7 +74,7 @@ void pci_device_unrealize(PciDevice *pci)
 
     pci_set_irq(pci, 0);
     machine_topology_lock(machine);
-    for (unsigned i = 0; i < PCI_BAR_COUNT; i++) {
+    for (unsigned i = 0; i < PCI_REGION_COUNT; i++) {
         if (pci->bars[i].region) {
             address_space_unmap(pci->bars[i].region);
         }
@@ -78,16 +82,12 @@ void pci_device_unrealize(PciDevice *pci)
         pci->bars[i].mapped_at = BAR_UNMAPPED;
     }
     machine_topology_unlock(machine);
+    pci_rom_unrealize(pci);
     g_clear_pointer(&pci->saved_config, g_free);
     g_clear_pointer(&pci->saved_msix, g_free);
 }
 
 /* ---- BARs ---- */
-
-static unsigned bar_offset(unsigned index)
-{
-    return PCI_BASE_ADDRESS_0 + 4 * index;
-}
 
 static bool bar_is_64bit(PciBarKind kind)
 {
@@ -108,20 +108,20 @@ void pci_register_bar(PciDevice *pci, unsigned index, PciBarKind kind, MemRegion
     g_assert(index + bar_is_64bit(kind) < PCI_BAR_COUNT && (size & (size - 1)) == 0 &&
              size >= (kind == PCI_BAR_IO ? 4 : 16));
     *bar = (PciBar){ .region = region, .kind = kind, .size = size, .mapped_at = BAR_UNMAPPED };
-    pci->config[bar_offset(index)] = type_bits[kind];
-    store_le32(pci->wmask + bar_offset(index), ~(size - 1) & (kind == PCI_BAR_IO ? ~3U : ~15U));
+    pci->config[pci_bar_offset(index)] = type_bits[kind];
+    store_le32(pci->wmask + pci_bar_offset(index), ~(size - 1) & (kind == PCI_BAR_IO ? ~3U : ~15U));
     if (bar_is_64bit(kind)) {
-        store_le32(pci->wmask + bar_offset(index + 1), ~(size - 1) >> 32);
+        store_le32(pci->wmask + pci_bar_offset(index + 1), ~(size - 1) >> 32);
     }
 }
 
 uint64_t pci_bar_value(const PciDevice *pci, unsigned index)
 {
     const PciBar *bar = &pci->bars[index];
-    uint64_t value = load_le32(pci->config + bar_offset(index));
+    uint64_t value = load_le32(pci->config + pci_bar_offset(index));
 
     if (bar_is_64bit(bar->kind)) {
-        value |= (uint64_t)load_le32(pci->config + bar_offset(index + 1)) << 32;
+        value |= (uint64_t)load_le32(pci->config + pci_bar_offset(index + 1)) << 32;
     }
     return value & ~(bar->size - 1);
 }
@@ -140,7 +140,9 @@ static uint64_t bar_target(const PciDevice *pci, unsigned index)
         }
         last_allowed = UINT16_MAX;
     } else {
-        if (!(command & PCI_COMMAND_MEMORY)) {
+        bool disabled = index == PCI_ROM_REGION &&
+                        !(pci->config[PCI_ROM_ADDRESS] & PCI_ROM_ADDRESS_ENABLE);
+        if (!(command & PCI_COMMAND_MEMORY) || disabled) {
             return BAR_UNMAPPED;
         }
         last_allowed = bar_is_64bit(bar->kind) ? BAR_MEMORY_LAST : UINT32_MAX - 1;
@@ -174,7 +176,7 @@ static void bar_move(PciDevice *pci, unsigned index, uint64_t target)
 
 void pci_update_mappings(PciDevice *pci)
 {
-    for (unsigned i = 0; i < PCI_BAR_COUNT; i++) {
+    for (unsigned i = 0; i < PCI_REGION_COUNT; i++) {
         if (!pci->bars[i].region) {
             continue;
         }

@@ -38,6 +38,15 @@ void pci_update_mappings(PciDevice *pci);
 uint64_t pci_bar_value(const PciDevice *pci, unsigned index); /* address bits of the register */
 void pci_intx_refresh(PciDevice *pci); /* after Interrupt Disable changed; takes the leaf lock */
 
+static inline unsigned pci_bar_offset(unsigned index)
+{
+    return index == PCI_ROM_REGION ? PCI_ROM_ADDRESS : PCI_BASE_ADDRESS_0 + 4 * index;
+}
+
+/* The expansion ROM (PCI 3.0, 6.2.5.2): reads the file of the property or of the class. */
+bool pci_rom_realize(PciDevice *pci, GError **error);
+void pci_rom_unrealize(PciDevice *pci); /* not mapped any more */
+
 /* Bridges (PCI-to-PCI Bridge Architecture 1.2). */
 void pci_bridge_header_init(PciDevice *pci);
 bool pci_bridge_forwards(const PciDevice *bridge, PciBarKind kind, uint64_t start, uint64_t last);

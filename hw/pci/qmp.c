@@ -21,7 +21,7 @@ static json_object *ids(const PciDevice *pci)
 static json_object *regions(const PciDevice *pci)
 {
     json_object *list = json_object_new_array();
-    for (unsigned i = 0; i < PCI_BAR_COUNT; i++) {
+    for (unsigned i = 0; i < PCI_REGION_COUNT; i++) {
         const PciBar *bar = &pci->bars[i];
         if (!bar->region) {
             continue;

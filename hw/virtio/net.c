@@ -347,6 +347,7 @@ static const VirtioDeviceClass virtio_net = {
     .id = VIRTIO_ID_NET,
     .legacy_pci_id = 0x1000,
     .pci_class = 0x020000,
+    .romfile = "efi-virtio.rom",
     .firmware_unit = "ethernet-phy@0",
     .config_len = NET_CONFIG_LEN,
     .realize = net_realize,

@@ -189,6 +189,7 @@ bool virtio_pci_realize(Device *dev, GError **error)
     proxy->vdev = (VirtioDevice *)((uint8_t *)dev + cls->vdev_offset);
     g_mutex_init(&proxy->intx_lock);
     proxy->config_vector = VIRTQ_NO_VECTOR;
+    proxy->pci.default_romfile = cls->virtio->romfile;
     if (!choose_modes(proxy, error) || !pci_device_realize(&proxy->pci, error)) {
         return false;
     }
@@ -205,6 +206,7 @@ bool virtio_pci_realize(Device *dev, GError **error)
         proxy->vdev->host_features &= UINT32_MAX;
     }
     set_identity(proxy);
+    pci_rom_adopt_ids(&proxy->pci);
     if (!make_interface(proxy, error)) {
         virtio_device_unrealize(proxy->vdev);
         drop_interface(proxy);

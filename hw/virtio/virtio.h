@@ -35,6 +35,7 @@ typedef struct VirtioDeviceClass {
     uint16_t id;      /* VIRTIO_ID_... */
     uint16_t legacy_pci_id;
     uint32_t pci_class;
+    const char *romfile;       /* expansion ROM on PCI, or NULL */
     const char *firmware_unit; /* what follows the transport in the boot order, or NULL */
     uint32_t config_len;
     unsigned default_vectors; /* MSI-X; 0: one for each queue and one more */

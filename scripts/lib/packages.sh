@@ -6,17 +6,20 @@ BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config python3 ccache git ca
     libglib2.0-dev liburing-dev libaio-dev libjson-c-dev zlib1g-dev liburcu-dev libslirp-dev
     libseccomp-dev"
 
+# To run guests: firmware and option ROMs.
+RUN_PACKAGES="seabios ipxe-qemu qemu-system-data"
+
 # To check the code: the other compiler, its sanitizers and fuzzer, the formatter.
 CHECK_PACKAGES="clang clang-format libclang-rt-14-dev llvm-14"
 
 # To make and run the lab's guests: images, the test host, the judges.
 LAB_PACKAGES="mmdebstrap e2fsprogs fakeroot uidmap kmod busybox-static lz4 xz-utils cpio
-    qemu-system-x86 qemu-utils ipxe-qemu seabios acpica-tools fio socat iproute2 procps wget util-linux"
+    qemu-system-x86 qemu-utils grub-pc-bin grub-common fdisk acpica-tools fio socat iproute2 procps wget util-linux"
 
 # missing_packages: those of the above that are not installed, one a line.
 missing_packages() {
     local package
-    for package in $BUILD_PACKAGES $CHECK_PACKAGES $LAB_PACKAGES; do
+    for package in $BUILD_PACKAGES $RUN_PACKAGES $CHECK_PACKAGES $LAB_PACKAGES; do
         [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
             echo "$package"
     done

@@ -268,7 +268,7 @@ def run_with_kvm(command, host="auto", timeout=None, **options):
     with tempfile.TemporaryDirectory(prefix="lab-") as directory:
         if options.get("scratch") and "LAB_SCRATCH" not in environment:
             subprocess.run([os.path.join(TREE, "scripts", "make-image")], check=True)
-            for name in ("disk.img", "vmlinuz", "initrd.img"):
+            for name in ("disk.img", "grub.img", "vmlinuz", "initrd.img"):
                 subprocess.run(["cp", "--sparse=always", "--reflink=auto",
                                 os.path.join(CACHE, "image", name), directory], check=True)
             environment["LAB_SCRATCH"] = directory
