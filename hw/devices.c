@@ -20,6 +20,7 @@ const DeviceClass *const device_classes[] = {
     &port92_class,
     &isa_debug_exit_class,
     &acpi_ged_class,
+    &pflash_cfi01_class,
     &pvpanic_class,
     &pvpanic_pci_class,
     &fw_cfg_class,

@@ -31,6 +31,7 @@ extern const DeviceClass port92_class;
 /* hw/misc */
 extern const DeviceClass acpi_ged_class;
 extern const DeviceClass isa_debug_exit_class;
+extern const DeviceClass pflash_cfi01_class;
 extern const DeviceClass pvpanic_class;
 extern const DeviceClass pvpanic_pci_class;
 

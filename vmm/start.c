@@ -180,7 +180,8 @@ static bool make_drive(Machine *machine, Opts *opts, GError **error)
     if (!drive) {
         return false;
     }
-    if (g_str_equal(drive->interface, "none")) {
+    if (g_str_equal(drive->interface, "none") ||
+        (machine->cls->has_flash && g_str_equal(drive->interface, "pflash"))) {
         return true;
     }
     g_autoptr(Opts) device = opts_new();
@@ -193,7 +194,7 @@ static bool make_drive(Machine *machine, Opts *opts, GError **error)
     } else {
         return error_set(error, "if=%s: machine '%s' has no such disk controller (it has: %s)",
                          drive->interface, machine->cls->name,
-                         machine->cls->ide_units ? "virtio, ide, none" : "virtio, none");
+                         machine->cls->ide_units ? "virtio, ide, pflash, none" : "virtio, none");
     }
     opts_set(device, "drive", drive->id);
     return device_add(machine, device, error) != NULL;

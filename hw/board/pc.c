@@ -161,18 +161,23 @@ static bool load_default_firmware(Machine *machine, GError **error)
 bool pc_load(Machine *machine, const char *append, GError **error)
 {
     const MachineConfig *config = machine->config;
+    bool in_flash = false;
 
-    if (config->kernel && !config->bios) {
+    if (machine->cls->has_flash && !pc_add_flash(machine, &in_flash, error)) {
+        return false;
+    }
+    if (config->kernel && !config->bios && !in_flash) {
         return load_kernel(machine, append, error);
     }
     if (!config->kernel && (config->initrd || config->append)) {
         return error_set(error, "-%s needs a kernel: give it with -kernel FILE",
                          config->initrd ? "initrd" : "append");
     }
-    if (!config->bios) {
+    if (!config->bios && !in_flash) {
         return load_default_firmware(machine, error);
     }
-    return boot_firmware_map(machine, config->bios, machine->cls->firmware_in_ram, error) &&
+    return (in_flash ||
+            boot_firmware_map(machine, config->bios, machine->cls->firmware_in_ram, error)) &&
            (!config->kernel || pc_add_firmware_kernel(machine, error));
 }
 

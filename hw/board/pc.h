@@ -15,6 +15,7 @@
 #define PC_IOAPIC_BASE  0xfec00000U
 #define PC_RSDP_ADDRESS 0xf0000ULL /* where systems that are not told look for it */
 #define PC_SMBIOS_BASE  0xf0040ULL
+#define PC_FLASH_UNITS  2
 
 enum { SMBIOS_ENTRY_32, SMBIOS_ENTRY_64 };
 extern const char *const pc_smbios_entries[];
@@ -22,14 +23,19 @@ extern const char *const pc_smbios_entries[];
     PROP_ENUM("smbios-entry-point-type", Type, pc.smbios_entry, SMBIOS_ENTRY_32,                   \
               pc_smbios_entries, "SMBIOS entry point for firmware: 32 (2.1) or 64 (3.0)")
 
+#define PC_FLASH_PROPS(Type)                                                                       \
+    PROP_REF("pflash0", Type, pc.flash[0], "drive", "The flash memory of the firmware's code"),    \
+        PROP_REF("pflash1", Type, pc.flash[1], "drive", "The flash memory of its variables")
+
 /* First member of a board's struct. */
 typedef struct PcBoard {
     MemRegion ram_low, ram_high;
     BootImage *image; /* NULL: firmware, or a test */
     Device *fw_cfg;
-    int smbios_entry;     /* property; SMBIOS_ENTRY_... */
-    bool firmware_kernel; /* firmware starts -kernel */
-    bool booted;          /* -boot once= has had its time */
+    char *flash[PC_FLASH_UNITS]; /* properties: drives or block nodes, or NULL */
+    int smbios_entry;            /* property; SMBIOS_ENTRY_... */
+    bool firmware_kernel;        /* firmware starts -kernel */
+    bool booted;                 /* -boot once= has had its time */
     uint64_t acpi_base;
     GByteArray *acpi;   /* NULL: no tables */
     GByteArray *smbios; /* NULL: no kernel */
@@ -51,6 +57,8 @@ void pc_map_ram(Machine *machine, uint64_t low_size);
 /* A built-in device: properties as NULL-terminated pairs of strings. NULL and error. */
 Device *pc_add_device(Machine *machine, const char *cls, Bus *bus, const char *const *props,
                       GError **error);
+/* Flash memory (pc_flash.c), when the drives are there; *has_firmware: unit 0 has the firmware. */
+bool pc_add_flash(Machine *machine, bool *has_firmware, GError **error);
 bool pc_add_serials(Machine *machine, Bus *bus, GError **error); /* -serial and -debugcon */
 
 /* ---- What firmware is told (pc_firmware.c) ---- */

@@ -37,6 +37,7 @@ typedef struct Q35Board {
 
 static const Property q35_props[] = {
     PC_SMBIOS_PROP(Q35Board),
+    PC_FLASH_PROPS(Q35Board),
     PROP_BOOL("i8042", Q35Board, i8042, true, "Keyboard controller, PS/2 keyboard and mouse"),
     PROP_BOOL("hpet", Q35Board, hpet, false, "High precision event timer: only off"),
     PROP_BOOL("sata", Q35Board, sata, true, "AHCI controller with six ports"),
@@ -262,6 +263,7 @@ const MachineClass q35_machine_class = {
     .destroy = pc_destroy,
     .default_nic = "virtio-net-pci",
     .default_disk = "virtio",
+    .has_flash = true,
     .virtio_suffix = "-pci",
     .ide_units = 1,
     .default_firmware = "bios-256k.bin",

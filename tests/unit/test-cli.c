@@ -93,6 +93,8 @@ static void test_wrong_lines_say_what_is_wrong(void)
         { "-object iothread", "'id' is missing" },
         { "-global nodot", "driver.property=value" },
         { "-global nosuch.a=b", "not a valid device model name" },
+        { "-global driver=nosuch,property=a,value=b", "not a valid device model name" },
+        { "-global driver=x,property=a", "go together" },
         { "-action panic=explode", "explode" },
         { "-boot order=cxz", "Invalid boot device 'x'" },
         { "-boot cdc", "given twice" },

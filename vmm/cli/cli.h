@@ -18,7 +18,6 @@ typedef struct Cli {
     GPtrArray *netdevs;     /* Opts *, type */
     GPtrArray *nics;        /* Opts *, type */
     GPtrArray *devices;     /* Opts *, driver */
-    GPtrArray *globals;     /* char *: "driver.property=value" */
     GPtrArray *serials;     /* char *: -serial texts */
     GPtrArray *monitors;    /* char *: -monitor texts */
     GPtrArray *qmps;        /* char *: -qmp texts */

@@ -5,14 +5,6 @@
 #include <string.h>
 #include "vmm/machine/machine.h"
 
-typedef struct Global {
-    const DeviceClass *cls;
-    char *property;
-    char *value;
-} Global;
-
-static GArray *globals;
-
 static const DeviceClass *find_class(const char *driver, GError **error)
 {
     const DeviceClass *cls = device_class_find(driver);
@@ -25,42 +17,38 @@ static const DeviceClass *find_class(const char *driver, GError **error)
     return cls;
 }
 
+/* QEMU's long form, for drivers whose names have a dot: driver=D,property=P,value=V. */
+static bool add_global_opts(const char *text, GError **error)
+{
+    static const char *const keys[] = { "driver", "property", "value", NULL };
+    g_autoptr(Opts) opts = opts_parse(text, NULL, error);
+    if (!opts) {
+        return false;
+    }
+    const char *driver = opts_get(opts, "driver"), *property = opts_get(opts, "property");
+    const char *value = opts_get(opts, "value");
+    if (!driver || !property || !value) {
+        return error_set(error, "'%s': driver=, property= and value= go together", text);
+    }
+    const DeviceClass *cls = find_class(driver, error);
+    return cls && opts_check_unused(opts, "global", keys, error) &&
+           device_global_add(cls, property, value, error);
+}
+
 bool device_add_global(const char *text, GError **error)
 {
     const char *equals = strchr(text, '=');
     const char *dot = equals ? memchr(text, '.', (size_t)(equals - text)) : NULL;
+    if (!dot && g_str_has_prefix(text, "driver=")) {
+        return add_global_opts(text, error);
+    }
     if (!dot) {
         return error_set(error, "'%s' is not of the form driver.property=value", text);
     }
     g_autofree char *driver = g_strndup(text, (gsize)(dot - text));
     g_autofree char *property = g_strndup(dot + 1, (gsize)(equals - dot - 1));
     const DeviceClass *cls = find_class(driver, error);
-    size_t base;
-    if (!cls) {
-        return false;
-    }
-    if (!device_class_find_prop(cls, property, &base)) {
-        return error_set(error, "Property '%s.%s' not found", cls->name, property);
-    }
-    if (!globals) {
-        globals = g_array_new(FALSE, FALSE, sizeof(Global));
-    }
-    Global global = { cls, g_steal_pointer(&property), g_strdup(equals + 1) };
-    g_array_append_val(globals, global);
-    return true;
-}
-
-static bool apply_globals(Device *dev, GError **error)
-{
-    for (guint i = 0; globals && i < globals->len; i++) {
-        Global *global = &g_array_index(globals, Global, i);
-        if (global->cls == dev->cls &&
-            !device_set_prop(dev, global->property, global->value, error)) {
-            g_prefix_error(error, "-global %s.%s: ", dev->cls->name, global->property);
-            return false;
-        }
-    }
-    return true;
+    return cls && device_global_add(cls, property, equals + 1, error);
 }
 
 typedef struct SetProps {
@@ -172,8 +160,7 @@ static Device *add_locked(Machine *machine, Opts *options, GError **error)
         return NULL;
     }
     Device *dev = device_new(cls, id);
-    if (apply_globals(dev, error) && set_props(dev, options, error) &&
-        device_realize(dev, machine, bus, error)) {
+    if (set_props(dev, options, error) && device_realize(dev, machine, bus, error)) {
         return dev;
     }
     device_free(dev);

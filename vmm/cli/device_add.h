@@ -6,7 +6,7 @@
 #include "vmm/cli/opts.h"
 #include "vmm/device/device.h"
 
-/* -global driver.property=value; applied to every device made later. */
+/* -global driver.property=value, or driver=D,property=P,value=V: of every device made later. */
 bool device_add_global(const char *text, GError **error);
 
 /* options: driver, id, bus and the class's properties. The topology lock is taken. NULL and error

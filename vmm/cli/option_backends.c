@@ -29,7 +29,6 @@ void cli_init(Cli *cli)
     cli->nics = g_ptr_array_new_with_free_func(opts_destroy);
     cli->devices = g_ptr_array_new_with_free_func(opts_destroy);
     cli->mons = g_ptr_array_new_with_free_func(opts_destroy);
-    cli->globals = g_ptr_array_new();
     cli->serials = g_ptr_array_new();
     cli->monitors = g_ptr_array_new();
     cli->qmps = g_ptr_array_new();
@@ -50,10 +49,10 @@ void cli_init(Cli *cli)
 
 void cli_free(Cli *cli)
 {
-    GPtrArray *lists[] = { cli->objects,     cli->chardevs,      cli->blockdevs,    cli->drives,
-                           cli->netdevs,     cli->nics,          cli->devices,      cli->mons,
-                           cli->globals,     cli->serials,       cli->monitors,     cli->qmps,
-                           cli->qmps_pretty, cli->config.smbios, cli->config.fw_cfg };
+    GPtrArray *lists[] = { cli->objects,       cli->chardevs,     cli->blockdevs, cli->drives,
+                           cli->netdevs,       cli->nics,         cli->devices,   cli->mons,
+                           cli->serials,       cli->monitors,     cli->qmps,      cli->qmps_pretty,
+                           cli->config.smbios, cli->config.fw_cfg };
     for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
         g_ptr_array_unref(lists[i]);
     }
@@ -188,6 +187,16 @@ bool cli_opt_device(Cli *cli, const char *value, GError **error)
 bool cli_opt_global(Cli *cli, const char *value, GError **error)
 {
     return device_add_global(value, error);
+}
+
+bool cli_opt_pflash(Cli *cli, const char *value, GError **error)
+{
+    Opts *opts = opts_new();
+    opts_set(opts, "if", "pflash");
+    opts_set(opts, "format", "raw");
+    opts_set(opts, "file", value);
+    g_ptr_array_add(cli->drives, opts);
+    return true;
 }
 
 bool cli_opt_drive(Cli *cli, const char *value, GError **error)

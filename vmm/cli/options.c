@@ -37,8 +37,8 @@ static const CliOption options[] = {
     { "device", NULL, "DRIVER[,id=ID][,PROP=VALUE...]", "Standard",
       "add a device (-device help lists them, -device DRIVER,help its properties)",
       cli_opt_device },
-    { "global", NULL, "DRIVER.PROP=VALUE", "Standard", "set a property of all devices of that kind",
-      cli_opt_global },
+    { "global", NULL, "DRIVER.PROP=VALUE|driver=DRIVER,property=PROP,value=VALUE", "Standard",
+      "set a property of all devices of that kind, the board's own among them", cli_opt_global },
     { "name", NULL, "[guest=]NAME[,process=NAME]", "Standard", "name of the guest", cli_opt_name },
     { "uuid", NULL, "UUID", "Standard", "the machine's UUID (SMBIOS)", cli_opt_uuid },
     { "smbios", NULL, "type=N[,FIELD=VALUE...]", "Standard", "fields of the SMBIOS tables",
@@ -74,7 +74,7 @@ static const CliOption options[] = {
       cli_opt_data_dir },
 
     { "drive", NULL,
-      "[file=FILE][,if=virtio|ide|none][,media=disk|cdrom][,format=F][,cache=C][,aio=A]...",
+      "[file=FILE][,if=virtio|ide|pflash|none][,media=disk|cdrom][,format=F][,cache=C][,aio=A]...",
       "Block", "a disk and the device for it", cli_opt_drive },
     { "hda", NULL, "FILE", "Block", "a disk on the first IDE channel or SATA port", cli_opt_hda },
     { "hdb", NULL, "FILE", "Block", "a disk at the second place", cli_opt_hdb },
@@ -82,6 +82,10 @@ static const CliOption options[] = {
     { "hdd", NULL, "FILE", "Block", "a disk at the fourth place", cli_opt_hdd },
     { "cdrom", NULL, "FILE", "Block", "a CD-ROM drive at the third place; \"\" for an empty one",
       cli_opt_cdrom },
+    { "pflash", NULL, "FILE", "Block",
+      "flash memory with this raw image: -drive if=pflash,format=raw,file=FILE; the first has the "
+      "firmware's code, the second its variables",
+      cli_opt_pflash },
     { "blockdev", NULL, "[driver=]DRIVER,node-name=NAME[,OPTION=VALUE...]", "Block",
       "a block node, for -device ...,drive=NAME", cli_opt_blockdev },
 
@@ -161,7 +165,6 @@ static const struct {
     { "trace", "this version has no trace points" },
     { "d", "this version has no log items; messages go to standard error" },
     { "D", "this version has no log file; messages go to standard error" },
-    { "pflash", "this version has no flash memory; -bios maps a firmware image" },
     { "mtdblock", "this version has no flash memory" },
     { "sd", "Vireo has no SD card controller" },
     { "watchdog", "this version has no watchdog device" },

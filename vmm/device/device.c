@@ -23,6 +23,7 @@ Device *device_new(const DeviceClass *cls, const char *id)
     if (cls->init) {
         cls->init(dev);
     }
+    device_globals_apply(dev);
     return dev;
 }
 

@@ -126,6 +126,12 @@ void device_class_foreach_prop(const DeviceClass *cls,
 void device_help_list(GString *out);                          /* `-device help` */
 void device_help_class(const DeviceClass *cls, GString *out); /* `-device NAME,help` */
 
+/* -global: the value of a property in every device of the class that is made from now on; tried
+ * now, so that what is wrong is said now. Main thread. */
+bool device_global_add(const DeviceClass *cls, const char *property, const char *value,
+                       GError **error);
+void device_globals_apply(Device *dev); /* private to vmm/device */
+
 /* ---- Devices ---- */
 Device *device_new(const DeviceClass *cls, const char *id);
 /* Properties before realize (and live ones after); the string form is the command line's. */

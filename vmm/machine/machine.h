@@ -74,8 +74,8 @@ typedef struct MachineConfig {
     bool mem_prealloc, mem_share, mem_merge, mem_dump;
     const char *mem_path;
     SmpConfig smp;
-    NumaConfig *numa; /* NULL: no -numa */
-    bool hmat;        /* -machine hmat=on: ACPI tells latencies and bandwidths */
+    NumaConfig *numa;      /* NULL: no -numa */
+    bool hmat;             /* -machine hmat=on: ACPI tells latencies and bandwidths */
     const char *cpu_model; /* "host,+x2apic,-avx2": whole text of -cpu, or NULL */
     const char *kernel, *initrd, *append, *bios;
     const char *name;
@@ -120,6 +120,7 @@ struct MachineClass {
     const char *default_disk;  /* if= of -drive when none is named: "virtio" ... */
     const char *virtio_suffix; /* "-pci" or "-device" */
     unsigned ide_units; /* drives of one IDE bus "ide.N": 2 channels' or 1 SATA port's; 0: no IDE */
+    bool has_flash;     /* takes -drive if=pflash */
     const char *default_firmware; /* the image when no kernel and no -bios is given, or NULL */
     bool firmware_in_ram;         /* the image can be written: there is no shadow RAM */
 };

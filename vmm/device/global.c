@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* -global: properties of all devices of a class, the board's own among them. */
+#include "vmm/device/device.h"
+
+typedef struct Global {
+    const DeviceClass *cls;
+    char *property, *value;
+} Global;
+
+static GArray *globals;
+
+bool device_global_add(const DeviceClass *cls, const char *property, const char *value,
+                       GError **error)
+{
+    size_t base;
+    if (!device_class_find_prop(cls, property, &base)) {
+        return error_set(error, "Property '%s.%s' not found", cls->name, property);
+    }
+    Device *trial = device_new(cls, NULL);
+    bool ok = device_set_prop(trial, property, value, error);
+    device_free(trial);
+    if (!ok) {
+        return false;
+    }
+    if (!globals) {
+        globals = g_array_new(FALSE, FALSE, sizeof(Global));
+    }
+    Global global = { cls, g_strdup(property), g_strdup(value) };
+    g_array_append_val(globals, global);
+    return true;
+}
+
+void device_globals_apply(Device *dev)
+{
+    for (guint i = 0; globals && i < globals->len; i++) {
+        const Global *global = &g_array_index(globals, Global, i);
+        if (global->cls == dev->cls) {
+            /* It was tried when it was added. */
+            device_set_prop(dev, global->property, global->value, NULL);
+        }
+    }
+}
