@@ -151,6 +151,8 @@ static void queued_failed(AhciPort *ap, const AtaPlan *plan, unsigned slot)
     stop_list(ap, slot, AHCI_IS_SDBS | AHCI_IS_TFES);
 }
 
+static void run_list(AhciPort *ap);
+
 static void queued_done(AhciPort *ap, IdeJob *job, unsigned slot, int ret)
 {
     if (ap->failed) { /* the device has aborted its queue */
@@ -162,7 +164,12 @@ static void queued_done(AhciPort *ap, IdeJob *job, unsigned slot, int ret)
         return;
     }
     ap->finished |= 1U << slot;
-    event_loop_defer(ap->port.loop, &ap->batch);
+    if (ap->ci && !ap->running) { /* a command waits for the queue to be empty */
+        ahci_flush_batch(ap);
+        run_list(ap);
+    } else {
+        event_loop_defer(ap->port.loop, &ap->batch);
+    }
 }
 
 /* A command that is not queued: the drive's registers hold its end. */
@@ -188,8 +195,6 @@ static void command_ended(AhciPort *ap, unsigned slot, uint64_t moved, int ret)
         ahci_port_raise(ap, bits);
     }
 }
-
-static void run_list(AhciPort *ap);
 
 static void job_done(IdeJob *job, int ret)
 {

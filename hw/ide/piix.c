@@ -130,7 +130,6 @@ static const PciDeviceClass piix4_pci = {
         .size = sizeof(PiixIde),                                                                   \
         .groups = piix_groups,                                                                     \
         .state = &piix_state,                                                                      \
-        .internal = true,                                                                          \
         .has_child_bus = true,                                                                     \
         .child_bus = BUS_IDE,                                                                      \
         .realize = piix_realize,                                                                   \

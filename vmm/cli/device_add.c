@@ -160,6 +160,7 @@ static Device *add_locked(Machine *machine, Opts *options, GError **error)
         return NULL;
     }
     Device *dev = device_new(cls, id);
+    dev->hotplugged = machine_run_state(machine) != RUN_STATE_PRELAUNCH;
     if (set_props(dev, options, error) && device_realize(dev, machine, bus, error)) {
         return dev;
     }

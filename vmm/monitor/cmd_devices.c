@@ -274,33 +274,54 @@ static json_object *qom_set(const void *opaque, GError **error)
 
 /* ---- Making and removing ---- */
 
-/* Guests cannot be told of a new device yet, so it must come before the machine first runs. */
-static bool may_change(Machine *machine, const char *bus, GError **error)
+/* Before the machine first runs everything may change; then what hangs on a bus that can tell. */
+static bool may_change(Machine *machine, const Bus *bus, const DeviceClass *cls, GError **error)
 {
-    return machine_run_state(machine) == RUN_STATE_PRELAUNCH ||
-           error_set(error,
-                     "Bus '%s' does not support hotplugging; start with -S, or name the device on "
-                     "the command line",
-                     bus);
+    if (machine_run_state(machine) == RUN_STATE_PRELAUNCH) {
+        return true;
+    }
+    if (!bus || !bus->hotplug) {
+        return error_set(error,
+                         "Bus '%s' does not support hotplugging; start with -S, or name the device "
+                         "on the command line",
+                         bus ? bus->name : "main-system-bus");
+    }
+    return cls->hotpluggable ||
+           error_set(error, "Device '%s' does not support hotplugging", cls->name);
 }
 
-static const char *bus_for(Machine *machine, const QmpDeviceAddArgs *args)
+/* The bus that device_add would take: the one named, else the first with room. */
+static const Bus *bus_for(Machine *machine, const char *name, const DeviceClass *cls)
 {
-    const DeviceClass *cls = device_class_find(args->driver);
-    for (guint i = 0; cls && !args->bus && i < machine->buses->len; i++) {
+    const Bus *first = NULL;
+    if (name) {
+        return bus_find(machine, name);
+    }
+    for (guint i = 0; i < machine->buses->len; i++) {
         const Bus *bus = g_ptr_array_index(machine->buses, i);
         if (bus->type == cls->bus) {
-            return bus->name;
+            first = first ? first : bus;
+            if (!bus->max_children || bus->children->len < bus->max_children) {
+                return bus;
+            }
         }
     }
-    return args->bus ? args->bus : "main-system-bus";
+    return first;
+}
+
+static void reset_before_start(Machine *machine)
+{
+    if (machine_run_state(machine) == RUN_STATE_PRELAUNCH) {
+        machine_reset_now(machine);
+    }
 }
 
 static json_object *qmp_device_add(const void *opaque, GError **error)
 {
     const QmpDeviceAddArgs *args = opaque;
     Machine *machine = machine_get();
-    if (device_class_find(args->driver) && !may_change(machine, bus_for(machine, args), error)) {
+    const DeviceClass *cls = device_class_find(args->driver);
+    if (cls && !may_change(machine, bus_for(machine, args->bus, cls), cls, error)) {
         return NULL;
     }
     json_object *all = json_object_get(args->rest);
@@ -312,7 +333,7 @@ static json_object *qmp_device_add(const void *opaque, GError **error)
     if (!options || !device_add(machine, options, error)) {
         return NULL;
     }
-    machine_reset_now(machine);
+    reset_before_start(machine);
     return qmp_ok();
 }
 
@@ -324,7 +345,7 @@ static json_object *qmp_device_del(const void *opaque, GError **error)
     if (!dev) {
         return no_path(args->id, error);
     }
-    if (!may_change(machine, dev->bus ? dev->bus->name : "main-system-bus", error)) {
+    if (!may_change(machine, dev->bus, dev->cls, error)) {
         return NULL;
     }
     if (!dev->id) {
@@ -337,7 +358,7 @@ static json_object *qmp_device_del(const void *opaque, GError **error)
     json_add_string(data, "path", path);
     device_unrealize(dev);
     device_free(dev);
-    machine_reset_now(machine);
+    reset_before_start(machine);
     monitor_emit("DEVICE_DELETED", data);
     return qmp_ok();
 }
