@@ -172,6 +172,37 @@ static bool set_ide_driver(const Machine *machine, Opts *opts, const Drive *driv
     return true;
 }
 
+static bool find_scsi_bus(const Machine *machine, const char *name)
+{
+    for (guint i = 0; i < machine->buses->len; i++) {
+        const Bus *bus = g_ptr_array_index(machine->buses, i);
+        if (bus->type == BUS_SCSI && g_str_equal(bus->name, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Drives with if=scsi are behind virtio-scsi adapters, which come with the first that needs them.
+ */
+static bool set_scsi_driver(Machine *machine, Opts *opts, const Drive *drive, GError **error)
+{
+    g_autofree char *bus = g_strdup_printf("scsi.%d", drive->bus);
+    g_autofree char *target = g_strdup_printf("%d", drive->unit);
+    for (int i = 0; i <= drive->bus && !find_scsi_bus(machine, bus); i++) {
+        g_autoptr(Opts) adapter = opts_new();
+        set_virtio_driver(machine, adapter, "scsi");
+        if (!device_add(machine, adapter, error)) {
+            g_prefix_error(error, "an adapter for if=scsi: ");
+            return false;
+        }
+    }
+    opts_set(opts, "driver", drive->is_cdrom ? "scsi-cd" : "scsi-hd");
+    opts_set(opts, "bus", bus);
+    opts_set(opts, "scsi-id", target);
+    return true;
+}
+
 static bool make_drive(Machine *machine, Opts *opts, GError **error)
 {
     bool cdrom = g_strcmp0(opts_get(opts, "media"), "cdrom") == 0;
@@ -189,12 +220,17 @@ static bool make_drive(Machine *machine, Opts *opts, GError **error)
         if (!set_ide_driver(machine, device, drive, error)) {
             return false;
         }
+    } else if (g_str_equal(drive->interface, "scsi")) {
+        if (!set_scsi_driver(machine, device, drive, error)) {
+            return false;
+        }
     } else if (g_str_equal(drive->interface, "virtio")) {
         set_virtio_driver(machine, device, "blk");
     } else {
         return error_set(error, "if=%s: machine '%s' has no such disk controller (it has: %s)",
                          drive->interface, machine->cls->name,
-                         machine->cls->ide_units ? "virtio, ide, pflash, none" : "virtio, none");
+                         machine->cls->ide_units ? "virtio, scsi, ide, pflash, none"
+                                                 : "virtio, scsi, none");
     }
     opts_set(device, "drive", drive->id);
     return device_add(machine, device, error) != NULL;

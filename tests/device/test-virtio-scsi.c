@@ -5,190 +5,8 @@
 #include <glib/gstdio.h>
 #include <string.h>
 #include <unistd.h>
-#include "tests/device/libqtest.h"
+#include "tests/device/scsi-kit.h"
 #include "vmm/util/bytes.h"
-
-#define DISK_BYTES  (4 << 20)
-#define CMD_HEADER  51 /* lun, tag, attributes, 32 bytes of CDB */
-#define RESP_HEADER 108
-#define F_V1        (1ULL << 32)
-#define F_HOTPLUG   (1ULL << 1)
-#define F_CHANGE    (1ULL << 2)
-#define NEEDS_RESET 0x40
-#define CDB(...)    ((const uint8_t[32]){ __VA_ARGS__ })
-
-enum {
-    S_OK = 0,
-    S_OVERRUN = 1,
-    S_BAD_TARGET = 3,
-    S_FAILURE = 9,
-    S_SUCCEEDED = 10,
-    S_REJECTED = 11
-};
-enum { GOOD = 0, CHECK = 2 };
-enum { CFG_NUM_QUEUES = 0, CFG_SENSE_SIZE = 20, CFG_CDB_SIZE = 24, CFG_MAX_LUN = 32 };
-
-typedef struct Hba {
-    char *path, *path2;
-    QTest *qts;
-    QVirtio *dev;
-    QVirtQueue *control, *event, *request;
-    uint64_t header, response, data, control_data;
-    uint64_t features;
-    /* of the last command */
-    uint8_t reply, status, sense[18];
-    uint32_t residual;
-} Hba;
-
-static char *make_file(uint64_t bytes)
-{
-    char *path = g_strdup("test-virtio-scsi-XXXXXX");
-    int fd = g_mkstemp(path);
-    g_autofree uint8_t *data = g_malloc(DISK_BYTES);
-    for (int i = 0; i < DISK_BYTES; i++) {
-        data[i] = i / 512 + i % 251;
-    }
-    g_assert_cmpint(write(fd, data, DISK_BYTES), ==, DISK_BYTES);
-    g_assert_cmpint(ftruncate(fd, (off_t)bytes), ==, 0);
-    close(fd);
-    return path;
-}
-
-static void hba_restart(Hba *h)
-{
-    if (h->request) {
-        qvirtqueue_free(h->control);
-        qvirtqueue_free(h->event);
-        qvirtqueue_free(h->request);
-    }
-    qvirtio_reset(h->dev);
-    qvirtio_negotiate(h->dev, h->features);
-    h->control = qvirtqueue_new(h->dev, 0, 16, 0xffff);
-    h->event = qvirtqueue_new(h->dev, 1, 16, 0xffff);
-    h->request = qvirtqueue_new(h->dev, 2, 64, 0xffff);
-    qvirtio_driver_ok(h->dev);
-}
-
-static void hba_find(Hba *h)
-{
-    QPci *pci = qpci_find(h->qts, 0x1af4, 0x1004, 0);
-    g_assert_nonnull(pci);
-    h->dev = qvirtio_new(pci);
-    h->features = F_V1 | F_HOTPLUG | F_CHANGE;
-    h->header = qtest_alloc(h->qts, 64 * 64, 64);
-    h->response = qtest_alloc(h->qts, 64 * 128, 128);
-    h->control_data = qtest_alloc(h->qts, 64 * 64, 64);
-    h->data = qtest_alloc(h->qts, 1 << 20, 4096);
-    hba_restart(h);
-}
-
-/* A disk at target 0 and what `more` says, where "@" is a second file. */
-static void hba_open(Hba *h, const char *drive, const char *hd, const char *more)
-{
-    *h = (Hba){ .path = make_file(DISK_BYTES), .path2 = make_file(DISK_BYTES) };
-    g_auto(GStrv) parts = g_strsplit(more, "@", -1);
-    g_autofree char *line = g_strjoinv(h->path2, parts);
-    h->qts = qtest_start("-drive if=none,id=d,format=raw,file=%s%s -device virtio-scsi-pci,id=s "
-                         "-device scsi-hd,id=h,drive=d,serial=ser-1%s %s",
-                         h->path, drive, hd, line);
-    hba_find(h);
-}
-
-static void hba_close(Hba *h)
-{
-    qvirtqueue_free(h->control);
-    qvirtqueue_free(h->event);
-    qvirtqueue_free(h->request);
-    qvirtio_free(h->dev);
-    qtest_stop(h->qts);
-    g_unlink(h->path);
-    g_unlink(h->path2);
-    g_free(h->path);
-    g_free(h->path2);
-}
-
-/* ---- Commands ---- */
-
-static void put_command(Hba *h, unsigned slot, unsigned target, unsigned lun, const uint8_t *cdb,
-                        uint64_t tag)
-{
-    uint8_t bytes[CMD_HEADER] = { 1, target, 0x40 | lun >> 8, lun };
-    store_le64(bytes + 8, tag);
-    memcpy(bytes + 19, cdb, 32);
-    qtest_memwrite(h->qts, h->header + 64 * slot, bytes, sizeof(bytes));
-    qtest_memset(h->qts, h->response + 128 * slot, 0xee, RESP_HEADER);
-}
-
-static void read_response(Hba *h, unsigned slot)
-{
-    uint8_t bytes[RESP_HEADER];
-    qtest_memread(h->qts, h->response + 128 * slot, bytes, sizeof(bytes));
-    h->reply = bytes[11];
-    h->status = bytes[10];
-    h->residual = load_le32(bytes + 4);
-    memcpy(h->sense, bytes + 12, sizeof(h->sense));
-    if (h->status == CHECK && h->reply == S_OK) {
-        g_assert_cmpuint(load_le32(bytes), ==, 18);
-        g_assert_cmphex(h->sense[0], ==, 0x70);
-    }
-}
-
-static void add_command(Hba *h, unsigned slot, uint32_t in, uint32_t out)
-{
-    QBuffer buffers[4];
-    unsigned n = 0;
-    buffers[n++] = (QBuffer){ h->header + 64 * slot, CMD_HEADER, false };
-    if (out) {
-        buffers[n++] = (QBuffer){ h->data, out, false };
-    }
-    buffers[n++] = (QBuffer){ h->response + 128 * slot, RESP_HEADER, true };
-    if (in) {
-        buffers[n++] = (QBuffer){ h->data, in, true };
-    }
-    qvirtqueue_add(h->request, buffers, n);
-}
-
-static uint8_t command_at(Hba *h, unsigned target, unsigned lun, const uint8_t *cdb, uint32_t in,
-                          uint32_t out)
-{
-    put_command(h, 0, target, lun, cdb, 1);
-    add_command(h, 0, in, out);
-    qvirtqueue_kick(h->request);
-    qvirtqueue_wait(h->request, NULL);
-    read_response(h, 0);
-    return h->status;
-}
-
-static uint8_t command(Hba *h, const uint8_t *cdb, uint32_t in, uint32_t out)
-{
-    return command_at(h, 0, 0, cdb, in, out);
-}
-
-#define assert_sense(h, key, asc, ascq)                                                            \
-    do {                                                                                           \
-        g_assert_cmpuint((h)->reply, ==, S_OK);                                                    \
-        g_assert_cmpuint((h)->status, ==, CHECK);                                                  \
-        g_assert_cmphex((h)->sense[2] << 16 | (h)->sense[12] << 8 | (h)->sense[13], ==,            \
-                        (key) << 16 | (asc) << 8 | (ascq));                                        \
-    } while (0)
-
-/* The attention that follows power-on. */
-static void clear_attention(Hba *h, unsigned target)
-{
-    command_at(h, target, 0, CDB(0), 0, 0);
-    assert_sense(h, 6, 0x29, 0);
-}
-
-static void hd_open(Hba *h, const char *drive, const char *hd)
-{
-    hba_open(h, drive, hd, "");
-    clear_attention(h, 0);
-}
-
-static void get_data(Hba *h, void *data, uint32_t len)
-{
-    qtest_memread(h->qts, h->data, data, len);
-}
 
 /* ---- Tests ---- */
 
@@ -365,7 +183,7 @@ static void test_addresses(void)
 
 static void test_capacity(void)
 {
-    Hba h = { .path = make_file(3ULL << 40), .path2 = make_file(DISK_BYTES) };
+    Hba h = { .path = scsi_make_file(3ULL << 40), .path2 = scsi_make_file(DISK_BYTES) };
     uint8_t b[32];
     h.qts = qtest_start("-drive if=none,id=d,format=raw,file=%s -device virtio-scsi-pci "
                         "-device scsi-hd,drive=d -drive if=none,id=e,format=raw,file=%s "
@@ -576,7 +394,7 @@ static void test_task_management(void)
 
 static void slow_open(Hba *h)
 {
-    *h = (Hba){ .path = make_file(DISK_BYTES), .path2 = make_file(DISK_BYTES) };
+    *h = (Hba){ .path = scsi_make_file(DISK_BYTES), .path2 = scsi_make_file(DISK_BYTES) };
     h->qts = qtest_start("-blockdev driver=null-co,node-name=n,size=64M,latency-ns=200000000 "
                          "-device virtio-scsi-pci,id=s -device scsi-hd,id=h,drive=n");
     hba_find(h);
@@ -751,7 +569,7 @@ static void test_registers(void)
 
 static void test_several_queues(void)
 {
-    Hba h = { .path = make_file(DISK_BYTES), .path2 = make_file(DISK_BYTES) };
+    Hba h = { .path = scsi_make_file(DISK_BYTES), .path2 = scsi_make_file(DISK_BYTES) };
     h.qts = qtest_start("-drive if=none,id=d,format=raw,file=%s -object iothread,id=a "
                         "-object iothread,id=b -device '{\"driver\":\"virtio-scsi-pci\","
                         "\"num_queues\":4,\"iothread-vq-mapping\":[{\"iothread\":\"a\","
