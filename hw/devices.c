@@ -29,6 +29,8 @@ const DeviceClass *const device_classes[] = {
     &piix4_ide_class,
     &ide_cd_class,
     &ide_hd_class,
+    &nvme_class,
+    &nvme_ns_class,
     &virtio_mmio_class,
     &scsi_cd_class,
     &scsi_hd_class,

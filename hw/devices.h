@@ -15,6 +15,9 @@ extern const DeviceClass ich9_ahci_class, ide_cd_class, ide_hd_class, piix3_ide_
 /* hw/isa */
 extern const DeviceClass isa_debugcon_class, isa_serial_class;
 
+/* hw/nvme */
+extern const DeviceClass nvme_class, nvme_ns_class;
+
 /* hw/pci */
 extern const DeviceClass pcie_root_port_class;
 extern const DeviceClass gpex_host_class;

@@ -14,6 +14,9 @@
 
 static uint32_t pba_offset(const PciDevice *pci)
 {
+    if (pci->msix_shared) {
+        return pci->msix_pba_at;
+    }
     return MAX(MSIX_BAR_MIN / 2, ALIGN_UP(pci->msix_count * PCI_MSIX_ENTRY_SIZE, 8));
 }
 
@@ -101,13 +104,12 @@ static void pba_refresh(PciDevice *pci)
 
 /* ---- The BAR ---- */
 
-static uint64_t msix_mmio_read(void *opaque, uint64_t offset, unsigned size)
+uint64_t msix_window_read(PciDevice *pci, uint64_t offset, unsigned size)
 {
-    PciDevice *pci = opaque;
     uint32_t table = pci->msix_count * PCI_MSIX_ENTRY_SIZE, pba = pba_offset(pci);
 
-    if (range_inside(offset, size, table)) {
-        return load_le(pci->msix_table + offset, size);
+    if (offset >= pci->msix_table_at && range_inside(offset - pci->msix_table_at, size, table)) {
+        return load_le(pci->msix_table + (offset - pci->msix_table_at), size);
     }
     if (offset >= pba && range_inside(offset - pba, size, pba_size(pci))) {
         pba_refresh(pci);
@@ -116,15 +118,25 @@ static uint64_t msix_mmio_read(void *opaque, uint64_t offset, unsigned size)
     return 0;
 }
 
-static void msix_mmio_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
+void msix_window_write(PciDevice *pci, uint64_t offset, uint64_t value, unsigned size)
 {
-    PciDevice *pci = opaque;
-
-    if (!range_inside(offset, size, pci->msix_count * PCI_MSIX_ENTRY_SIZE)) {
+    if (offset < pci->msix_table_at ||
+        !range_inside(offset - pci->msix_table_at, size, pci->msix_count * PCI_MSIX_ENTRY_SIZE)) {
         return;
     }
+    offset -= pci->msix_table_at;
     store_le(pci->msix_table + offset, value, size);
     vector_update(pci, offset / PCI_MSIX_ENTRY_SIZE, true);
+}
+
+static uint64_t msix_mmio_read(void *opaque, uint64_t offset, unsigned size)
+{
+    return msix_window_read(opaque, offset, size);
+}
+
+static void msix_mmio_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
+{
+    msix_window_write(opaque, offset, value, size);
 }
 
 static const MemOps msix_ops = {
@@ -144,10 +156,8 @@ static void table_reset(PciDevice *pci)
     }
 }
 
-bool msix_init(PciDevice *pci, uint16_t count, unsigned bar, GError **error)
+static bool msix_make(PciDevice *pci, uint16_t count, unsigned bar, GError **error)
 {
-    uint64_t size = MSIX_BAR_MIN;
-
     if (count < 1 || count > MSIX_VECTORS_MAX) {
         return error_set(error, "%s: %u MSI-X vectors; 1 to %u are possible", pci->dev.cls->name,
                          count, MSIX_VECTORS_MAX);
@@ -157,23 +167,42 @@ bool msix_init(PciDevice *pci, uint16_t count, unsigned bar, GError **error)
         return false;
     }
     pci->msix_count = count;
-    while (size < pba_offset(pci) + pba_size(pci)) {
-        size *= 2;
-    }
     pci->msix_table = g_malloc0(count * PCI_MSIX_ENTRY_SIZE);
     pci->msix_pba = g_malloc0(pba_size(pci));
     pci->msix_vectors = g_new0(MsixVector, count);
     table_reset(pci);
-    mem_region_init_io(&pci->msix_region, "msix", size, &msix_ops, pci, &pci->dev.lock);
-    pci_register_bar(pci, bar, PCI_BAR_MEM32, &pci->msix_region);
 
     uint8_t *cap = pci->config + pci->msix_cap;
     store_le16(cap + PCI_MSIX_FLAGS, count - 1);
-    store_le32(cap + PCI_MSIX_TABLE, bar);
+    store_le32(cap + PCI_MSIX_TABLE, pci->msix_table_at | bar);
     store_le32(cap + PCI_MSIX_PBA, pba_offset(pci) | bar);
     store_le16(pci->wmask + pci->msix_cap + PCI_MSIX_FLAGS,
                PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL);
     return true;
+}
+
+bool msix_init(PciDevice *pci, uint16_t count, unsigned bar, GError **error)
+{
+    uint64_t size = MSIX_BAR_MIN;
+
+    if (!msix_make(pci, count, bar, error)) {
+        return false;
+    }
+    while (size < pba_offset(pci) + pba_size(pci)) {
+        size *= 2;
+    }
+    mem_region_init_io(&pci->msix_region, "msix", size, &msix_ops, pci, &pci->dev.lock);
+    pci_register_bar(pci, bar, PCI_BAR_MEM32, &pci->msix_region);
+    return true;
+}
+
+bool msix_init_shared(PciDevice *pci, uint16_t count, unsigned bar, uint32_t table, uint32_t pba,
+                      GError **error)
+{
+    pci->msix_shared = true;
+    pci->msix_table_at = table;
+    pci->msix_pba_at = pba;
+    return msix_make(pci, count, bar, error);
 }
 
 void msix_uninit(PciDevice *pci)
@@ -181,10 +210,12 @@ void msix_uninit(PciDevice *pci)
     if (!pci->msix_cap) {
         return;
     }
-    machine_topology_lock(pci->bus->machine);
-    address_space_unmap(&pci->msix_region);
-    machine_topology_unlock(pci->bus->machine);
-    for (unsigned i = 0; i < PCI_BAR_COUNT; i++) {
+    if (!pci->msix_shared) {
+        machine_topology_lock(pci->bus->machine);
+        address_space_unmap(&pci->msix_region);
+        machine_topology_unlock(pci->bus->machine);
+    }
+    for (unsigned i = 0; i < PCI_BAR_COUNT && !pci->msix_shared; i++) {
         if (pci->bars[i].region == &pci->msix_region) {
             pci->bars[i] = (PciBar){ .mapped_at = UINT64_MAX };
         }
@@ -202,7 +233,9 @@ void msix_uninit(PciDevice *pci)
     pci->msix_cap = 0;
     pci->msix_count = 0;
     g_mutex_unlock(&pci->dev.lock);
-    mem_region_cleanup(&pci->msix_region);
+    if (!pci->msix_shared) {
+        mem_region_cleanup(&pci->msix_region);
+    }
 }
 
 void msix_config_written(PciDevice *pci, uint32_t offset, unsigned size)

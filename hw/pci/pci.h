@@ -82,6 +82,8 @@ struct PciDevice {
     PciBar bars[PCI_REGION_COUNT];
     uint8_t express_cap, msi_cap, msix_cap; /* offsets, 0: none */
     uint16_t msix_count;
+    bool msix_shared; /* in a BAR of the owner's, at these offsets */
+    uint32_t msix_table_at, msix_pba_at;
     MemRegion msix_region; /* table and PBA, mapped as (part of) a BAR */
     uint8_t *msix_table;
     uint8_t *msix_pba;
@@ -130,6 +132,12 @@ void msi_notify(PciDevice *pci, unsigned vector);
 
 /* MSI-X (6.8.2): table and PBA in BAR `bar` of their own (4 KiB pages), count 1 to 2048. */
 bool msix_init(PciDevice *pci, uint16_t count, unsigned bar, GError **error);
+/* The same inside a BAR whose handlers belong to the device, at the given offsets; the handlers
+ * pass accesses there (4 or 8 bytes) on, with the device lock held. */
+bool msix_init_shared(PciDevice *pci, uint16_t count, unsigned bar, uint32_t table, uint32_t pba,
+                      GError **error);
+uint64_t msix_window_read(PciDevice *pci, uint64_t offset, unsigned size);
+void msix_window_write(PciDevice *pci, uint64_t offset, uint64_t value, unsigned size);
 void msix_uninit(PciDevice *pci);
 bool msix_enabled(const PciDevice *pci); /* any thread */
 /* Delivers a vector in use, or keeps it pending while masked. Any thread; no device lock needed. */

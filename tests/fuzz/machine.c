@@ -30,6 +30,8 @@ static const char *const common_options[] = { "vireo",
                                               "driver=null-co,node-name=n1,size=16M",
                                               "-blockdev",
                                               "driver=null-co,node-name=n2,size=16M",
+                                              "-blockdev",
+                                              "driver=null-co,node-name=nvme0,size=16M",
                                               "-drive",
                                               "driver=null-co,id=n3,if=none,size=16M,media=cdrom",
                                               "-blockdev",
@@ -66,6 +68,7 @@ static const char *const q35_options[] = {
     "-device",   "isa-debug-exit",
     "-device",   "ide-hd,drive=n4,bus=ide.0",
     "-device",   "ide-cd,drive=n5,bus=ide.1",
+    "-device",   "nvme,serial=s,drive=nvme0",
     NULL
 };
 

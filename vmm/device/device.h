@@ -31,6 +31,7 @@ typedef enum BusType {
     BUS_VIRTIO_SERIAL,
     BUS_SCSI, /* hw/scsi/scsi.h */
     BUS_IDE,  /* a channel or AHCI port: hw/ide */
+    BUS_NVME, /* namespaces of a controller */
     BUS_COUNT,
 } BusType;
 

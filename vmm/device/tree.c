@@ -12,6 +12,7 @@ static const char *const bus_names[BUS_COUNT] = {
     [BUS_VIRTIO_MMIO] = "virtio-bus",
     [BUS_VIRTIO_SERIAL] = "virtio-serial-bus",
     [BUS_SCSI] = "SCSI",
+    [BUS_NVME] = "nvme-bus",
     [BUS_IDE] = "IDE",
 };
 
