@@ -60,6 +60,45 @@ static void test_boots_a_sata_disk(void)
     g_assert_cmpint(guest_run_wait(run), ==, 0x21);
 }
 
+#define CD_SECTOR  2048
+#define CD_SIZE    (64 * CD_SECTOR)
+#define CD_CATALOG 18
+#define CD_IMAGE   19
+
+/* A disc that El Torito 1.0 boots without emulation: the boot sector, its text in sector 1. */
+static const char *boot_disc(GuestRun *run, const char *text)
+{
+    const char *disk = boot_disk(run, "sector", text), *path = guest_run_disk(run, "disc", CD_SIZE);
+    g_autofree char *disc = g_malloc0(CD_SIZE), *image = NULL;
+    GError *error = NULL;
+
+    g_file_get_contents(disk, &image, NULL, &error);
+    g_assert_no_error(error);
+    memcpy(disc + CD_SECTOR, text, strlen(text));
+    memcpy(disc + 16 * CD_SECTOR, "\001CD001\001", 8);
+    memcpy(disc + 17 * CD_SECTOR, "\000CD001\001EL TORITO SPECIFICATION", 30);
+    disc[17 * CD_SECTOR + 71] = CD_CATALOG;
+    static const unsigned char validation[] = { 1, 0, 0, 0, [28] = 0xaa, 0x55, 0x55, 0xaa };
+    static const unsigned char entry[] = { 0x88, 0, 0, 0, 0, 0, 1, 0, CD_IMAGE };
+    memcpy(disc + CD_CATALOG * CD_SECTOR, validation, sizeof(validation));
+    memcpy(disc + CD_CATALOG * CD_SECTOR + 32, entry, sizeof(entry));
+    memcpy(disc + CD_IMAGE * CD_SECTOR, image, SECTOR);
+    g_file_set_contents(path, disc, CD_SIZE, &error);
+    g_assert_no_error(error);
+    return path;
+}
+
+static void test_boots_a_cd(void)
+{
+    g_autoptr(GuestRun) run = guest_run_new(NULL);
+
+    guest_run_args(run, "-cdrom %s", boot_disc(run, "x disc\r\n"));
+    guest_run_start(run);
+    guest_run_expect(run, "boot sector, drive e0");
+    guest_run_expect(run, "x disc");
+    g_assert_cmpint(guest_run_wait(run), ==, 0x21);
+}
+
 /* Without a screen the firmware and int 10h are seen on the first serial port. */
 static void test_screen_text_goes_to_the_serial_port(void)
 {
@@ -150,6 +189,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     guest_test_add("/guest/firmware/boots-a-virtio-disk", test_boots_a_virtio_disk);
     guest_test_add("/guest/firmware/boots-a-sata-disk", test_boots_a_sata_disk);
+    guest_test_add("/guest/firmware/boots-a-cd", test_boots_a_cd);
     guest_test_add("/guest/firmware/screen-text-goes-to-the-serial-port",
                    test_screen_text_goes_to_the_serial_port);
     guest_test_add("/guest/firmware/bootindex-chooses-the-disk", test_bootindex_chooses_the_disk);
