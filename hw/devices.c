@@ -9,12 +9,16 @@ const DeviceClass *const device_classes[] = {
     &i8254_class,
     &isa_debugcon_class,
     &isa_serial_class,
+    &i440fx_host_class,
+    &i440fx_class,
     &q35_host_class,
     &q35_mch_class,
     &gpex_host_class,
     &gpex_root_class,
     &pcie_root_port_class,
     &ich9_lpc_class,
+    &piix3_class,
+    &piix4_pm_class,
     &mc146818rtc_class,
     &i8042_class,
     &port92_class,
@@ -65,6 +69,7 @@ const DeviceClass *const device_classes[] = {
 
 const MachineClass *const machine_classes[] = {
     &q35_machine_class,
+    &i440fx_machine_class,
     &microvm_machine_class,
     NULL,
 };

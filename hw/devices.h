@@ -22,6 +22,8 @@ extern const DeviceClass nvme_class, nvme_ns_class;
 extern const DeviceClass pcie_root_port_class;
 extern const DeviceClass gpex_host_class;
 extern const DeviceClass gpex_root_class;
+extern const DeviceClass i440fx_class;
+extern const DeviceClass i440fx_host_class;
 extern const DeviceClass q35_host_class;
 extern const DeviceClass q35_mch_class;
 
@@ -29,6 +31,8 @@ extern const DeviceClass q35_mch_class;
 extern const DeviceClass i8042_class;
 extern const DeviceClass ich9_lpc_class;
 extern const DeviceClass mc146818rtc_class;
+extern const DeviceClass piix3_class;
+extern const DeviceClass piix4_pm_class;
 extern const DeviceClass port92_class;
 
 /* hw/misc */
@@ -60,6 +64,7 @@ extern const DeviceClass scsi_hd_class, scsi_cd_class;
 
 /* hw/board */
 extern const MachineClass microvm_machine_class;
+extern const MachineClass i440fx_machine_class;
 extern const MachineClass q35_machine_class;
 
 #endif

@@ -30,6 +30,13 @@ typedef struct AcpiGed {
     uint8_t reset_value;
 } AcpiGed;
 
+/* PCI hotplug by ACPI (hw/acpi/pcihp.h): the slots of the root bus that can change. */
+typedef struct AcpiPciHotplug {
+    uint16_t port; /* of the registers */
+    uint8_t gpe;
+    uint32_t slots; /* a bit each */
+} AcpiPciHotplug;
+
 typedef struct AcpiPci {
     uint64_t ecam_base; /* 0: none */
     uint8_t last_bus;
@@ -40,6 +47,8 @@ typedef struct AcpiPci {
                     unsigned pin); /* of INTA (0) to INTD (3) of a root bus slot, with the IOAPIC */
     uint8_t (*isa_irq)(unsigned slot, unsigned pin); /* the same with the PICs; NULL: no PICs */
     bool express;
+    bool piix_links; /* pins go through PIIX3's PIRQ registers; gsi and isa_irq are not asked */
+    const AcpiPciHotplug *hotplug; /* NULL: none */
 } AcpiPci;
 
 typedef struct AcpiIsaDevice {
@@ -112,5 +121,12 @@ void acpi_build_srat(const AcpiConfig *config, GByteArray *out);
 void acpi_build_slit(const AcpiConfig *config, GByteArray *out);
 void acpi_build_hmat(const AcpiConfig *config, GByteArray *out);
 void acpi_build_dsdt(const AcpiConfig *config, GByteArray *out); /* the body, without header */
+
+/* ---- Between dsdt.c and dsdt_pc.c ---- */
+void acpi_build_pirq_registers(GByteArray *out);              /* inside the ISA bridge's device */
+void acpi_build_pirq_routing(GByteArray *out);                /* _PRT, inside the host bridge's */
+void acpi_build_pirq_links(uint8_t sci_irq, GByteArray *out); /* LNKA ..., inside \_SB */
+void acpi_build_pci_slots(const AcpiPciHotplug *hotplug, GByteArray *out);         /* inside PCI0 */
+void acpi_build_pci_hotplug_event(const AcpiPciHotplug *hotplug, GByteArray *out); /* at the root */
 
 #endif

@@ -24,6 +24,9 @@ enum {
     OP_ARG0 = 0x68,
     OP_IF = 0xa0,
     OP_ELSE = 0xa1,
+    EXT_MUTEX = 0x01,
+    EXT_ACQUIRE = 0x23,
+    EXT_RELEASE = 0x27,
     EXT_REGION = 0x80,
     EXT_FIELD = 0x81,
     EXT_DEVICE = 0x82,
@@ -245,17 +248,59 @@ void aml_operation_region(GByteArray *out, const char *name, uint8_t space, uint
     aml_integer(out, len);
 }
 
-void aml_field(GByteArray *out, const char *region, uint8_t access, const char *field, uint8_t bits)
+AmlMark aml_field_list(GByteArray *out, const char *region, uint8_t access)
 {
-    g_assert(bits < 0x40); /* its length has one byte */
     aml_op(out, OP_EXTENDED);
     aml_op(out, EXT_FIELD);
     AmlMark mark = out->len;
     aml_path(out, region);
     aml_op(out, access);
-    put_segment(out, field, strlen(field));
+    return mark;
+}
+
+void aml_field_unit(GByteArray *out, const char *name, uint8_t bits)
+{
+    g_assert(bits < 0x40); /* its length has one byte */
+    put_segment(out, name, strlen(name));
     aml_op(out, bits);
+}
+
+void aml_field(GByteArray *out, const char *region, uint8_t access, const char *field, uint8_t bits)
+{
+    AmlMark mark = aml_field_list(out, region, access);
+    aml_field_unit(out, field, bits);
     aml_close(out, mark);
+}
+
+void aml_mutex(GByteArray *out, const char *name)
+{
+    aml_op(out, OP_EXTENDED);
+    aml_op(out, EXT_MUTEX);
+    aml_path(out, name);
+    aml_op(out, 0); /* synchronization level */
+}
+
+void aml_acquire(GByteArray *out, const char *mutex)
+{
+    aml_op(out, OP_EXTENDED);
+    aml_op(out, EXT_ACQUIRE);
+    aml_path(out, mutex);
+    put_le(out, UINT16_MAX, 2);
+}
+
+void aml_release(GByteArray *out, const char *mutex)
+{
+    aml_op(out, OP_EXTENDED);
+    aml_op(out, EXT_RELEASE);
+    aml_path(out, mutex);
+}
+
+void aml_create_dword_field(GByteArray *out, const char *buffer, unsigned offset, const char *name)
+{
+    aml_op(out, AML_OP_CREATE_DWORD_FIELD);
+    aml_path(out, buffer);
+    aml_integer(out, offset);
+    aml_path(out, name);
 }
 
 /* ---- Resource descriptors ---- */
@@ -292,6 +337,17 @@ void aml_res_interrupt(GByteArray *out, uint32_t gsi, bool level)
     aml_op(out, (uint8_t)(1 | (level ? 0 : 2))); /* consumer; edge bit; active high */
     aml_op(out, 1);
     put_le(out, gsi, 4);
+}
+
+void aml_res_shared_interrupts(GByteArray *out, const uint8_t *irqs, uint8_t count)
+{
+    aml_op(out, 0x89);
+    put_le(out, 2 + 4 * count, 2);
+    aml_op(out, 1 | 8); /* consumer, shared; level, active high */
+    aml_op(out, count);
+    for (unsigned i = 0; i < count; i++) {
+        put_le(out, irqs[i], 4);
+    }
 }
 
 /* Word, dword and qword address space descriptors (6.4.3.5): producer, minimum and maximum fixed.

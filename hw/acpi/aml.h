@@ -37,23 +37,35 @@ void aml_name_eisa(GByteArray *out, const char *name, const char *id);
 
 /* OperationRegion(name, space, address, length) and Field(name, access, NoLock, Preserve) { first,
  * bits; ... } */
-enum { AML_SYSTEM_MEMORY = 0, AML_SYSTEM_IO = 1 };
+enum { AML_SYSTEM_MEMORY = 0, AML_SYSTEM_IO = 1, AML_PCI_CONFIG = 2 };
 enum { AML_ACCESS_BYTE = 1, AML_ACCESS_DWORD = 3 };
 void aml_operation_region(GByteArray *out, const char *name, uint8_t space, uint64_t addr,
                           uint64_t len);
 void aml_field(GByteArray *out, const char *region, uint8_t access, const char *field,
                uint8_t bits);
 
+/* A field of several units in the order of its bits: open, units, aml_close(). */
+AmlMark aml_field_list(GByteArray *out, const char *region, uint8_t access);
+void aml_field_unit(GByteArray *out, const char *name, uint8_t bits);
+
+void aml_mutex(GByteArray *out, const char *name);
+void aml_acquire(GByteArray *out, const char *mutex); /* waits for ever */
+void aml_release(GByteArray *out, const char *mutex);
+/* CreateDWordField(buffer, offset, name) */
+void aml_create_dword_field(GByteArray *out, const char *buffer, unsigned offset, const char *name);
+
 /* Opcodes that the tables use by themselves. */
 enum {
     AML_OP_NAME = 0x08,
     AML_OP_STORE = 0x70,
+    AML_OP_SHIFT_LEFT = 0x79,
     AML_OP_AND = 0x7b,
     AML_OP_OR = 0x7d,
     AML_OP_NOTIFY = 0x86,
     AML_OP_CREATE_DWORD_FIELD = 0x8a,
     AML_OP_LNOT = 0x92,
     AML_OP_LEQUAL = 0x93,
+    AML_OP_LLESS = 0x95,
     AML_OP_RETURN = 0xa4,
 };
 
@@ -62,6 +74,8 @@ void aml_res_io(GByteArray *out, uint16_t base, uint8_t len);
 void aml_res_irq(GByteArray *out, uint8_t irq);
 void aml_res_memory32_fixed(GByteArray *out, uint32_t base, uint32_t len, bool writable);
 void aml_res_interrupt(GByteArray *out, uint32_t gsi, bool level);
+/* Level-triggered and shared: one of these. */
+void aml_res_shared_interrupts(GByteArray *out, const uint8_t *irqs, uint8_t count);
 void aml_res_bus_range(GByteArray *out, uint16_t first, uint16_t last);
 void aml_res_io_range(GByteArray *out, uint16_t first, uint16_t last);
 void aml_res_memory32_range(GByteArray *out, uint32_t first, uint32_t last);

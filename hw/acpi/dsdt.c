@@ -32,10 +32,7 @@ static void build_processors(const AcpiConfig *config, GByteArray *out)
 /* CDWn is a dword field of Arg3 at byte offset n * 4. */
 static void osc_field(GByteArray *out, const char *name, unsigned offset)
 {
-    aml_op(out, AML_OP_CREATE_DWORD_FIELD);
-    aml_path(out, "Arg3");
-    aml_integer(out, offset);
-    aml_path(out, name);
+    aml_create_dword_field(out, "Arg3", offset, name);
 }
 
 static void osc_set_status(GByteArray *out, unsigned bit)
@@ -241,7 +238,9 @@ static void build_isa_devices(const AcpiConfig *config, GByteArray *out)
 static void build_pci_host(const AcpiConfig *config, GByteArray *out)
 {
     const AcpiPci *pci = config->pci;
-    build_pic_method(out);
+    if (!pci->piix_links) {
+        build_pic_method(out);
+    }
     AmlMark scope = aml_scope(out, "\\_SB");
     AmlMark host = aml_device(out, "PCI0");
     aml_name_eisa(out, "_HID", pci->express ? "PNP0A08" : "PNP0A03");
@@ -254,16 +253,29 @@ static void build_pci_host(const AcpiConfig *config, GByteArray *out)
     if (pci->express) {
         build_osc(out);
     }
-    build_prt(pci, out);
+    if (pci->piix_links) {
+        acpi_build_pirq_routing(out);
+    } else {
+        build_prt(pci, out);
+    }
     build_pci_resources(pci, out);
-    if (config->isa_device_count) {
+    if (pci->hotplug) {
+        acpi_build_pci_slots(pci->hotplug, out);
+    }
+    if (config->isa_device_count || pci->piix_links) {
         AmlMark isa = aml_device(out, "ISA");
         aml_name_integer(out, "_ADR",
                          (uint64_t)(config->isa_devfn >> 3) << 16 | (config->isa_devfn & 7));
+        if (pci->piix_links) {
+            acpi_build_pirq_registers(out);
+        }
         build_isa_devices(config, out);
         aml_close(out, isa);
     }
     aml_close(out, host);
+    if (pci->piix_links) {
+        acpi_build_pirq_links(config->pm->sci_irq, out);
+    }
     if (pci->ecam_base) {
         build_ecam_claim(pci, out);
     }
@@ -344,6 +356,9 @@ void acpi_build_dsdt(const AcpiConfig *config, GByteArray *out)
     build_processors(config, out);
     if (config->pci) {
         build_pci_host(config, out);
+    }
+    if (config->pci && config->pci->hotplug) {
+        acpi_build_pci_hotplug_event(config->pci->hotplug, out);
     }
     AmlMark scope = aml_scope(out, "\\_SB");
     if (!config->pci) {

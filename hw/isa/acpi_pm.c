@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The ACPI fixed hardware of ICH9: see the header. */
+/* The ACPI fixed hardware of ICH9 and PIIX4: see the header. */
 #include "hw/isa/acpi_pm.h"
+#include "hw/isa/isa.h"
 #include "vmm/device/registers.h"
 #include "vmm/machine/machine.h"
 
@@ -21,6 +22,11 @@
 
 #define TIMER_TOP_BIT 0x800000ULL /* of 24 */
 #define TIMER_MASK    0xffffffULL
+
+#define APM_PORT    0xb2
+#define APM_PORTS   2
+#define GPE_BYTES   2 /* of status, and of enable, where GPE0 stands apart */
+#define COMMON_REGS 4 /* of pm_regs: those of a block without GPE0 */
 
 #define SMI_EN_APMC (1U << 5) /* set from the start: there is no system management mode */
 
@@ -133,31 +139,108 @@ static const RegisterDesc pm_regs[] = {
 };
 
 static const RegisterFile pm_file = { pm_regs, G_N_ELEMENTS(pm_regs), 0 };
+static const RegisterFile common_file = { pm_regs, COMMON_REGS, 0 };
+
+static const RegisterFile *file_of(const AcpiPm *pm)
+{
+    return pm->layout->gpe_port ? &common_file : &pm_file;
+}
 
 static uint64_t pm_read(void *opaque, uint64_t offset, unsigned size)
 {
-    return register_read(&pm_file, opaque, offset, size);
+    return register_read(file_of(opaque), opaque, offset, size);
 }
 
 static void pm_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
 {
-    register_write(&pm_file, opaque, offset, value, size);
+    register_write(file_of(opaque), opaque, offset, value, size);
 }
 
 static const MemOps pm_ops = { .read = pm_read, .write = pm_write, .max_size = 4 };
 
+/* ---- GPE0 apart: bytes of status, then of enable ---- */
+
+static uint64_t gpe_read(void *opaque, uint64_t offset, unsigned size)
+{
+    AcpiPm *pm = opaque;
+    uint64_t value = offset < GPE_BYTES ? pm->gpe0_sts : pm->gpe0_en;
+
+    return value >> (8 * (offset % GPE_BYTES)) & 0xff;
+}
+
+static void gpe_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
+{
+    AcpiPm *pm = opaque;
+    unsigned shift = 8 * (offset % GPE_BYTES);
+
+    if (offset < GPE_BYTES) {
+        pm->gpe0_sts &= ~(value << shift);
+    } else {
+        pm->gpe0_en = (pm->gpe0_en & ~(0xffULL << shift)) | value << shift;
+    }
+    pm_update(pm);
+}
+
+static const MemOps gpe_ops = { .read = gpe_read, .write = gpe_write, .max_size = 1 };
+
+void acpi_pm_raise_gpe(AcpiPm *pm, unsigned bit)
+{
+    g_mutex_lock(&pm->dev->lock);
+    pm->gpe0_sts |= 1ULL << bit;
+    pm_update(pm);
+    g_mutex_unlock(&pm->dev->lock);
+}
+
+/* ---- APM ---- */
+
+static uint64_t apm_read(void *opaque, uint64_t offset, unsigned size)
+{
+    AcpiPm *pm = opaque;
+
+    return offset == 0 ? pm->apm_control : pm->apm_status;
+}
+
+static void apm_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
+{
+    AcpiPm *pm = opaque;
+
+    if (offset == 1) {
+        pm->apm_status = value;
+        return;
+    }
+    pm->apm_control = value;
+    if (value == pm->layout->acpi_enable) {
+        pm->pm1_cnt |= PM1_CNT_SCI_EN;
+    } else if (value == pm->layout->acpi_disable) {
+        pm->pm1_cnt &= ~PM1_CNT_SCI_EN;
+    }
+    pm_update(pm);
+}
+
+static const MemOps apm_ops = { .read = apm_read, .write = apm_write, .max_size = 1 };
+
 /* ---- Life ---- */
 
-void acpi_pm_init(AcpiPm *pm, Device *dev, IrqLine *sci)
+void acpi_pm_init(AcpiPm *pm, Device *dev, IrqLine *sci, const AcpiPmLayout *layout)
 {
     pm->dev = dev;
     pm->sci = sci;
-    mem_region_init_io(&pm->region, "acpi-pm", ACPI_PM_SIZE, &pm_ops, pm, &dev->lock);
+    pm->layout = layout;
+    mem_region_init_io(&pm->region, "acpi-pm", layout->size, &pm_ops, pm, &dev->lock);
+    mem_region_init_io(&pm->apm, "apm", APM_PORTS, &apm_ops, pm, &dev->lock);
+    isa_map_ports(dev, &pm->apm, APM_PORT);
+    if (layout->gpe_port) {
+        mem_region_init_io(&pm->gpe, "acpi-gpe0", 2 * GPE_BYTES, &gpe_ops, pm, &dev->lock);
+        isa_map_ports(dev, &pm->gpe, layout->gpe_port);
+    }
     timer_init(&pm->overflow, event_loop_main(), VM_CLOCK_VIRTUAL, &dev->lock, overflow_fire, pm);
 }
 
 void acpi_pm_cleanup(AcpiPm *pm)
 {
+    isa_unmap_ports(pm->dev, &pm->region);
+    isa_unmap_ports(pm->dev, &pm->apm);
+    isa_unmap_ports(pm->dev, &pm->gpe);
     g_mutex_lock(&pm->dev->lock);
     timer_cancel(&pm->overflow);
     g_mutex_unlock(&pm->dev->lock);
@@ -167,15 +250,10 @@ void acpi_pm_reset(AcpiPm *pm)
 {
     g_mutex_lock(&pm->dev->lock);
     register_reset(&pm_file, pm);
+    pm->apm_control = pm->apm_status = 0;
     overflow_restart(pm);
     pm_update(pm);
     g_mutex_unlock(&pm->dev->lock);
-}
-
-void acpi_pm_set_sci_enabled(AcpiPm *pm, bool on)
-{
-    pm->pm1_cnt = on ? pm->pm1_cnt | PM1_CNT_SCI_EN : pm->pm1_cnt & ~PM1_CNT_SCI_EN;
-    pm_update(pm);
 }
 
 void acpi_pm_power_button(AcpiPm *pm)
@@ -201,6 +279,10 @@ static bool pm_post_load(void *base, uint16_t version, GError **error)
 
     g_mutex_lock(&pm->dev->lock);
     pm->pm1_cnt &= ~PM1_CNT_SLP_EN;
+    if (pm->layout->gpe_port) {
+        pm->gpe0_sts &= UINT16_MAX;
+        pm->gpe0_en &= UINT16_MAX;
+    }
     pm->overflow_ticks = MIN(pm->overflow_ticks, ticks_now() + 2 * TIMER_TOP_BIT);
     pm_update(pm);
     g_mutex_unlock(&pm->dev->lock);
@@ -214,6 +296,8 @@ static const StateField pm_fields[] = {
     STATE_INT(AcpiPm, gpe0_sts),
     STATE_INT(AcpiPm, gpe0_en),
     STATE_INT(AcpiPm, overflow_ticks),
+    STATE_INT(AcpiPm, apm_control),
+    STATE_INT(AcpiPm, apm_status),
     STATE_END,
 };
 

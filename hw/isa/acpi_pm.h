@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The ACPI fixed hardware of ICH9 (ACPI 6.4, 4.8; ICH9, 13.8.3): PM1 event and control block, PM
- * timer, GPE0, SMI registers. A part of the LPC bridge and under its lock.
+ * The ACPI fixed hardware of ICH9 and PIIX4 (ACPI 6.4, 4.8; ICH9, 13.8.3; PIIX4, 7.1): PM1 event
+ * and control block, PM timer, GPE0, SMI registers, and the APM ports, whose command turns ACPI on
+ * and off as the SMI handler of a firmware would. A part of the bridge and under its lock.
  */
 #ifndef HW_ISA_ACPI_PM_H
 #define HW_ISA_ACPI_PM_H
@@ -9,15 +10,25 @@
 #include "vmm/device/device.h"
 #include "vmm/memory/address_space.h"
 
-#define ACPI_PM_SIZE     128
+#define ACPI_PM_SIZE     128  /* of ICH9 */
 #define ACPI_PM_GPE0     0x20 /* offset of the GPE0 block: status, then enable */
 #define ACPI_PM_GPE0_LEN 16
 #define ACPI_PM_TIMER_HZ 3579545
 
+/* How a chipset has it. */
+typedef struct AcpiPmLayout {
+    unsigned size;     /* of the PM block */
+    uint16_t gpe_port; /* of GPE0 when it stands apart, two bytes each of status and enable; 0: in
+                          the block at ACPI_PM_GPE0 */
+    uint8_t acpi_enable, acpi_disable; /* APM commands */
+} AcpiPmLayout;
+
 typedef struct AcpiPm {
     Device *dev;
     IrqLine *sci;
-    MemRegion region;
+    const AcpiPmLayout *layout;
+    MemRegion region, gpe, apm;
+    uint8_t apm_control, apm_status;
     uint16_t pm1_sts, pm1_en, pm1_cnt;
     uint64_t gpe0_sts, gpe0_en;
     uint32_t smi_en, smi_sts, timer_value;
@@ -27,10 +38,12 @@ typedef struct AcpiPm {
 
 extern const StateSection acpi_pm_state;
 
-void acpi_pm_init(AcpiPm *pm, Device *dev, IrqLine *sci); /* main thread, at realize */
+/* Main thread, at realize and unrealize. The APM ports and a GPE0 apart are placed; the block is
+ * the bridge's to place. */
+void acpi_pm_init(AcpiPm *pm, Device *dev, IrqLine *sci, const AcpiPmLayout *layout);
 void acpi_pm_cleanup(AcpiPm *pm);
 void acpi_pm_reset(AcpiPm *pm);
-void acpi_pm_set_sci_enabled(AcpiPm *pm, bool on); /* lock held */
-void acpi_pm_power_button(AcpiPm *pm);             /* main thread; takes the lock */
+void acpi_pm_power_button(AcpiPm *pm);            /* main thread; takes the lock */
+void acpi_pm_raise_gpe(AcpiPm *pm, unsigned bit); /* any thread; takes the lock */
 
 #endif

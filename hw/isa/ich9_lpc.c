@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The LPC bridge of ICH9, function 1f.0 (ICH9, chapter 13 and 10.1): the ISA bus, interrupt routing
- * (PIRQ registers, chipset configuration registers behind RCBA), the ACPI block, APM ports.
+ * (PIRQ registers, chipset configuration registers behind RCBA), the ACPI block.
  */
 #include "hw/devices.h"
 #include "hw/isa/acpi_pm.h"
@@ -30,8 +30,7 @@ typedef struct Ich9Lpc {
     PciDevice pci;
     Bus *isa;
     AcpiPm pm;
-    MemRegion rcba, apm;
-    uint8_t apm_control, apm_status;
+    MemRegion rcba;
     /* Interrupt routing, under route_lock: a leaf below the root bus's. */
     GMutex route_lock;
     uint16_t dir[7]; /* D25IR to D31IR */
@@ -175,31 +174,6 @@ static void rcba_write(void *opaque, uint64_t offset, uint64_t value, unsigned s
 
 static const MemOps rcba_ops = { .read = rcba_read, .write = rcba_write, .max_size = 4 };
 
-/* ---- APM: the command port turns ACPI on and off, as the SMI handler of a firmware would ---- */
-
-static uint64_t apm_read(void *opaque, uint64_t offset, unsigned size)
-{
-    Ich9Lpc *lpc = opaque;
-
-    return offset == 0 ? lpc->apm_control : lpc->apm_status;
-}
-
-static void apm_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
-{
-    Ich9Lpc *lpc = opaque;
-
-    if (offset == 1) {
-        lpc->apm_status = value;
-        return;
-    }
-    lpc->apm_control = value;
-    if (value == ICH9_APM_ACPI_ENABLE || value == ICH9_APM_ACPI_DISABLE) {
-        acpi_pm_set_sci_enabled(&lpc->pm, value == ICH9_APM_ACPI_ENABLE);
-    }
-}
-
-static const MemOps apm_ops = { .read = apm_read, .write = apm_write, .max_size = 1 };
-
 /* ---- Windows that configuration registers move ---- */
 
 static void window_move(AddressSpace *space, MemRegion *region, bool on, uint64_t base)
@@ -246,6 +220,12 @@ Bus *ich9_lpc_isa_bus(Device *dev)
 
 /* ---- Life ---- */
 
+static const AcpiPmLayout pm_layout = {
+    .size = ACPI_PM_SIZE,
+    .acpi_enable = ICH9_APM_ACPI_ENABLE,
+    .acpi_disable = ICH9_APM_ACPI_DISABLE,
+};
+
 static void power_button(void *opaque)
 {
     Ich9Lpc *lpc = opaque;
@@ -271,12 +251,8 @@ static bool lpc_realize(Device *dev, GError **error)
     memset(wmask + ICH9_LPC_PIRQ_E_H, PIRQ_DISABLED | PIRQ_IRQ_MASK, 4);
     store_le32(wmask + LPC_RCBA, RCBA_MASK | RCBA_ENABLE);
 
-    acpi_pm_init(&lpc->pm, dev, &machine->gsi[ICH9_SCI_GSI]);
+    acpi_pm_init(&lpc->pm, dev, &machine->gsi[ICH9_SCI_GSI], &pm_layout);
     mem_region_init_io(&lpc->rcba, "lpc-rcrb", RCBA_SIZE, &rcba_ops, lpc, &lpc->route_lock);
-    mem_region_init_io(&lpc->apm, "apm", 2, &apm_ops, lpc, &dev->lock);
-    machine_topology_lock(machine);
-    window_move(machine->io, &lpc->apm, true, ICH9_APM_PORT);
-    machine_topology_unlock(machine);
     machine_add_powerdown_notifier(machine, power_button, lpc);
     lpc->isa = bus_new(BUS_ISA, "isa.0", machine, dev);
     return true;
@@ -289,9 +265,7 @@ static void lpc_unrealize(Device *dev)
     g_clear_pointer(&lpc->isa, bus_free);
     machine_remove_powerdown_notifier(dev->machine, power_button, lpc);
     machine_topology_lock(dev->machine);
-    address_space_unmap(&lpc->apm);
     address_space_unmap(&lpc->rcba);
-    address_space_unmap(&lpc->pm.region);
     machine_topology_unlock(dev->machine);
     acpi_pm_cleanup(&lpc->pm);
     pci_device_unrealize(&lpc->pci);
@@ -305,7 +279,6 @@ static void lpc_reset(Device *dev)
     pci_device_reset(&lpc->pci);
     memset(lpc->pci.config + ICH9_LPC_PIRQ_A_D, PIRQ_DISABLED, 4);
     memset(lpc->pci.config + ICH9_LPC_PIRQ_E_H, PIRQ_DISABLED, 4);
-    lpc->apm_control = lpc->apm_status = 0;
     g_mutex_lock(&lpc->route_lock);
     register_reset(&rcba_file, lpc);
     g_mutex_unlock(&lpc->route_lock);
@@ -327,8 +300,6 @@ static bool lpc_post_load(void *base, uint16_t version, GError **error)
 static const StateField lpc_fields[] = {
     STATE_STRUCT(Ich9Lpc, pci, &pci_device_state),
     STATE_STRUCT(Ich9Lpc, pm, &acpi_pm_state),
-    STATE_INT(Ich9Lpc, apm_control),
-    STATE_INT(Ich9Lpc, apm_status),
     STATE_INT_ARRAY(Ich9Lpc, dir),
     STATE_END,
 };

@@ -16,6 +16,11 @@ PciBus *q35_host_bus(Device *host);
  * after reset. */
 void q35_mch_configure(PciDevice *mch, uint64_t base);
 
+/* The same of pc: i440FX with root bus pci.0; after reset firmware opens the RAM below 1 MiB. */
+void i440fx_host_connect_intx(Device *host, PciSetIrq *set_irq, void *opaque);
+PciBus *i440fx_host_bus(Device *host);
+void i440fx_configure(PciDevice *pmc);
+
 /* The generic host of microvm: ECAM at a fixed place; pin n of slot s drives GSI first_gsi + (s +
  * n) % 4. NULL and error. Main thread. */
 Device *gpex_host_new(Machine *machine, uint64_t ecam_base, unsigned first_gsi, GError **error);

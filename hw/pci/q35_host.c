@@ -1,20 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The host bridge of q35: root bus pcie.0, configuration ports 0xCF8/0xCFC with the reset control
- * register 0xCF9 between them, and the memory controller hub with PCIEXBAR (Intel 3 Series
- * Express Chipset, 5.1.15; ICH9, 13.7.5).
+ * The host bridge of q35: root bus pcie.0, configuration ports, and the memory controller hub with
+ * PCIEXBAR (Intel 3 Series Express Chipset, 5.1.15).
  */
 #include "hw/devices.h"
+#include "hw/pci/config_ports.h"
 #include "hw/pci/host.h"
 #include "hw/pci/pam.h"
 #include "hw/pci/pci_internal.h"
-
-#define CONFIG_ADDRESS_PORT   0xcf8
-#define CONFIG_DATA_PORT      0xcfc
-#define CONFIG_ADDRESS_ENABLE (1U << 31)
-#define RESET_CONTROL_OFFSET  1 /* 0xcf9 */
-#define RESET_CONTROL_CPU     0x04
-#define RESET_CONTROL_MASK    0x0e
 
 #define MCH_PCIEXBAR        0x60
 #define MCH_PCIEXBAR_ENABLE 1
@@ -26,9 +19,7 @@ typedef struct Q35Host {
     PciBus *bus;
     PciSetIrq *set_irq;
     void *set_irq_opaque;
-    MemRegion address_region, data_region;
-    uint32_t config_address;
-    uint8_t reset_control;
+    PciConfigPorts ports;
 } Q35Host;
 
 typedef struct Mch {
@@ -36,64 +27,6 @@ typedef struct Mch {
     MemRegion ecam;
     Pam pam;
 } Mch;
-
-/* ---- Configuration ports ---- */
-
-static uint64_t address_read(void *opaque, uint64_t offset, unsigned size)
-{
-    Q35Host *host = opaque;
-    uint64_t value = __atomic_load_n(&host->config_address, __ATOMIC_RELAXED);
-
-    if (size == 1 && offset == RESET_CONTROL_OFFSET) {
-        return __atomic_load_n(&host->reset_control, __ATOMIC_RELAXED);
-    }
-    return value >> (8 * offset) & (UINT64_MAX >> (64 - 8 * size));
-}
-
-/* Only a double word reaches the address register; a byte at 0xcf9 is the reset control. */
-static void address_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
-{
-    Q35Host *host = opaque;
-
-    if (size == 4) {
-        __atomic_store_n(&host->config_address, value & ~3U, __ATOMIC_RELAXED);
-        return;
-    }
-    if (size != 1 || offset != RESET_CONTROL_OFFSET) {
-        return;
-    }
-    uint8_t old =
-        __atomic_exchange_n(&host->reset_control, value & RESET_CONTROL_MASK, __ATOMIC_RELAXED);
-    if ((value & RESET_CONTROL_CPU) && !(old & RESET_CONTROL_CPU)) {
-        machine_request_reset(host->dev.machine, SHUTDOWN_CAUSE_GUEST_RESET);
-    }
-}
-
-static const MemOps address_ops = { .read = address_read, .write = address_write, .max_size = 4 };
-
-static uint64_t data_read(void *opaque, uint64_t offset, unsigned size)
-{
-    Q35Host *host = opaque;
-    uint32_t address = __atomic_load_n(&host->config_address, __ATOMIC_RELAXED);
-
-    if (!(address & CONFIG_ADDRESS_ENABLE)) {
-        return UINT32_MAX;
-    }
-    return pci_config_read(host->bus, address >> 16, address >> 8, (address & 0xfc) + offset, size);
-}
-
-static void data_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
-{
-    Q35Host *host = opaque;
-    uint32_t address = __atomic_load_n(&host->config_address, __ATOMIC_RELAXED);
-
-    if (address & CONFIG_ADDRESS_ENABLE) {
-        pci_config_write(host->bus, address >> 16, address >> 8, (address & 0xfc) + offset, value,
-                         size);
-    }
-}
-
-static const MemOps data_ops = { .read = data_read, .write = data_write, .max_size = 4 };
 
 /* ---- ECAM ---- */
 
@@ -140,14 +73,7 @@ static bool host_realize(Device *dev, GError **error)
 
     host->bus =
         pci_bus_new("pcie.0", machine, dev, true, machine->memory, machine->io, host_set_irq, host);
-    mem_region_init_io(&host->address_region, "pci-conf-idx", 4, &address_ops, host, NULL);
-    mem_region_init_io(&host->data_region, "pci-conf-data", 4, &data_ops, host, NULL);
-    machine_topology_lock(machine);
-    address_space_begin(machine->io);
-    address_space_map(machine->io, &host->address_region, CONFIG_ADDRESS_PORT, 0);
-    address_space_map(machine->io, &host->data_region, CONFIG_DATA_PORT, 0);
-    address_space_commit(machine->io);
-    machine_topology_unlock(machine);
+    pci_config_ports_init(&host->ports, host->bus);
     return true;
 }
 
@@ -155,24 +81,17 @@ static void host_unrealize(Device *dev)
 {
     Q35Host *host = (Q35Host *)dev;
 
-    machine_topology_lock(dev->machine);
-    address_space_unmap(&host->address_region);
-    address_space_unmap(&host->data_region);
-    machine_topology_unlock(dev->machine);
+    pci_config_ports_cleanup(&host->ports);
     g_clear_pointer(&host->bus, pci_bus_free);
 }
 
 static void host_reset(Device *dev)
 {
-    Q35Host *host = (Q35Host *)dev;
-
-    host->config_address = 0;
-    host->reset_control = 0;
+    pci_config_ports_reset(&((Q35Host *)dev)->ports);
 }
 
 static const StateField host_fields[] = {
-    STATE_INT(Q35Host, config_address),
-    STATE_INT(Q35Host, reset_control),
+    STATE_STRUCT(Q35Host, ports, &pci_config_ports_state),
     STATE_END,
 };
 
@@ -181,11 +100,6 @@ static const StateSection host_state = {
     .version = 1,
     .fields = host_fields,
 };
-
-static char *host_firmware_name(const Device *dev)
-{
-    return g_strdup_printf("pci@i%04x", CONFIG_ADDRESS_PORT);
-}
 
 const DeviceClass q35_host_class = {
     .name = "q35-pcihost",
@@ -200,7 +114,7 @@ const DeviceClass q35_host_class = {
     .realize = host_realize,
     .unrealize = host_unrealize,
     .reset = host_reset,
-    .firmware_name = host_firmware_name,
+    .firmware_name = pci_config_ports_firmware_name,
 };
 
 /* ---- The hub: function 00.0 ---- */

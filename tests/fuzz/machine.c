@@ -72,6 +72,17 @@ static const char *const q35_options[] = {
     NULL
 };
 
+static const char *const pc_options[] = {
+    "-netdev",  "user,id=u0,restrict=on",
+    "-machine", "pc",
+    "-device",  "virtio-blk-pci,drive=n0,disable-modern=off,disable-legacy=off",
+    "-device",  "ide-hd,drive=n1",
+    "-device",  "virtio-rng-pci",
+    "-device",  "virtio-net-pci,netdev=u0,mac=52:54:00:12:34:56",
+    "-device",  "pvpanic",
+    NULL
+};
+
 static const char *const microvm_options[] = { "-machine", "microvm",
                                                "-device",  "virtio-blk-device,drive=n0",
                                                "-device",  "virtio-rng-device",
@@ -82,10 +93,16 @@ static const char *const microvm_options[] = { "-machine", "microvm",
                                                "-device",  "virtio-net-device,netdev=u0",
                                                NULL };
 
+static const char *const *board_options(const char *board)
+{
+    return strcmp(board, "q35") == 0  ? q35_options
+           : strcmp(board, "pc") == 0 ? pc_options
+                                      : microvm_options;
+}
+
 static GPtrArray *command_line(const char *board)
 {
-    const char *const *lists[] = { common_options,
-                                   strcmp(board, "q35") == 0 ? q35_options : microvm_options };
+    const char *const *lists[] = { common_options, board_options(board) };
     GPtrArray *line = g_ptr_array_new();
     for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
         for (const char *const *option = lists[i]; *option; option++) {

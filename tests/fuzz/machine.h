@@ -6,8 +6,8 @@
 #include <stdint.h>
 #include "vmm/machine/machine.h"
 
-/* The machine, made at the first call; configured PCI functions, stopped. board: "q35" or
- * "microvm". */
+/* The machine, made at the first call; configured PCI functions, stopped. board: "q35",
+ * "pc" or "microvm". */
 Machine *fuzz_machine(const char *board);
 /* Stopped and reset, with its PCI functions set up as firmware would. */
 void fuzz_machine_reset(Machine *machine);

@@ -39,6 +39,14 @@ static const AcpiPci pci = { .ecam_base = 0xb0000000,
                              .gsi = test_gsi,
                              .isa_irq = test_isa_irq,
                              .express = true };
+static const AcpiPciHotplug hotplug = { .port = 0xae00, .gpe = 1, .slots = 0xfffffffc };
+static const AcpiPci pci_piix = { .last_bus = 255,
+                                  .io_first = 0xd00,
+                                  .io_last = 0xffff,
+                                  .mem32_first = 0x80000000,
+                                  .mem32_last = 0xfebfffff,
+                                  .piix_links = true,
+                                  .hotplug = &hotplug };
 static const AcpiIsaDevice isa[] = {
     { .name = "COM1", .hid = "PNP0501", .io = 0x3f8, .io_len = 8, .irq = 4, .uid = 1 },
     { .name = "PEVT", .hid = "QEMU0001", .io = 0x505, .io_len = 1 },
@@ -164,6 +172,27 @@ static void test_iasl_accepts_the_dsdt(void)
     }
 }
 
+static void test_iasl_accepts_links_and_slots(void)
+{
+    SmpConfig smp = { .cpus = 1, .maxcpus = 1, .sockets = 1, .dies = 1, .cores = 1, .threads = 1 };
+    AcpiConfig config = {
+        .smp = &smp, .has_pic = true, .pm = &pm, .pci = &pci_piix, .isa_devfn = 8
+    };
+    g_autofree char *dir = g_dir_make_tmp("vireo-acpi-XXXXXX", NULL);
+    g_autoptr(GByteArray) blob = acpi_build(&config, BASE);
+    const uint8_t *fadt = find_table(blob, "FACP");
+    const uint8_t *dsdt = blob->data + load_le32(fadt + 40) - BASE;
+    assert_iasl_accepts(dir, dsdt);
+    g_autofree char *path = g_build_filename(dir, "dsdt.dsl", NULL);
+    g_autofree char *source = NULL;
+    g_assert_true(g_file_get_contents(path, &source, NULL, NULL));
+    g_assert_nonnull(strstr(source, "Device (LNKD)"));
+    g_assert_nonnull(strstr(source, "Device (SF8)"));
+    g_assert_null(strstr(source, "Device (S08)"));
+    g_assert_nonnull(strstr(source, "Method (_E01"));
+    remove_directory(dir);
+}
+
 static void test_package_lengths_count_themselves(void)
 {
     for (unsigned body = 50; body < 70; body++) {
@@ -185,6 +214,7 @@ int main(int argc, char **argv)
     g_test_add_func("/acpi/every-table-sums-to-zero", test_every_table_sums_to_zero);
     g_test_add_func("/acpi/all-255-cpus-fit-below-64k", test_all_255_cpus_fit_below_64k);
     g_test_add_func("/acpi/iasl-accepts-the-dsdt", test_iasl_accepts_the_dsdt);
+    g_test_add_func("/acpi/iasl-accepts-links-and-slots", test_iasl_accepts_links_and_slots);
     g_test_add_func("/acpi/package-lengths-count-themselves",
                     test_package_lengths_count_themselves);
     return g_test_run();

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * pc: the PC of 1996 (Intel i440FX and PIIX), at QEMU's addresses. With -kernel the board does what
+ * firmware would: PCI resources, chipset bases, ACPI tables, memory map.
+ */
+#include <linux/pci_regs.h>
+#include "hw/board/pc.h"
+#include "hw/devices.h"
+#include "hw/isa/acpi_pm.h"
+#include "hw/isa/isa.h"
+#include "hw/isa/piix.h"
+#include "hw/pci/host.h"
+#include "vmm/util/bytes.h"
+
+#define LOW_RAM_MAX      0xe0000000ULL /* RAM that ends below is all low */
+#define LOW_RAM_SPLIT    (3 * GIB)     /* else this much is */
+#define MEM32_LAST       0xfebfffffU
+#define MEM64_SIZE       (64 * GIB)
+#define MEM64_ALIGN      GIB
+#define IO_FIRST         0x1000 /* for BARs that the board places */
+#define IO_WINDOW_FIRST  0xd00  /* for those that the system does */
+#define KVM_PRIVATE_PAGE 0xfeffc000ULL
+#define RESET_PORT       0xcf9
+#define RESET_VALUE      0x06 /* hard reset */
+#define ISA_DEVICES_MAX  8
+
+typedef struct I440fxBoard {
+    PcBoard pc;
+    Device *host, *pmc, *piix3, *pm, *rtc;
+    bool i8042;
+    bool hpet, smbus, usb, graphics; /* what a board of QEMU has and this one not yet */
+    int smm, vmport;
+    AcpiIsaDevice isa_devices[ISA_DEVICES_MAX];
+    unsigned isa_device_count;
+} I440fxBoard;
+
+static const Property i440fx_props[] = {
+    PC_SMBIOS_PROP(I440fxBoard),
+    PROP_BOOL("i8042", I440fxBoard, i8042, true, "The keyboard controller (reset)"),
+    PROP_BOOL("hpet", I440fxBoard, hpet, false, "High precision event timer: only off"),
+    PROP_BOOL("smbus", I440fxBoard, smbus, false, "SMBus controller: only off"),
+    PROP_BOOL("usb", I440fxBoard, usb, false, "USB controllers: only off"),
+    PROP_BOOL("graphics", I440fxBoard, graphics, false, "Graphics adapter: only off"),
+    PROP_ONOFFAUTO("smm", I440fxBoard, smm, ON_OFF_AUTO_AUTO,
+                   "System management mode: only off or auto"),
+    PROP_ONOFFAUTO("vmport", I440fxBoard, vmport, ON_OFF_AUTO_AUTO,
+                   "VMware's port: only off or auto"),
+    PROP_END,
+};
+
+static bool check_props(const I440fxBoard *board, GError **error)
+{
+    const PcAbsent absent[] = {
+        { "hpet=on", "a high precision event timer", board->hpet },
+        { "smbus=on", "an SMBus controller", board->smbus },
+        { "usb=on", "USB controllers", board->usb },
+        { "graphics=on", "a graphics adapter", board->graphics },
+        { "smm=on", "system management mode", board->smm == ON_OFF_AUTO_ON },
+        { "vmport=on", "VMware's port", board->vmport == ON_OFF_AUTO_ON },
+    };
+
+    return pc_check_absent(absent, G_N_ELEMENTS(absent), error);
+}
+
+/* ---- Building ---- */
+
+static bool build_pci(Machine *machine, I440fxBoard *board, GError **error)
+{
+    static const char *const pmc_props[] = { "addr", "0.0", NULL };
+    static const char *const isa_props[] = { "addr", "1.0", "multifunction", "on", NULL };
+    static const char *const ide_props[] = { "addr", "1.1", NULL };
+    static const char *const pm_props[] = { "addr", "1.3", NULL };
+
+    board->host = pc_add_device(machine, i440fx_host_class.name, NULL, NULL, error);
+    if (!board->host) {
+        return false;
+    }
+    Bus *pci = pci_bus_base(i440fx_host_bus(board->host));
+    board->pmc = pc_add_device(machine, i440fx_class.name, pci, pmc_props, error);
+    if (!board->pmc) {
+        return false;
+    }
+    board->piix3 = pc_add_device(machine, piix3_class.name, pci, isa_props, error);
+    if (!board->piix3) {
+        return false;
+    }
+    i440fx_host_connect_intx(board->host, piix3_set_intx, board->piix3);
+    if (!pc_add_device(machine, piix3_ide_class.name, pci, ide_props, error)) {
+        return false;
+    }
+    board->pm = pc_add_device(machine, piix4_pm_class.name, pci, pm_props, error);
+    return board->pm != NULL;
+}
+
+static bool build_isa(Machine *machine, I440fxBoard *board, GError **error)
+{
+    Bus *isa = piix3_isa_bus(board->piix3);
+
+    board->rtc = pc_add_device(machine, mc146818rtc_class.name, isa, NULL, error);
+    if (!board->rtc) {
+        return false;
+    }
+    mc146818_set_memory(board->rtc, machine->ram_below_4g, machine->ram_above_4g,
+                        machine->config->smp.cpus);
+    if (board->i8042 && !pc_add_device(machine, i8042_class.name, isa, NULL, error)) {
+        return false;
+    }
+    return pc_add_device(machine, port92_class.name, isa, NULL, error) &&
+           pc_add_serials(machine, isa, error);
+}
+
+static bool i440fx_build(Machine *machine, GError **error)
+{
+    I440fxBoard *board = machine->board;
+    bool ok;
+
+    if (!check_props(board, error)) {
+        return false;
+    }
+    address_space_begin(machine->memory);
+    address_space_begin(machine->io);
+    pc_map_ram(machine, machine->ram->size < LOW_RAM_MAX ? LOW_RAM_MAX : LOW_RAM_SPLIT);
+    ok = irqchip_create_user(machine, error) && pc_add_fw_cfg(machine, error) &&
+         build_pci(machine, board, error) && build_isa(machine, board, error);
+    address_space_commit(machine->io);
+    address_space_commit(machine->memory);
+    return ok;
+}
+
+/* ---- Describing ---- */
+
+/* Where firmware places memory BARs: from the first of these that is above RAM. */
+static uint32_t mem32_first(const Machine *machine)
+{
+    return machine->ram_below_4g <= 0x80000000U   ? 0x80000000U
+           : machine->ram_below_4g <= 0xc0000000U ? 0xc0000000U
+                                                  : 0xe0000000U;
+}
+
+/* Above RAM, on a boundary of its own size where that is possible. */
+static void mem64_window(const Machine *machine, uint64_t *first, uint64_t *last)
+{
+    *first = ALIGN_UP(PC_ABOVE_4G + machine->ram_above_4g, MEM64_ALIGN);
+    *last = *first + MEM64_SIZE - 1;
+}
+
+static void describe_isa(Device *dev, void *opaque)
+{
+    I440fxBoard *board = opaque;
+    AcpiIsaDevice isa;
+
+    if (board->isa_device_count < ISA_DEVICES_MAX && pc_describe_isa(dev, &isa)) {
+        board->isa_devices[board->isa_device_count++] = isa;
+    }
+}
+
+static bool describe(Machine *machine, I440fxBoard *board, GError **error)
+{
+    static const AcpiPmBlock pm = {
+        .base = PIIX_PMBASE,
+        .gpe_base = PIIX_GPE_BASE,
+        .gpe_len = PIIX_GPE_LEN,
+        .sci_irq = PIIX_SCI_GSI,
+        .smi_command = PIIX_APM_PORT,
+        .acpi_enable = PIIX_APM_ACPI_ENABLE,
+        .acpi_disable = PIIX_APM_ACPI_DISABLE,
+    };
+    AcpiPci pci = {
+        .last_bus = 255,
+        .io_first = IO_WINDOW_FIRST,
+        .io_last = 0xffff,
+        .mem32_first = mem32_first(machine),
+        .mem32_last = MEM32_LAST,
+        .piix_links = true,
+    };
+    AcpiConfig config = {
+        .smp = &machine->config->smp,
+        .numa = machine->config->numa,
+        .hmat = machine->config->hmat,
+        .ram_below_4g = machine->ram_below_4g,
+        .has_pic = true,
+        .level_isa_irqs = 1U << PIIX_SCI_GSI | 1U << 5 | 1U << 10 | 1U << 11,
+        .ioapic_base = PC_IOAPIC_BASE,
+        .pm = &pm,
+        .reset_port = RESET_PORT,
+        .reset_value = RESET_VALUE,
+        .has_rtc = true,
+        .pci = &pci,
+        .isa_devfn = PCI_DEVFN(PIIX_SLOT, PIIX_ISA_FUNCTION),
+        .isa_devices = board->isa_devices,
+    };
+
+    mem64_window(machine, &pci.mem64_first, &pci.mem64_last);
+    device_foreach(machine, describe_isa, board);
+    config.isa_device_count = board->isa_device_count;
+    return pc_build_acpi(machine, &config, error);
+}
+
+static bool i440fx_finish(Machine *machine, GError **error)
+{
+    static const MemoryMapEntry reserved[] = {
+        { KVM_PRIVATE_PAGE, 0x4000, MEMORY_MAP_RESERVED },
+    };
+    I440fxBoard *board = machine->board;
+    uint64_t mem64_first, mem64_last;
+
+    if (!pc_load(machine, machine->config->append, error) ||
+        (!machine->config->no_acpi && !describe(machine, board, error))) {
+        return false;
+    }
+    if (board->pc.image) {
+        pc_make_map(machine, reserved, G_N_ELEMENTS(reserved));
+    }
+    mem64_window(machine, &mem64_first, &mem64_last);
+    return pc_finish_fw_cfg(machine, mem64_first, error);
+}
+
+/* ---- Starting ---- */
+
+static bool boot(Machine *machine, I440fxBoard *board, GError **error)
+{
+    PciApertures apertures = {
+        .io_start = IO_FIRST,
+        .io_last = 0xffff,
+        .mem32_start = mem32_first(machine),
+        .mem32_last = MEM32_LAST,
+        .irq_line = piix3_irq_line,
+        .opaque = board->piix3,
+    };
+    bool ok;
+
+    mem64_window(machine, &apertures.mem64_start, &apertures.mem64_last);
+    machine_topology_lock(machine);
+    address_space_begin(machine->memory);
+    address_space_begin(machine->io);
+    i440fx_configure((PciDevice *)board->pmc);
+    piix3_configure(board->piix3);
+    piix4_pm_configure(board->pm);
+    ok = pci_assign_resources(i440fx_host_bus(board->host), &apertures, error);
+    ((PciDevice *)board->pm)->config[PCI_INTERRUPT_LINE] = PIIX_SCI_GSI;
+    address_space_commit(machine->io);
+    address_space_commit(machine->memory);
+    machine_topology_unlock(machine);
+    return ok && pc_boot(machine, error);
+}
+
+static void i440fx_reset(Machine *machine)
+{
+    I440fxBoard *board = machine->board;
+    g_autoptr(GError) error = NULL;
+
+    if (!pc_reset_firmware(machine, &error) || (board->pc.image && !boot(machine, board, &error))) {
+        report_error("%s", error->message);
+        machine_request_exit(machine, 1);
+    }
+}
+
+const MachineClass i440fx_machine_class = {
+    .name = "pc-i440fx-7.2",
+    .alias = "pc",
+    .desc = "Standard PC (i440FX + PIIX, 1996)",
+    .max_cpus = 255,
+    .size = sizeof(I440fxBoard),
+    .props = i440fx_props,
+    .build = i440fx_build,
+    .finish = i440fx_finish,
+    .reset = i440fx_reset,
+    .destroy = pc_destroy,
+    .default_nic = "virtio-net-pci",
+    .default_disk = "virtio",
+    .virtio_suffix = "-pci",
+    .ide_units = 2,
+    .default_firmware = "bios-256k.bin",
+};

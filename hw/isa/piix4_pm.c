@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The power management function of PIIX4, 01.3 (Intel 82371AB, 290562, chapters 7 and 8). */
+#include "hw/devices.h"
+#include "hw/isa/acpi_pm.h"
+#include "hw/isa/isa.h"
+#include "hw/isa/piix.h"
+#include "vmm/util/bytes.h"
+
+#define PM_PMBASE    0x40
+#define PM_DEVACTB   0x58
+#define PM_DEVRESG   0x5f
+#define PM_DEVRESH   0x63
+#define PM_DEVRESI   0x67 /* enabled serial ports */
+#define PM_PMREGMISC 0x80
+
+#define PMBASE_MASK      0xffc0
+#define PMBASE_IO        1
+#define PMREGMISC_ENABLE 0x01
+#define DEVACTB_APMC     0x02 /* of its last byte: APM commands are SMIs, as firmware knows them */
+#define DEVRESG_RESET    0x10
+#define DEVRESH_RESET    0x60
+#define DEVRESI_COM1     0x08
+#define DEVRESI_COM2     0x90
+#define PM_BLOCK_SIZE    64
+
+typedef struct Piix4Pm {
+    PciDevice pci;
+    AcpiPm pm;
+} Piix4Pm;
+
+static void pm_remap(PciDevice *pci)
+{
+    Piix4Pm *s = (Piix4Pm *)pci;
+    uint16_t base = load_le16(pci->config + PM_PMBASE) & PMBASE_MASK;
+    bool on = (pci->config[PM_PMREGMISC] & PMREGMISC_ENABLE) && base;
+    MemRegion *region = &s->pm.region;
+
+    if (on == (region->space != NULL) && (!on || region->addr == base)) {
+        return;
+    }
+    address_space_begin(pci->dev.machine->io);
+    address_space_unmap(region);
+    if (on) {
+        address_space_map(pci->dev.machine->io, region, base, 0);
+    }
+    address_space_commit(pci->dev.machine->io);
+}
+
+void piix4_pm_configure(Device *dev)
+{
+    PciDevice *pci = (PciDevice *)dev;
+
+    store_le32(pci->config + PM_PMBASE, PIIX_PMBASE | PMBASE_IO);
+    pci->config[PM_PMREGMISC] = PMREGMISC_ENABLE;
+    pm_remap(pci);
+}
+
+static void power_button(void *opaque)
+{
+    acpi_pm_power_button(&((Piix4Pm *)opaque)->pm);
+}
+
+static const AcpiPmLayout pm_layout = {
+    .size = PM_BLOCK_SIZE,
+    .gpe_port = PIIX_GPE_BASE,
+    .acpi_enable = PIIX_APM_ACPI_ENABLE,
+    .acpi_disable = PIIX_APM_ACPI_DISABLE,
+};
+
+static void config_init(PciDevice *pci, const MachineConfig *machine)
+{
+    uint8_t *config = pci->config;
+
+    store_le16(config + 6, 0x0280); /* status: fast back to back, medium decode */
+    config[PM_PMBASE] = PMBASE_IO;
+    store_le16(pci->wmask + PM_PMBASE, PMBASE_MASK);
+    pci->wmask[PM_PMREGMISC] = PMREGMISC_ENABLE;
+    /* There is no system management mode: firmware is told that it is set up. */
+    config[PM_DEVACTB + 3] = DEVACTB_APMC;
+    config[PM_DEVRESG] = DEVRESG_RESET;
+    config[PM_DEVRESH] = DEVRESH_RESET;
+    config[PM_DEVRESI] = (machine->serial[0] ? DEVRESI_COM1 : 0) |
+                         (machine->serial[1] ? DEVRESI_COM2 : 0);
+}
+
+static bool pm_realize(Device *dev, GError **error)
+{
+    Piix4Pm *s = (Piix4Pm *)dev;
+    Machine *machine = dev->machine;
+
+    if (!pci_device_realize(&s->pci, error)) {
+        return false;
+    }
+    config_init(&s->pci, machine->config);
+    acpi_pm_init(&s->pm, dev, &machine->gsi[PIIX_SCI_GSI], &pm_layout);
+    machine_add_powerdown_notifier(machine, power_button, s);
+    return true;
+}
+
+static void pm_unrealize(Device *dev)
+{
+    Piix4Pm *s = (Piix4Pm *)dev;
+
+    machine_remove_powerdown_notifier(dev->machine, power_button, s);
+    acpi_pm_cleanup(&s->pm);
+    pci_device_unrealize(&s->pci);
+}
+
+static void pm_reset(Device *dev)
+{
+    Piix4Pm *s = (Piix4Pm *)dev;
+
+    pci_device_reset(&s->pci);
+    acpi_pm_reset(&s->pm);
+}
+
+static const StateField pm_fields[] = {
+    STATE_STRUCT(Piix4Pm, pci, &pci_device_state),
+    STATE_STRUCT(Piix4Pm, pm, &acpi_pm_state),
+    STATE_END,
+};
+
+static const StateSection pm_state = { .name = "PIIX4_PM", .version = 1, .fields = pm_fields };
+
+static const PciDeviceClass pm_pci = {
+    .vendor_id = 0x8086,
+    .device_id = 0x7113,
+    .revision = 3,
+    .class_code = 0x068000,
+    .interrupt_pin = 1,
+    .remap = pm_remap,
+};
+
+static const PropertyGroup pm_groups[] = {
+    { pci_device_props, offsetof(Piix4Pm, pci) },
+    { NULL },
+};
+
+const DeviceClass piix4_pm_class = {
+    .name = "PIIX4_PM",
+    .desc = "Power management of PIIX4: ACPI",
+    .bus = BUS_PCI,
+    .category = DEVICE_CATEGORY_BRIDGE,
+    .size = sizeof(Piix4Pm),
+    .groups = pm_groups,
+    .state = &pm_state,
+    .internal = true,
+    .realize = pm_realize,
+    .unrealize = pm_unrealize,
+    .reset = pm_reset,
+    .ops = &pm_pci,
+};
