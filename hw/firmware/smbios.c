@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* SMBIOS tables. */
-#include "hw/firmware/smbios.h"
+#include "hw/firmware/smbios_internal.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -12,79 +12,14 @@
 #define ENTRY_30_OFFSET   32
 #define TABLES_OFFSET     64
 #define MAX_STRING        1024
+#define DEFAULT_CPU_MHZ   2000       /* as QEMU says */
 #define MEMORY_DEVICE_MAX (16 * GIB) /* size of one DIMM, as QEMU's machines split memory */
 
-/* Structure types. */
-enum {
-    TYPE_BIOS = 0,
-    TYPE_SYSTEM = 1,
-    TYPE_BASEBOARD = 2,
-    TYPE_CHASSIS = 3,
-    TYPE_PROCESSOR = 4,
-    TYPE_OEM_STRINGS = 11,
-    TYPE_MEMORY_ARRAY = 16,
-    TYPE_MEMORY_DEVICE = 17,
-    TYPE_MEMORY_ARRAY_MAPPED = 19,
-    TYPE_BOOT = 32,
-    TYPE_END = 127,
-};
-
-typedef struct Builder {
-    GByteArray *out;
-    Opts *options[TYPE_END + 1]; /* what -smbios type=N says, merged; owned */
-    GPtrArray *oem_strings;
-    unsigned structures;
-    guint largest;
-    /* the open structure */
-    guint start;
-    GPtrArray *strings;
-} Builder;
-
-/* ---- Writing structures ---- */
-
-static void put(Builder *b, uint64_t value, unsigned size)
-{
-    uint8_t bytes[8];
-    store_le64(bytes, value);
-    g_byte_array_append(b->out, bytes, size);
-}
-
-static void begin(Builder *b, uint8_t type, uint16_t handle)
-{
-    b->start = b->out->len;
-    b->strings = g_ptr_array_new();
-    put(b, type, 1);
-    put(b, 0, 1); /* length, set by end() */
-    put(b, handle, 2);
-}
-
-/* A string field: its number, 0 for none. */
-static void put_string(Builder *b, const char *text)
-{
-    if (text && *text) {
-        g_ptr_array_add(b->strings, (char *)text);
-    }
-    put(b, text && *text ? b->strings->len : 0, 1);
-}
-
 /* The string of an option of that type, or the default. */
-static void put_option(Builder *b, uint8_t type, const char *key, const char *def)
+static void put_option(SmbiosBuilder *b, uint8_t type, const char *key, const char *def)
 {
     const char *value = b->options[type] ? opts_get(b->options[type], key) : NULL;
-    put_string(b, value ? value : def);
-}
-
-static void end(Builder *b)
-{
-    b->out->data[b->start + 1] = (uint8_t)(b->out->len - b->start);
-    for (guint i = 0; i < b->strings->len; i++) {
-        const char *text = g_ptr_array_index(b->strings, i);
-        g_byte_array_append(b->out, (const guint8 *)text, (guint)strlen(text) + 1);
-    }
-    put(b, 0, b->strings->len ? 1 : 2);
-    b->largest = MAX(b->largest, b->out->len - b->start);
-    b->structures++;
-    g_ptr_array_unref(b->strings);
+    smbios_put_string(b, value ? value : def);
 }
 
 /* ---- Options ---- */
@@ -102,9 +37,11 @@ static const char *const baseboard_keys[] = { "type",   "manufacturer", "product
                                               "serial", "asset",        "location", NULL };
 static const char *const chassis_keys[] = { "type",  "manufacturer", "version", "serial",
                                             "asset", "sku",          NULL };
-static const char *const processor_keys[] = { "type",   "sock_pfx", "manufacturer", "version",
-                                              "serial", "asset",    "part",         NULL };
-static const char *const oem_keys[] = { "type", "value", NULL };
+static const char *const processor_keys[] = { "type",         "sock_pfx",  "manufacturer",
+                                              "version",      "serial",    "asset",
+                                              "part",         "max-speed", "current-speed",
+                                              "processor-id", NULL };
+static const char *const oem_keys[] = { "type", "value", "path", NULL };
 static const char *const memory_keys[] = { "type",         "loc_pfx", "bank",
                                            "manufacturer", "serial",  "asset",
                                            "part",         "speed",   NULL };
@@ -120,7 +57,7 @@ static const TypeOptions type_options[] = {
 };
 
 typedef struct Merge {
-    Builder *builder;
+    SmbiosBuilder *builder;
     const TypeOptions *type;
     GError **error;
     bool ok;
@@ -129,7 +66,7 @@ typedef struct Merge {
 static void merge_key(const char *key, const char *value, void *opaque)
 {
     Merge *merge = opaque;
-    Builder *b = merge->builder;
+    SmbiosBuilder *b = merge->builder;
     if (!merge->ok) {
         return;
     }
@@ -143,40 +80,54 @@ static void merge_key(const char *key, const char *value, void *opaque)
                               "-smbios type=%u: the value of '%s' is longer than %d bytes",
                               merge->type->type, key, MAX_STRING);
     } else if (merge->type->type == TYPE_OEM_STRINGS && g_str_equal(key, "value")) {
-        g_ptr_array_add(b->oem_strings, (char *)value);
+        g_ptr_array_add(b->oem_strings, g_strdup(value));
+    } else if (merge->type->type == TYPE_OEM_STRINGS && g_str_equal(key, "path")) {
+        merge->ok = smbios_add_oem_file(b, value, merge->error);
     } else {
         opts_set(b->options[merge->type->type], key, value);
     }
 }
 
-static bool merge_options(Builder *b, Opts *options, GError **error)
+static bool merge_options(SmbiosBuilder *b, Opts *options, GError **error)
 {
     uint64_t type = 0;
     if (opts_has(options, "file")) {
-        return error_set(error, "-smbios file=: Vireo takes fields, not binary tables");
+        return smbios_add_file(b, options, error);
     }
     if (!opts_has(options, "type")) {
-        return error_set(error, "-smbios: type=N is missing");
+        return error_set(error, "-smbios: type=N or file=FILE is missing");
     }
     if (!opts_get_uint(options, "type", TYPE_END, &type, error)) {
         g_prefix_error(error, "-smbios: ");
         return false;
     }
+    if (type == TYPE_PORT || type == TYPE_ONBOARD) {
+        g_ptr_array_add(type == TYPE_PORT ? b->ports : b->onboard, options);
+        return true;
+    }
     for (size_t i = 0; i < G_N_ELEMENTS(type_options); i++) {
         if (type_options[i].type == type) {
+            if (b->from_file[type]) {
+                return error_set(error,
+                                 "-smbios type=%u: a file= gave that structure whole; leave one of "
+                                 "them out",
+                                 (unsigned)type);
+            }
             Merge merge = { b, &type_options[i], error, true };
             b->options[type] = b->options[type] ? b->options[type] : opts_new();
             opts_foreach_all(options, merge_key, &merge);
             return merge.ok;
         }
     }
-    return error_set(error, "-smbios: type=%u: Vireo has fields for types 0, 1, 2, 3, 4, 11 and 17",
+    return error_set(error,
+                     "-smbios: type=%u: Vireo has fields for types 0, 1, 2, 3, 4, 8, 11, 17 "
+                     "and 41",
                      (unsigned)type);
 }
 
 /* ---- The structures ---- */
 
-static bool build_bios(Builder *b, GError **error)
+static bool build_bios(SmbiosBuilder *b, GError **error)
 {
     Opts *options = b->options[TYPE_BIOS];
     unsigned major = 0, minor = 0;
@@ -189,24 +140,24 @@ static bool build_bios(Builder *b, GError **error)
     if (options && !opts_get_bool(options, "uefi", &uefi, error)) {
         return false;
     }
-    begin(b, TYPE_BIOS, 0x0000);
+    smbios_begin(b, TYPE_BIOS, 0x0000);
     put_option(b, TYPE_BIOS, "vendor", "Vireo");
     put_option(b, TYPE_BIOS, "version", "direct boot");
-    put(b, 0xe800, 2); /* start segment */
+    smbios_put(b, 0xe800, 2); /* start segment */
     put_option(b, TYPE_BIOS, "date", "04/01/2014");
-    put(b, 0, 1);      /* 64 KiB ROM */
-    put(b, 1 << 3, 8); /* characteristics: not supported */
-    put(b, 0, 1);
-    put(b, 0x14 | (uefi ? 0x8 : 0), 1); /* targeted content, virtual machine, UEFI */
-    put(b, release ? major : 0, 1);
-    put(b, release ? minor : 0, 1);
-    put(b, 0xffff, 2); /* no embedded controller */
-    end(b);
+    smbios_put(b, 0, 1);      /* 64 KiB ROM */
+    smbios_put(b, 1 << 3, 8); /* characteristics: not supported */
+    smbios_put(b, 0, 1);
+    smbios_put(b, 0x14 | (uefi ? 0x8 : 0), 1); /* targeted content, virtual machine, UEFI */
+    smbios_put(b, release ? major : 0, 1);
+    smbios_put(b, release ? minor : 0, 1);
+    smbios_put(b, 0xffff, 2); /* no embedded controller */
+    smbios_end(b);
     return true;
 }
 
 /* The UUID of -uuid or -smbios type=1,uuid=, first three fields little-endian (7.2.1). */
-static bool put_uuid(Builder *b, const MachineConfig *config, GError **error)
+static bool put_uuid(SmbiosBuilder *b, const MachineConfig *config, GError **error)
 {
     static const uint8_t order[16] = { 3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15 };
     uint8_t uuid[16] = { 0 };
@@ -228,115 +179,135 @@ static bool put_uuid(Builder *b, const MachineConfig *config, GError **error)
         memcpy(uuid, config->uuid, sizeof(uuid));
     }
     for (size_t i = 0; i < sizeof(uuid); i++) {
-        put(b, uuid[order[i]], 1);
+        smbios_put(b, uuid[order[i]], 1);
     }
     return true;
 }
 
-static bool build_system(Builder *b, const MachineConfig *config, const char *product,
+static bool build_system(SmbiosBuilder *b, const MachineConfig *config, const char *product,
                          const char *version, GError **error)
 {
-    begin(b, TYPE_SYSTEM, 0x0100);
+    smbios_begin(b, TYPE_SYSTEM, 0x0100);
     put_option(b, TYPE_SYSTEM, "manufacturer", "QEMU");
     put_option(b, TYPE_SYSTEM, "product", product);
     put_option(b, TYPE_SYSTEM, "version", version);
     put_option(b, TYPE_SYSTEM, "serial", NULL);
     bool ok = put_uuid(b, config, error);
-    put(b, 6, 1); /* woken by the power switch */
+    smbios_put(b, 6, 1); /* woken by the power switch */
     put_option(b, TYPE_SYSTEM, "sku", NULL);
     put_option(b, TYPE_SYSTEM, "family", NULL);
-    end(b);
+    smbios_end(b);
     return ok;
 }
 
-static void build_baseboard(Builder *b)
+static void build_baseboard(SmbiosBuilder *b)
 {
     if (!b->options[TYPE_BASEBOARD]) {
         return;
     }
-    begin(b, TYPE_BASEBOARD, 0x0200);
+    smbios_begin(b, TYPE_BASEBOARD, 0x0200);
     put_option(b, TYPE_BASEBOARD, "manufacturer", "QEMU");
     put_option(b, TYPE_BASEBOARD, "product", NULL);
     put_option(b, TYPE_BASEBOARD, "version", NULL);
     put_option(b, TYPE_BASEBOARD, "serial", NULL);
     put_option(b, TYPE_BASEBOARD, "asset", NULL);
-    put(b, 1, 1); /* hosting board */
+    smbios_put(b, 1, 1); /* hosting board */
     put_option(b, TYPE_BASEBOARD, "location", NULL);
-    put(b, 0x0300, 2);
-    put(b, 0x0a, 1); /* motherboard */
-    put(b, 0, 1);
-    end(b);
+    smbios_put(b, 0x0300, 2);
+    smbios_put(b, 0x0a, 1); /* motherboard */
+    smbios_put(b, 0, 1);
+    smbios_end(b);
 }
 
-static void build_chassis(Builder *b, const char *version)
+static void build_chassis(SmbiosBuilder *b, const char *version)
 {
-    begin(b, TYPE_CHASSIS, 0x0300);
+    smbios_begin(b, TYPE_CHASSIS, 0x0300);
     put_option(b, TYPE_CHASSIS, "manufacturer", "QEMU");
-    put(b, 1, 1); /* type: other */
+    smbios_put(b, 1, 1); /* type: other */
     put_option(b, TYPE_CHASSIS, "version", version);
     put_option(b, TYPE_CHASSIS, "serial", NULL);
     put_option(b, TYPE_CHASSIS, "asset", NULL);
-    put(b, 3, 1); /* states: safe */
-    put(b, 3, 1);
-    put(b, 3, 1);
-    put(b, 2, 1); /* security: unknown */
-    put(b, 0, 4);
-    put(b, 0, 4); /* height, cords, contained elements */
+    smbios_put(b, 3, 1); /* states: safe */
+    smbios_put(b, 3, 1);
+    smbios_put(b, 3, 1);
+    smbios_put(b, 2, 1); /* security: unknown */
+    smbios_put(b, 0, 4);
+    smbios_put(b, 0, 4); /* height, cords, contained elements */
     put_option(b, TYPE_CHASSIS, "sku", NULL);
-    end(b);
+    smbios_end(b);
 }
 
-static void build_processor(Builder *b, const SmpConfig *smp, unsigned socket, const char *version)
+typedef struct ProcessorNumbers {
+    uint64_t max_speed, current_speed; /* MHz */
+    uint64_t id;                       /* CPUID leaf 1: EAX, EDX */
+} ProcessorNumbers;
+
+static bool processor_numbers(SmbiosBuilder *b, ProcessorNumbers *out, GError **error)
+{
+    Opts *options = b->options[TYPE_PROCESSOR];
+    *out = (ProcessorNumbers){ DEFAULT_CPU_MHZ, DEFAULT_CPU_MHZ, 0 };
+    if (options &&
+        (!opts_get_uint(options, "max-speed", UINT16_MAX, &out->max_speed, error) ||
+         !opts_get_uint(options, "current-speed", UINT16_MAX, &out->current_speed, error) ||
+         !opts_get_uint(options, "processor-id", UINT64_MAX, &out->id, error))) {
+        g_prefix_error(error, "-smbios type=4: ");
+        return false;
+    }
+    return true;
+}
+
+static void build_processor(SmbiosBuilder *b, const SmpConfig *smp, unsigned socket,
+                            const char *version, const ProcessorNumbers *numbers)
 {
     unsigned cores = MIN(smp->cores * smp->dies, 0xffffU);
     unsigned threads = MIN(cores * smp->threads, 0xffffU);
     Opts *options = b->options[TYPE_PROCESSOR];
     const char *prefix = options ? opts_get(options, "sock_pfx") : NULL;
     g_autofree char *name = g_strdup_printf("%s %u", prefix ? prefix : "CPU", socket);
-    begin(b, TYPE_PROCESSOR, (uint16_t)(0x0400 + socket));
-    put_string(b, name);
-    put(b, 3, 1);    /* central processor */
-    put(b, 0x01, 1); /* family: other */
+    smbios_begin(b, TYPE_PROCESSOR, (uint16_t)(0x0400 + socket));
+    smbios_put_string(b, name);
+    smbios_put(b, 3, 1);    /* central processor */
+    smbios_put(b, 0x01, 1); /* family: other */
     put_option(b, TYPE_PROCESSOR, "manufacturer", "QEMU");
-    put(b, 0, 8); /* CPUID */
+    smbios_put(b, numbers->id, 8);
     put_option(b, TYPE_PROCESSOR, "version", version);
-    put(b, 0, 1);    /* voltage */
-    put(b, 0, 2);    /* external clock: unknown */
-    put(b, 2000, 2); /* MHz, as QEMU says */
-    put(b, 2000, 2);
-    put(b, 0x41, 1);   /* populated, enabled */
-    put(b, 1, 1);      /* upgrade: other */
-    put(b, 0xffff, 2); /* no cache structures */
-    put(b, 0xffff, 2);
-    put(b, 0xffff, 2);
+    smbios_put(b, 0, 1); /* voltage */
+    smbios_put(b, 0, 2); /* external clock: unknown */
+    smbios_put(b, numbers->max_speed, 2);
+    smbios_put(b, numbers->current_speed, 2);
+    smbios_put(b, 0x41, 1);   /* populated, enabled */
+    smbios_put(b, 1, 1);      /* upgrade: other */
+    smbios_put(b, 0xffff, 2); /* no cache structures */
+    smbios_put(b, 0xffff, 2);
+    smbios_put(b, 0xffff, 2);
     put_option(b, TYPE_PROCESSOR, "serial", NULL);
     put_option(b, TYPE_PROCESSOR, "asset", NULL);
     put_option(b, TYPE_PROCESSOR, "part", NULL);
-    put(b, MIN(cores, 0xffU), 1);
-    put(b, MIN(cores, 0xffU), 1);
-    put(b, MIN(threads, 0xffU), 1);
-    put(b, 2, 2); /* characteristics: unknown */
-    put(b, 1, 2); /* family 2: other */
-    put(b, cores, 2);
-    put(b, cores, 2);
-    put(b, threads, 2);
-    end(b);
+    smbios_put(b, MIN(cores, 0xffU), 1);
+    smbios_put(b, MIN(cores, 0xffU), 1);
+    smbios_put(b, MIN(threads, 0xffU), 1);
+    smbios_put(b, 2, 2); /* characteristics: unknown */
+    smbios_put(b, 1, 2); /* family 2: other */
+    smbios_put(b, cores, 2);
+    smbios_put(b, cores, 2);
+    smbios_put(b, threads, 2);
+    smbios_end(b);
 }
 
-static void build_oem_strings(Builder *b)
+static void build_oem_strings(SmbiosBuilder *b)
 {
     if (b->oem_strings->len) {
-        begin(b, TYPE_OEM_STRINGS, 0x0e00);
-        put(b, MIN(b->oem_strings->len, 0xffU), 1);
+        smbios_begin(b, TYPE_OEM_STRINGS, 0x0e00);
+        smbios_put(b, MIN(b->oem_strings->len, 0xffU), 1);
         for (guint i = 0; i < MIN(b->oem_strings->len, 0xffU); i++) {
             g_ptr_array_add(b->strings, g_ptr_array_index(b->oem_strings, i));
         }
-        end(b);
+        smbios_end(b);
     }
 }
 
 /* -smbios type=17,speed=: MT/s, 0 when not said. */
-static bool memory_speed(Builder *b, uint64_t *speed, GError **error)
+static bool memory_speed(SmbiosBuilder *b, uint64_t *speed, GError **error)
 {
     Opts *options = b->options[TYPE_MEMORY_DEVICE];
     if (options && !opts_get_uint(options, "speed", UINT16_MAX, speed, error)) {
@@ -346,63 +317,63 @@ static bool memory_speed(Builder *b, uint64_t *speed, GError **error)
     return true;
 }
 
-static void build_memory_device(Builder *b, unsigned index, uint64_t size, uint64_t speed)
+static void build_memory_device(SmbiosBuilder *b, unsigned index, uint64_t size, uint64_t speed)
 {
     Opts *options = b->options[TYPE_MEMORY_DEVICE];
     const char *prefix = options ? opts_get(options, "loc_pfx") : NULL;
     g_autofree char *locator = g_strdup_printf("%s %u", prefix ? prefix : "DIMM", index);
     uint64_t mib = size / MIB;
-    begin(b, TYPE_MEMORY_DEVICE, (uint16_t)(0x1100 + index));
-    put(b, 0x1000, 2);
-    put(b, 0xfffe, 2); /* no error information */
-    put(b, 0xffff, 2); /* widths: unknown */
-    put(b, 0xffff, 2);
-    put(b, mib < 0x7fff ? mib : 0x7fff, 2);
-    put(b, 9, 1); /* DIMM */
-    put(b, 0, 1);
-    put_string(b, locator);
+    smbios_begin(b, TYPE_MEMORY_DEVICE, (uint16_t)(0x1100 + index));
+    smbios_put(b, 0x1000, 2);
+    smbios_put(b, 0xfffe, 2); /* no error information */
+    smbios_put(b, 0xffff, 2); /* widths: unknown */
+    smbios_put(b, 0xffff, 2);
+    smbios_put(b, mib < 0x7fff ? mib : 0x7fff, 2);
+    smbios_put(b, 9, 1); /* DIMM */
+    smbios_put(b, 0, 1);
+    smbios_put_string(b, locator);
     put_option(b, TYPE_MEMORY_DEVICE, "bank", NULL);
-    put(b, 7, 1); /* RAM */
-    put(b, 2, 2); /* other */
-    put(b, speed, 2);
+    smbios_put(b, 7, 1); /* RAM */
+    smbios_put(b, 2, 2); /* other */
+    smbios_put(b, speed, 2);
     put_option(b, TYPE_MEMORY_DEVICE, "manufacturer", "QEMU");
     put_option(b, TYPE_MEMORY_DEVICE, "serial", NULL);
     put_option(b, TYPE_MEMORY_DEVICE, "asset", NULL);
     put_option(b, TYPE_MEMORY_DEVICE, "part", NULL);
-    put(b, 0, 1);
-    put(b, mib < 0x7fff ? 0 : mib, 4);
-    put(b, speed, 2);
-    put(b, 0, 6); /* voltages: unknown */
-    end(b);
+    smbios_put(b, 0, 1);
+    smbios_put(b, mib < 0x7fff ? 0 : mib, 4);
+    smbios_put(b, speed, 2);
+    smbios_put(b, 0, 6); /* voltages: unknown */
+    smbios_end(b);
 }
 
-static void build_memory_range(Builder *b, unsigned index, uint64_t start, uint64_t size)
+static void build_memory_range(SmbiosBuilder *b, unsigned index, uint64_t start, uint64_t size)
 {
     bool wide = (start + size - 1) / KIB >= UINT32_MAX;
-    begin(b, TYPE_MEMORY_ARRAY_MAPPED, (uint16_t)(0x1300 + index));
-    put(b, wide ? UINT32_MAX : start / KIB, 4);
-    put(b, wide ? UINT32_MAX : (start + size - 1) / KIB, 4);
-    put(b, 0x1000, 2);
-    put(b, 1, 1);
-    put(b, wide ? start : 0, 8);
-    put(b, wide ? start + size - 1 : 0, 8);
-    end(b);
+    smbios_begin(b, TYPE_MEMORY_ARRAY_MAPPED, (uint16_t)(0x1300 + index));
+    smbios_put(b, wide ? UINT32_MAX : start / KIB, 4);
+    smbios_put(b, wide ? UINT32_MAX : (start + size - 1) / KIB, 4);
+    smbios_put(b, 0x1000, 2);
+    smbios_put(b, 1, 1);
+    smbios_put(b, wide ? start : 0, 8);
+    smbios_put(b, wide ? start + size - 1 : 0, 8);
+    smbios_end(b);
 }
 
-static void build_memory(Builder *b, const Machine *machine, uint64_t speed)
+static void build_memory(SmbiosBuilder *b, const Machine *machine, uint64_t speed)
 {
     uint64_t total = machine->config->ram_size;
     unsigned dimms = (unsigned)MIN(ALIGN_UP(total, MEMORY_DEVICE_MAX) / MEMORY_DEVICE_MAX, 512U);
     uint64_t kib = total / KIB;
-    begin(b, TYPE_MEMORY_ARRAY, 0x1000);
-    put(b, 1, 1); /* location: other */
-    put(b, 3, 1); /* system memory */
-    put(b, 6, 1); /* multi-bit ECC */
-    put(b, kib < 0x80000000U ? kib : 0x80000000U, 4);
-    put(b, 0xfffe, 2);
-    put(b, dimms, 2);
-    put(b, kib < 0x80000000U ? 0 : total, 8);
-    end(b);
+    smbios_begin(b, TYPE_MEMORY_ARRAY, 0x1000);
+    smbios_put(b, 1, 1); /* location: other */
+    smbios_put(b, 3, 1); /* system memory */
+    smbios_put(b, 6, 1); /* multi-bit ECC */
+    smbios_put(b, kib < 0x80000000U ? kib : 0x80000000U, 4);
+    smbios_put(b, 0xfffe, 2);
+    smbios_put(b, dimms, 2);
+    smbios_put(b, kib < 0x80000000U ? 0 : total, 8);
+    smbios_end(b);
     for (unsigned i = 0; i < dimms; i++) {
         uint64_t start = i * MEMORY_DEVICE_MAX;
         uint64_t size = i + 1 < dimms ? MEMORY_DEVICE_MAX : total - start;
@@ -414,14 +385,14 @@ static void build_memory(Builder *b, const Machine *machine, uint64_t speed)
     }
 }
 
-static void build_ending(Builder *b)
+static void build_ending(SmbiosBuilder *b)
 {
-    begin(b, TYPE_BOOT, 0x2000);
-    put(b, 0, 6);
-    put(b, 0, 1); /* no errors detected */
-    end(b);
-    begin(b, TYPE_END, 0x7f00);
-    end(b);
+    smbios_begin(b, TYPE_BOOT, 0x2000);
+    smbios_put(b, 0, 6);
+    smbios_put(b, 0, 1); /* no errors detected */
+    smbios_end(b);
+    smbios_begin(b, TYPE_END, 0x7f00);
+    smbios_end(b);
 }
 
 /* ---- Entry points (5.2) ---- */
@@ -435,7 +406,7 @@ static uint8_t negated_sum(const uint8_t *data, size_t len)
     return (uint8_t)-total;
 }
 
-static void write_entry_21(const Builder *b, uint8_t *p, uint64_t base, uint32_t len)
+static void write_entry_21(const SmbiosBuilder *b, uint8_t *p, uint64_t base, uint32_t len)
 {
     memset(p, 0, ENTRY_21_SIZE);
     memcpy(p, "_SM_", 4);
@@ -464,21 +435,25 @@ static void write_entry_30(uint8_t *p, uint64_t base, uint32_t len)
     p[5] = negated_sum(p, ENTRY_30_SIZE);
 }
 
-static bool build_tables(Builder *b, const Machine *machine, const char *product,
+static bool build_tables(SmbiosBuilder *b, const Machine *machine, const char *product,
                          const char *version, GError **error)
 {
     const SmpConfig *smp = &machine->config->smp;
     unsigned sockets = (smp->cpus + smp->dies * smp->cores * smp->threads - 1) /
                        (smp->dies * smp->cores * smp->threads);
     uint64_t speed = 0;
-    if (!memory_speed(b, &speed, error) ||
+    ProcessorNumbers numbers;
+    if (!memory_speed(b, &speed, error) || !processor_numbers(b, &numbers, error) ||
         !build_system(b, machine->config, product, version, error)) {
         return false;
     }
     build_baseboard(b);
     build_chassis(b, version);
     for (unsigned i = 0; i < sockets; i++) {
-        build_processor(b, smp, i, version);
+        build_processor(b, smp, i, version, &numbers);
+    }
+    if (!smbios_build_ports(b, error) || !smbios_build_onboard(b, machine, error)) {
+        return false;
     }
     build_oem_strings(b);
     build_memory(b, machine, speed);
@@ -486,10 +461,14 @@ static bool build_tables(Builder *b, const Machine *machine, const char *product
     return true;
 }
 
-static bool builder_init(Builder *b, const Machine *machine, guint room_in_front, GError **error)
+static bool builder_init(SmbiosBuilder *b, const Machine *machine, guint room_in_front,
+                         GError **error)
 {
     bool ok = true;
-    *b = (Builder){ .out = g_byte_array_new(), .oem_strings = g_ptr_array_new() };
+    *b = (SmbiosBuilder){ .out = g_byte_array_new(),
+                          .oem_strings = g_ptr_array_new_with_free_func(g_free),
+                          .ports = g_ptr_array_new(),
+                          .onboard = g_ptr_array_new() };
     g_byte_array_set_size(b->out, room_in_front);
     memset(b->out->data, 0, room_in_front);
     const GPtrArray *given = machine->config->smbios;
@@ -500,7 +479,7 @@ static bool builder_init(Builder *b, const Machine *machine, guint room_in_front
 }
 
 /* Returns what was built, or NULL. */
-static GByteArray *builder_clear(Builder *b, bool ok)
+static GByteArray *builder_clear(SmbiosBuilder *b, bool ok)
 {
     if (!ok) {
         g_clear_pointer(&b->out, g_byte_array_unref);
@@ -509,13 +488,15 @@ static GByteArray *builder_clear(Builder *b, bool ok)
         opts_free(b->options[i]);
     }
     g_ptr_array_unref(b->oem_strings);
+    g_ptr_array_unref(b->ports);
+    g_ptr_array_unref(b->onboard);
     return b->out;
 }
 
 GByteArray *smbios_build(const Machine *machine, const char *product, const char *version,
                          uint64_t base, uint64_t room, GError **error)
 {
-    Builder b;
+    SmbiosBuilder b;
     bool ok = builder_init(&b, machine, TABLES_OFFSET, error) && build_bios(&b, error) &&
               build_tables(&b, machine, product, version, error);
     if (ok && b.out->len > room) {
@@ -534,7 +515,7 @@ GByteArray *smbios_build(const Machine *machine, const char *product, const char
 GByteArray *smbios_build_files(const Machine *machine, const char *product, const char *version,
                                bool entry64, GByteArray *anchor, GError **error)
 {
-    Builder b;
+    SmbiosBuilder b;
     bool ok = builder_init(&b, machine, 0, error) &&
               (!b.options[TYPE_BIOS] || build_bios(&b, error)) &&
               build_tables(&b, machine, product, version, error);

@@ -152,6 +152,19 @@ static void test_boots_on_microvm(void)
     g_assert_cmpint(guest_run_wait(run), ==, 0x21);
 }
 
+/* -kernel with -bios: the firmware's option ROM fetches the kernel by fw_cfg. */
+static void test_firmware_starts_the_kernel(void)
+{
+    g_autoptr(GuestRun) run = guest_run_new(NULL);
+    const char *initrd = guest_run_disk(run, "initrd", 70000);
+
+    guest_run_args(run, "-bios bios-256k.bin -initrd %s", initrd);
+    guest_run_boot(run, "bz", "test=boot through=firmware");
+    guest_run_pass(run);
+    g_assert_nonnull(strstr(guest_run_output(run), "through=firmware"));
+    g_assert_nonnull(strstr(guest_run_output(run), "initrd 70000 sum"));
+}
+
 static void expect_in_file(const char *path, const char *text)
 {
     for (unsigned tries = 0; tries < 6000; tries++) {
@@ -195,6 +208,7 @@ int main(int argc, char **argv)
     guest_test_add("/guest/firmware/bootindex-chooses-the-disk", test_bootindex_chooses_the_disk);
     guest_test_add("/guest/firmware/boots-again-after-reset", test_boots_again_after_reset);
     guest_test_add("/guest/firmware/boots-on-microvm", test_boots_on_microvm);
+    guest_test_add("/guest/firmware/firmware-starts-the-kernel", test_firmware_starts_the_kernel);
     guest_test_add("/guest/firmware/disk-without-a-boot-sector", test_disk_without_a_boot_sector);
     return g_test_run();
 }

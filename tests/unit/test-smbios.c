@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* SMBIOS: the tables can be walked, options arrive in them, wrong ones are named. */
+#include <glib/gstdio.h>
 #include <string.h>
 #include "hw/firmware/smbios.h"
 #include "vmm/cli/opts.h"
@@ -19,7 +20,12 @@ static GByteArray *build(const char *option, GError **error)
         .smp = { .cpus = 2, .maxcpus = 2, .sockets = 2, .dies = 1, .cores = 1, .threads = 1 },
         .smbios = g_ptr_array_new_with_free_func(free_opts),
     };
-    Machine machine = { .config = &config, .ram_below_4g = 2 * GIB, .ram_above_4g = 38 * GIB };
+    g_autoptr(GPtrArray) none = g_ptr_array_new();
+    Machine machine = { .devices = none,
+                        .buses = none,
+                        .config = &config,
+                        .ram_below_4g = 2 * GIB,
+                        .ram_above_4g = 38 * GIB };
     if (option) {
         g_ptr_array_add(config.smbios, opts_parse(option, NULL, NULL));
     }
@@ -94,16 +100,118 @@ static void test_memory_beyond_32_gib_is_described(void)
     g_assert_cmpuint(load_le16(third + 12), ==, 8192);
 }
 
+static void test_ports_and_onboard_devices(void)
+{
+    g_autoptr(GByteArray)
+        ports = build("type=8,external_reference=COM 1,connector_type=8,port_type=9", NULL);
+    const uint8_t *port = find_structure(ports, 8);
+    g_assert_cmpstr(structure_string(port, 6), ==, "COM 1");
+    g_assert_cmpuint(port[7], ==, 8);
+    g_assert_cmpuint(port[8], ==, 9);
+    g_autoptr(GByteArray) devices = build("type=41,designation=Disk,kind=sata,instance=3", NULL);
+    const uint8_t *onboard = find_structure(devices, 41);
+    g_assert_cmpstr(structure_string(onboard, 4), ==, "Disk");
+    g_assert_cmphex(onboard[5], ==, 0x89);
+    g_assert_cmphex(onboard[6], ==, 3);
+}
+
+static void test_processor_numbers(void)
+{
+    g_autoptr(GByteArray)
+        blob = build("type=4,max-speed=4000,current-speed=3000,processor-id=0x1234567890", NULL);
+    const uint8_t *processor = find_structure(blob, 4);
+    g_assert_cmphex(load_le64(processor + 8), ==, 0x1234567890);
+    g_assert_cmpuint(load_le16(processor + 20), ==, 4000);
+    g_assert_cmpuint(load_le16(processor + 22), ==, 3000);
+}
+
+#define FILE_NAME "test-smbios.bin"
+
+static GByteArray *build_with_file(const void *data, gssize len, GError **error)
+{
+    g_assert_true(g_file_set_contents(FILE_NAME, data, len, NULL));
+    GByteArray *blob = build("file=" FILE_NAME, error);
+    g_unlink(FILE_NAME);
+    return blob;
+}
+
+static void test_a_file_takes_the_place_of_a_structure(void)
+{
+    static const uint8_t chassis[] = "\x03\x06\x00\x03\x01\x02"
+                                     "Mine\0"
+                                     "Tower\0";
+    g_autoptr(GByteArray) blob = build_with_file(chassis, sizeof(chassis), NULL);
+    const uint8_t *found = find_structure(blob, 3);
+    g_assert_cmpuint(found[1], ==, 6);
+    g_assert_cmpstr(structure_string(found, 4), ==, "Mine");
+    g_assert_cmpstr(structure_string(found, 5), ==, "Tower");
+    unsigned count = 0;
+    for (const uint8_t *p = blob->data + 64; p[0] != 127; p = next_structure(p)) {
+        count += p[0] == 3;
+    }
+    g_assert_cmpuint(count, ==, 1);
+}
+
+static void test_hostile_files_are_refused(void)
+{
+    static const struct {
+        const char *data;
+        gssize len;
+    } bad[] = {
+        { "\x03", 1 },
+        { "\x03\x04\x00\x03", 4 },
+        { "\x03\xff\x00\x03\0\0", 6 },
+        { "\x03\x02\x00\x03\0\0", 6 },
+        { "\x03\x04\x00\x03"
+          "ab",
+          6 },
+        { "\x03\x04\x00\x03\0\0\x04\x04\x00\x04\0\0", 12 },
+        { "\x7f\x04\x00\x03\0\0", 6 },
+        { "\xff\x04\x00\x03\0\0", 6 },
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+        g_autoptr(GError) error = NULL;
+        g_assert_null(build_with_file(bad[i].data, bad[i].len, &error));
+        g_assert_nonnull(strstr(error->message, "not one SMBIOS structure"));
+    }
+}
+
+static void test_files_for_firmware(void)
+{
+    MachineConfig config = {
+        .ram_size = GIB,
+        .smp = { .cpus = 1, .maxcpus = 1, .sockets = 1, .dies = 1, .cores = 1, .threads = 1 },
+    };
+    Machine machine = { .config = &config, .ram_below_4g = GIB };
+    for (unsigned wide = 0; wide < 2; wide++) {
+        g_autoptr(GByteArray) anchor = g_byte_array_new();
+        g_autoptr(GByteArray) tables = smbios_build_files(&machine, "PC", "1", wide, anchor, NULL);
+        g_assert_cmpuint(anchor->len, ==, wide ? 24 : 31);
+        g_assert_cmpmem(anchor->data, wide ? 5 : 4, wide ? "_SM3_" : "_SM_", wide ? 5 : 4);
+        g_assert_cmpuint(wide ? load_le32(anchor->data + 12) : load_le16(anchor->data + 22), ==,
+                         tables->len);
+        g_assert_cmpuint(tables->data[0], ==, 1); /* type 0 is the firmware's */
+    }
+}
+
 static void test_wrong_options_are_named(void)
 {
     static const char *const wrong[][2] = {
         { "type=1,prodct=x", "did you mean 'product'" },
         { "type=9,a=b", "type=9" },
-        { "product=x", "type=N is missing" },
+        { "product=x", "type=N or file=FILE is missing" },
+        { "type=4,max-speed=70000", "max-speed" },
+        { "type=8,port_typ=1", "did you mean 'port_type'" },
+        { "type=8,port_type=256", "port_type" },
+        { "type=41,designation=x", "kind= is missing" },
+        { "type=41,designation=x,kind=toaster", "toaster" },
+        { "type=41,designation=x,kind=sata,pcidev=nix", "no such device" },
+        { "type=11,path=/nonexistent/x", "No such file" },
         { "type=1,uuid=x", "Invalid UUID 'x'" },
         { "type=0,release=1", "Invalid release" },
         { "type=17,speed=99999999", "speed" },
-        { "file=/x", "binary tables" },
+        { "file=/nonexistent/x", "No such file" },
+        { "file=/dev/null", "not a regular file" },
     };
     for (size_t i = 0; i < G_N_ELEMENTS(wrong); i++) {
         g_autoptr(GError) error = NULL;
@@ -117,6 +225,12 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/smbios/structures-end-where-said",
                     test_structures_end_where_the_entry_points_say);
+    g_test_add_func("/smbios/ports-and-onboard-devices", test_ports_and_onboard_devices);
+    g_test_add_func("/smbios/processor-numbers", test_processor_numbers);
+    g_test_add_func("/smbios/a-file-takes-the-place-of-a-structure",
+                    test_a_file_takes_the_place_of_a_structure);
+    g_test_add_func("/smbios/hostile-files-are-refused", test_hostile_files_are_refused);
+    g_test_add_func("/smbios/files-for-firmware", test_files_for_firmware);
     g_test_add_func("/smbios/options-arrive", test_options_arrive_in_the_tables);
     g_test_add_func("/smbios/memory-beyond-32-gib", test_memory_beyond_32_gib_is_described);
     g_test_add_func("/smbios/wrong-options-are-named", test_wrong_options_are_named);
