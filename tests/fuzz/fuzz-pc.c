@@ -19,6 +19,7 @@ static const Window windows[] = {
     { true, 0x40, 4 },          { true, 0x60, 5 },           { true, 0x70, 2 },
     { true, 0x92, 1 },          { true, 0xb2, 2 },           { true, 0x3f8, 8 },
     { true, 0x501, 4 },         { true, 0x505, 1 },          { true, 0xcf8, 8 },
+    { true, 0x510, 12 },        { false, 0xb0000090, 7 },    { false, 0xc0000, 0x40000 },
     { true, 0x600, 128 },       { false, 0xfec00000, 64 },   { false, 0xfed1f000, 0x1000 },
     { false, 0xc1000000, 32 },  { false, 0xb0000000, 0x10 }, { false, 0xb0008000, 0x1000 },
     { false, 0xb00f8000, 256 }, { false, 0xb0100000, 256 },
