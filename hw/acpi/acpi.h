@@ -12,6 +12,12 @@
 #include "vmm/machine/machine.h"
 
 /* The chipset's fixed power management block (ICH9: PMBASE). */
+/* Sleep states and the types that are written to PM1_CNT for them; as QEMU's boards number them. */
+typedef struct AcpiSleep {
+    bool s3, s4;
+    uint8_t s3_type, s4_type;
+} AcpiSleep;
+
 typedef struct AcpiPmBlock {
     uint16_t base; /* PM1 event at +0, control at +4, timer at +8, GPE0 at gpe_base */
     uint16_t gpe_base;
@@ -19,6 +25,7 @@ typedef struct AcpiPmBlock {
     uint8_t sci_irq;
     uint16_t smi_command; /* port; 0: always in ACPI mode */
     uint8_t acpi_enable, acpi_disable;
+    AcpiSleep sleep;
 } AcpiPmBlock;
 
 /* Hardware-reduced ACPI: a generic event device with sleep and reset registers (QEMU's microvm

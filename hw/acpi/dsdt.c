@@ -338,17 +338,28 @@ static void build_virtio_mmio(const AcpiConfig *config, GByteArray *out)
     }
 }
 
-/* Soft off: SLP_TYP 0 on the ICH9, 5 on the generic event device. */
-static void build_sleep_states(const AcpiConfig *config, GByteArray *out)
+static void build_sleep_state(const char *name, unsigned type, GByteArray *out)
 {
     aml_op(out, AML_OP_NAME);
-    aml_path(out, "\\_S5");
+    aml_path(out, name);
     AmlMark package = aml_package(out, 4);
-    aml_integer(out, config->ged ? 5 : 0);
-    aml_integer(out, 0);
+    aml_integer(out, type);
+    aml_integer(out, type);
     aml_integer(out, 0);
     aml_integer(out, 0);
     aml_close(out, package);
+}
+
+/* Soft off: SLP_TYP 0 on a PC's chipset, 5 on the generic event device. */
+static void build_sleep_states(const AcpiConfig *config, GByteArray *out)
+{
+    if (config->pm && config->pm->sleep.s3) {
+        build_sleep_state("\\_S3", config->pm->sleep.s3_type, out);
+    }
+    if (config->pm && config->pm->sleep.s4) {
+        build_sleep_state("\\_S4", config->pm->sleep.s4_type, out);
+    }
+    build_sleep_state("\\_S5", config->ged ? 5 : 0, out);
 }
 
 void acpi_build_dsdt(const AcpiConfig *config, GByteArray *out)

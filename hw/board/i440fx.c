@@ -36,6 +36,7 @@ typedef struct I440fxBoard {
 
 static const Property i440fx_props[] = {
     PC_SMBIOS_PROP(I440fxBoard),
+    PC_FLASH_PROPS(I440fxBoard),
     PROP_BOOL("i8042", I440fxBoard, i8042, true, "The keyboard controller (reset)"),
     PROP_BOOL("hpet", I440fxBoard, hpet, false, "High precision event timer: only off"),
     PROP_BOOL("smbus", I440fxBoard, smbus, false, "SMBus controller: only off"),
@@ -156,7 +157,8 @@ static void describe_isa(Device *dev, void *opaque)
 
 static bool describe(Machine *machine, I440fxBoard *board, GError **error)
 {
-    static const AcpiPmBlock pm = {
+    const AcpiPmBlock pm = {
+        .sleep = board->pc.sleep,
         .base = PIIX_PMBASE,
         .gpe_base = PIIX_GPE_BASE,
         .gpe_len = PIIX_GPE_LEN,
@@ -204,8 +206,12 @@ static bool i440fx_finish(Machine *machine, GError **error)
     I440fxBoard *board = machine->board;
     uint64_t mem64_first, mem64_last;
 
-    if (!pc_load(machine, machine->config->append, error) ||
-        (!machine->config->no_acpi && !describe(machine, board, error))) {
+    if (!pc_load(machine, machine->config->append, error)) {
+        return false;
+    }
+    board->pc.sleep = piix4_pm_sleep(board->pm, !board->pc.image);
+    machine->can_sleep = board->pc.sleep.s3;
+    if (!machine->config->no_acpi && !describe(machine, board, error)) {
         return false;
     }
     if (board->pc.image) {
@@ -268,6 +274,7 @@ const MachineClass i440fx_machine_class = {
     .destroy = pc_destroy,
     .default_nic = "virtio-net-pci",
     .default_disk = "virtio",
+    .has_flash = true,
     .virtio_suffix = "-pci",
     .ide_units = 2,
     .default_firmware = "bios-256k.bin",

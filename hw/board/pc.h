@@ -34,6 +34,7 @@ typedef struct PcBoard {
     Device *fw_cfg;
     char *flash[PC_FLASH_UNITS]; /* properties: drives or block nodes, or NULL */
     int smbios_entry;            /* property; SMBIOS_ENTRY_... */
+    AcpiSleep sleep;             /* what the guest is offered */
     bool firmware_kernel;        /* firmware starts -kernel */
     bool booted;                 /* -boot once= has had its time */
     uint64_t acpi_base;

@@ -31,8 +31,6 @@
 #define MAX_OPTION_ROM   (1 * MIB)
 #define MAX_SPLASH       (16 * MIB)
 #define MAX_USER_FILE    (256 * MIB)
-#define S3_DISABLED      0x01
-#define S4_ENABLED       0x82 /* sleep type 2 */
 #define STATE_ENABLED    0x80
 
 const char *const pc_smbios_entries[] = { "32", "64", NULL };
@@ -302,10 +300,17 @@ static bool add_user_files(Machine *machine, PcBoard *pc, GError **error)
 
 bool pc_finish_fw_cfg(Machine *machine, uint64_t mem64_first, GError **error)
 {
-    static const uint8_t states[6] = {
-        STATE_ENABLED, 0, 0, S3_DISABLED, S4_ENABLED, STATE_ENABLED
-    };
     PcBoard *pc = machine->board;
+    const AcpiSleep *sleep = &pc->sleep;
+    /* S0 to S5: a bit and the sleep type */
+    const uint8_t states[6] = {
+        STATE_ENABLED,
+        0,
+        0,
+        (sleep->s3 ? STATE_ENABLED : 0) | sleep->s3_type,
+        (sleep->s4 ? STATE_ENABLED : 0) | sleep->s4_type,
+        STATE_ENABLED,
+    };
     Device *fw = pc->fw_cfg;
 
     if (!add_e820(machine, pc, error) || (!pc->image && !add_smbios(machine, pc, error)) ||

@@ -154,6 +154,7 @@ static bool describe(Machine *machine, Q35Board *board, GError **error)
         .smi_command = ICH9_APM_PORT,
         .acpi_enable = ICH9_APM_ACPI_ENABLE,
         .acpi_disable = ICH9_APM_ACPI_DISABLE,
+        .sleep = board->pc.sleep,
     };
     AcpiPci pci = {
         .ecam_base = Q35_ECAM_BASE,
@@ -200,8 +201,12 @@ static bool q35_finish(Machine *machine, GError **error)
     Q35Board *board = machine->board;
     uint64_t mem64_first, mem64_last;
 
-    if (!pc_load(machine, machine->config->append, error) ||
-        (!machine->config->no_acpi && !describe(machine, board, error))) {
+    if (!pc_load(machine, machine->config->append, error)) {
+        return false;
+    }
+    board->pc.sleep = ich9_lpc_sleep(board->lpc, !board->pc.image);
+    machine->can_sleep = board->pc.sleep.s3;
+    if (!machine->config->no_acpi && !describe(machine, board, error)) {
         return false;
     }
     if (board->pc.image) {

@@ -4,6 +4,7 @@
 #include "hw/isa/isa.h"
 #include "vmm/device/registers.h"
 #include "vmm/machine/machine.h"
+#include "vmm/monitor/monitor.h"
 
 #define PM1_STS_TMR   (1U << 0)
 #define PM1_STS_GBL   (1U << 5)
@@ -17,8 +18,11 @@
 #define PM1_CNT_BM_RLD  (1U << 1)
 #define PM1_CNT_SLP_TYP (7U << 10)
 #define PM1_CNT_SLP_EN  (1U << 13)
-#define SLP_TYP_S5      0
-#define SLP_TYP_S4      2
+
+enum { /* sleep types */
+       TYPE_S5 = 0,
+       TYPE_S3 = 1,
+};
 
 #define TIMER_TOP_BIT 0x800000ULL /* of 24 */
 #define TIMER_MASK    0xffffffULL
@@ -64,7 +68,10 @@ static void pm_update(AcpiPm *pm)
 
 static void overflow_fire(void *opaque)
 {
-    pm_update(opaque);
+    AcpiPm *pm = opaque;
+
+    pm_update(pm);
+    machine_request_wakeup(pm->dev->machine, WAKEUP_PM_TIMER);
 }
 
 /* ---- Registers ---- */
@@ -92,6 +99,25 @@ static void any_written(void *opaque, uint64_t old, uint64_t now)
     pm_update(opaque);
 }
 
+static void fall_asleep(AcpiPm *pm, unsigned type)
+{
+    Machine *machine = pm->dev->machine;
+
+    if (type == TYPE_S5) {
+        machine_request_shutdown(machine, SHUTDOWN_CAUSE_GUEST_SHUTDOWN);
+    } else if (type == TYPE_S3 && pm->s3) {
+        machine_request_suspend(machine,
+                                (pm->pm1_en & PM1_STS_RTC ? 1U << WAKEUP_RTC : 0) |
+                                    (pm->pm1_en & PM1_STS_TMR ? 1U << WAKEUP_PM_TIMER : 0));
+    } else if (type == pm->s4_val && !pm->disable_s4) {
+        monitor_emit("SUSPEND_DISK", NULL);
+        machine_request_shutdown(machine, SHUTDOWN_CAUSE_GUEST_SHUTDOWN);
+    } else {
+        device_guest_error(pm->dev, "the guest asked for sleep type %u, which does not exist",
+                           type);
+    }
+}
+
 static void cnt_written(void *opaque, uint64_t old, uint64_t now)
 {
     AcpiPm *pm = opaque;
@@ -101,16 +127,7 @@ static void cnt_written(void *opaque, uint64_t old, uint64_t now)
     if (!(now & PM1_CNT_SLP_EN)) {
         return;
     }
-    switch ((now & PM1_CNT_SLP_TYP) >> 10) {
-    case SLP_TYP_S5:
-    case SLP_TYP_S4:
-        machine_request_shutdown(pm->dev->machine, SHUTDOWN_CAUSE_GUEST_SHUTDOWN);
-        break;
-    default:
-        device_guest_error(pm->dev, "the guest asked for sleep type %u, which does not exist",
-                           (unsigned)(now & PM1_CNT_SLP_TYP) >> 10);
-        break;
-    }
+    fall_asleep(pm, (now & PM1_CNT_SLP_TYP) >> 10);
 }
 
 static uint64_t timer_read(void *opaque, uint64_t stored)
@@ -251,9 +268,30 @@ void acpi_pm_reset(AcpiPm *pm)
     g_mutex_lock(&pm->dev->lock);
     register_reset(&pm_file, pm);
     pm->apm_control = pm->apm_status = 0;
+    switch (machine_waking(pm->dev->machine)) {
+    case WAKEUP_NONE:
+        break;
+    case WAKEUP_OTHER:
+        pm->pm1_sts |= PM1_STS_WAK | PM1_STS_PWRBT;
+        break;
+    case WAKEUP_RTC:
+        pm->pm1_sts |= PM1_STS_WAK | PM1_STS_RTC;
+        break;
+    case WAKEUP_PM_TIMER:
+        pm->pm1_sts |= PM1_STS_WAK | PM1_STS_TMR;
+        break;
+    }
     overflow_restart(pm);
     pm_update(pm);
     g_mutex_unlock(&pm->dev->lock);
+}
+
+AcpiSleep acpi_pm_sleep(AcpiPm *pm, bool firmware)
+{
+    pm->s3 = firmware && !pm->disable_s3;
+    return (AcpiSleep){
+        .s3 = pm->s3, .s3_type = TYPE_S3, .s4 = !pm->disable_s4, .s4_type = pm->s4_val
+    };
 }
 
 void acpi_pm_power_button(AcpiPm *pm)
@@ -288,6 +326,13 @@ static bool pm_post_load(void *base, uint16_t version, GError **error)
     g_mutex_unlock(&pm->dev->lock);
     return true;
 }
+
+const Property acpi_pm_props[] = {
+    PROP_U8("disable_s3", AcpiPm, disable_s3, 0, "1: the guest is not offered to sleep in RAM"),
+    PROP_U8("disable_s4", AcpiPm, disable_s4, 0, "1: the guest is not offered to sleep on disk"),
+    PROP_U8("s4_val", AcpiPm, s4_val, 2, "Sleep type of S4"),
+    PROP_END,
+};
 
 static const StateField pm_fields[] = {
     STATE_INT(AcpiPm, pm1_sts),

@@ -7,6 +7,7 @@
 #ifndef HW_ISA_ACPI_PM_H
 #define HW_ISA_ACPI_PM_H
 
+#include "hw/acpi/acpi.h"
 #include "vmm/device/device.h"
 #include "vmm/memory/address_space.h"
 
@@ -29,6 +30,8 @@ typedef struct AcpiPm {
     const AcpiPmLayout *layout;
     MemRegion region, gpe, apm;
     uint8_t apm_control, apm_status;
+    uint8_t disable_s3, disable_s4, s4_val; /* properties */
+    bool s3;                                /* firmware is there to wake the system up */
     uint16_t pm1_sts, pm1_en, pm1_cnt;
     uint64_t gpe0_sts, gpe0_en;
     uint32_t smi_en, smi_sts, timer_value;
@@ -37,12 +40,15 @@ typedef struct AcpiPm {
 } AcpiPm;
 
 extern const StateSection acpi_pm_state;
+extern const Property acpi_pm_props[]; /* their base is the AcpiPm */
 
 /* Main thread, at realize and unrealize. The APM ports and a GPE0 apart are placed; the block is
  * the bridge's to place. */
 void acpi_pm_init(AcpiPm *pm, Device *dev, IrqLine *sci, const AcpiPmLayout *layout);
 void acpi_pm_cleanup(AcpiPm *pm);
 void acpi_pm_reset(AcpiPm *pm);
+/* The sleep states of this machine: S3 with firmware only. Before it starts; main thread. */
+AcpiSleep acpi_pm_sleep(AcpiPm *pm, bool firmware);
 void acpi_pm_power_button(AcpiPm *pm);            /* main thread; takes the lock */
 void acpi_pm_raise_gpe(AcpiPm *pm, unsigned bit); /* any thread; takes the lock */
 

@@ -3,6 +3,7 @@
 #ifndef HW_ISA_ICH9_H
 #define HW_ISA_ICH9_H
 
+#include "hw/acpi/acpi.h"
 #include "hw/pci/pci.h"
 
 #define ICH9_LPC_SLOT         0x1f
@@ -27,6 +28,7 @@ void ich9_lpc_set_intx(void *lpc, unsigned slot, unsigned pin, int level);
 void ich9_lpc_configure(Device *lpc);
 uint8_t ich9_lpc_irq_line(void *lpc, uint8_t slot, uint8_t pin); /* PciApertures.irq_line */
 Bus *ich9_lpc_isa_bus(Device *lpc);
+AcpiSleep ich9_lpc_sleep(Device *lpc, bool firmware); /* acpi_pm_sleep() */
 
 /* Where ich9_lpc_configure() leaves the pins, for the ACPI tables. */
 uint32_t ich9_default_gsi(unsigned slot, unsigned pin);

@@ -272,6 +272,11 @@ static void lpc_unrealize(Device *dev)
     g_mutex_clear(&lpc->route_lock);
 }
 
+AcpiSleep ich9_lpc_sleep(Device *lpc, bool firmware)
+{
+    return acpi_pm_sleep(&((Ich9Lpc *)lpc)->pm, firmware);
+}
+
 static void lpc_reset(Device *dev)
 {
     Ich9Lpc *lpc = (Ich9Lpc *)dev;
@@ -320,6 +325,7 @@ static const PciDeviceClass lpc_pci = {
 };
 
 static const PropertyGroup lpc_groups[] = {
+    { acpi_pm_props, offsetof(Ich9Lpc, pm) },
     { pci_device_props, offsetof(Ich9Lpc, pci) },
     { NULL },
 };

@@ -34,27 +34,29 @@ enum {
     REG_B,
     REG_C,
     REG_D,
+    CMOS_SHUTDOWN = 0x0f, /* why the system is being reset, for its firmware */
     REG_CENTURY = 0x32,
     REG_CENTURY_PS2 = 0x37,
 };
 
-#define A_UIP      0x80
-#define A_DIVIDER  0x70
-#define A_RATE     0x0f
-#define B_SET      0x80
-#define B_PIE      0x40
-#define B_AIE      0x20
-#define B_UIE      0x10
-#define B_BINARY   0x04
-#define B_24H      0x02
-#define C_IRQF     0x80
-#define C_PF       0x40
-#define C_AF       0x20
-#define C_UF       0x10
-#define D_VALID    0x80
-#define HOUR_PM    0x80
-#define ALARM_ANY  0xc0 /* an alarm byte with both bits set matches always */
-#define DIVIDER_ON 0x20 /* 32768 Hz, the only running setting; 0x60 and 0x70 hold the divider */
+#define A_UIP            0x80
+#define A_DIVIDER        0x70
+#define A_RATE           0x0f
+#define B_SET            0x80
+#define B_PIE            0x40
+#define B_AIE            0x20
+#define B_UIE            0x10
+#define B_BINARY         0x04
+#define B_24H            0x02
+#define C_IRQF           0x80
+#define C_PF             0x40
+#define C_AF             0x20
+#define C_UF             0x10
+#define D_VALID          0x80
+#define HOUR_PM          0x80
+#define CMOS_SHUTDOWN_S3 0xfe
+#define ALARM_ANY        0xc0 /* an alarm byte with both bits set matches always */
+#define DIVIDER_ON       0x20 /* 32768 Hz, the only running setting; 0x60 and 0x70 hold the divider */
 
 typedef struct RtcState {
     Device dev;
@@ -257,7 +259,22 @@ static void rtc_update(RtcState *rtc)
 
 static void rtc_fire(void *opaque)
 {
-    rtc_update(opaque);
+    RtcState *rtc = opaque;
+
+    rtc_update(rtc);
+    if (rtc->cmos[REG_B] & rtc->cmos[REG_C] & B_AIE) {
+        machine_request_wakeup(rtc->dev.machine, WAKEUP_RTC);
+    }
+}
+
+/* What tells the firmware, after the reset that wakes the system, to look for the way back. */
+static void rtc_suspended(void *opaque)
+{
+    RtcState *rtc = opaque;
+
+    g_mutex_lock(&rtc->dev.lock);
+    rtc->cmos[CMOS_SHUTDOWN] = CMOS_SHUTDOWN_S3;
+    g_mutex_unlock(&rtc->dev.lock);
 }
 
 /* ---- Registers ---- */
@@ -461,6 +478,7 @@ static bool rtc_realize(Device *dev, GError **error)
     time_set(rtc, initial_ns(config));
     mem_region_init_io(&rtc->ports, "rtc", 2, &rtc_ops, rtc, &dev->lock);
     isa_map_ports(dev, &rtc->ports, RTC_PORT);
+    machine_add_suspend_notifier(dev->machine, rtc_suspended, rtc);
     return true;
 }
 
@@ -468,6 +486,7 @@ static void rtc_unrealize(Device *dev)
 {
     RtcState *rtc = (RtcState *)dev;
 
+    machine_remove_suspend_notifier(dev->machine, rtc_suspended, rtc);
     isa_unmap_ports(dev, &rtc->ports);
     g_mutex_lock(&dev->lock);
     timer_cancel(&rtc->update);

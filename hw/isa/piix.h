@@ -4,6 +4,7 @@
 #ifndef HW_ISA_PIIX_H
 #define HW_ISA_PIIX_H
 
+#include "hw/acpi/acpi.h"
 #include "hw/pci/pci.h"
 
 #define PIIX_SLOT             1
@@ -33,5 +34,6 @@ Bus *piix3_isa_bus(Device *piix3);
 
 /* The PM block in place. Topology lock, after reset. */
 void piix4_pm_configure(Device *pm);
+AcpiSleep piix4_pm_sleep(Device *pm, bool firmware); /* acpi_pm_sleep() */
 
 #endif

@@ -131,7 +131,13 @@ static const PciDeviceClass pm_pci = {
     .remap = pm_remap,
 };
 
+AcpiSleep piix4_pm_sleep(Device *pm, bool firmware)
+{
+    return acpi_pm_sleep(&((Piix4Pm *)pm)->pm, firmware);
+}
+
 static const PropertyGroup pm_groups[] = {
+    { acpi_pm_props, offsetof(Piix4Pm, pm) },
     { pci_device_props, offsetof(Piix4Pm, pci) },
     { NULL },
 };

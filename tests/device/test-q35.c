@@ -9,13 +9,18 @@
 #define SECOND   1000000000LL
 #define TIMER_HZ 3579545
 
+static void place_pm(QTest *qts)
+{
+    qpci_config_write(qts, 0, LPC, 0x40, PM, 4);
+    qpci_config_write(qts, 0, LPC, 0x44, 0x80, 1);
+}
+
 static QTest *start(const char *args)
 {
     QTest *qts = qtest_start("-m 32 %s", args);
 
     qtest_intercept(qts);
-    qpci_config_write(qts, 0, LPC, 0x40, PM, 4);
-    qpci_config_write(qts, 0, LPC, 0x44, 0x80, 1);
+    place_pm(qts);
     return qts;
 }
 
@@ -101,8 +106,8 @@ static void test_soft_off(void)
 {
     QTest *qts = start("");
 
-    qtest_outw(qts, PM + 4, 0x0400 | 0x2000); /* a sleep type that is not there */
-    g_assert_cmphex(qtest_inw(qts, PM + 4), ==, 0x0400);
+    qtest_outw(qts, PM + 4, 0x0c00 | 0x2000); /* a sleep type that is not there */
+    g_assert_cmphex(qtest_inw(qts, PM + 4), ==, 0x0c00);
     qtest_outw(qts, PM + 4, 0x2000);
     expect_exit(qts, "SHUTDOWN", 0);
 }
@@ -113,6 +118,102 @@ static void expect_reset(QTest *qts)
 
     g_assert_cmpstr(json_text(event, "data.reason"), ==, "guest-reset");
     json_object_put(event);
+}
+
+static const char *status_of(QTest *qts)
+{
+    g_autofree char *text = qtest_hmp(qts, "info status");
+
+    return strstr(text, "suspended") ? "suspended" : strstr(text, "running") ? "running" : "other";
+}
+
+static void fall_asleep(QTest *qts)
+{
+    qtest_outw(qts, PM + 4, 0x0400 | 0x2000);
+    json_object_put(qtest_event(qts, "SUSPEND"));
+    g_assert_cmpstr(status_of(qts), ==, "suspended");
+}
+
+/* Firmware finds the reason in CMOS; the system's memory is as it was. */
+static void test_sleep_and_wake_up(void)
+{
+    QTest *qts = start("");
+
+    qtest_write(qts, 0x5000, 0x1234, 2);
+    fall_asleep(qts);
+    json_object_put(qtest_qmp_ok(qts, "{'execute': 'stop'}"));
+    json_object_put(qtest_qmp_ok(qts, "{'execute': 'cont'}"));
+    g_assert_cmpstr(status_of(qts), ==, "suspended");
+    json_object_put(qtest_qmp_ok(qts, "{'execute': 'system_wakeup'}"));
+    json_object_put(qtest_event(qts, "WAKEUP"));
+    g_assert_cmpstr(status_of(qts), ==, "running");
+    qtest_outb(qts, 0x70, 0x0f);
+    g_assert_cmphex(qtest_inb(qts, 0x71), ==, 0xfe);
+    g_assert_cmphex(qtest_read(qts, 0x5000, 2), ==, 0x1234);
+    place_pm(qts);
+    g_assert_cmphex(qtest_inw(qts, PM), ==, 0x8100);
+    g_autofree char *awake = qtest_qmp_error(qts, "{'execute': 'system_wakeup'}");
+    g_assert_nonnull(strstr(awake, "not in suspended state"));
+    qtest_stop(qts);
+}
+
+static void test_alarm_wakes(void)
+{
+    QTest *qts = start("-rtc base=2024-01-01T00:00:00,clock=vm");
+
+    qtest_outb(qts, 0x70, 0x01);
+    qtest_outb(qts, 0x71, 0x05); /* at second 5 */
+    qtest_outb(qts, 0x70, 0x03);
+    qtest_outb(qts, 0x71, 0xff);
+    qtest_outb(qts, 0x70, 0x05);
+    qtest_outb(qts, 0x71, 0xff);
+    qtest_outb(qts, 0x70, 0x0b);
+    qtest_outb(qts, 0x71, 0x22);
+    fall_asleep(qts); /* PM1_EN does not let the alarm through */
+    qtest_clock_step(qts, 10000000000);
+    g_assert_cmpstr(status_of(qts), ==, "suspended");
+    g_free(qtest_hmp(qts, "system_wakeup"));
+    json_object_put(qtest_event(qts, "WAKEUP"));
+    place_pm(qts);
+    qtest_outb(qts, 0x70, 0x0b);
+    qtest_outb(qts, 0x71, 0x22);
+    qtest_outw(qts, PM + 2, 0x400);
+    fall_asleep(qts);
+    qtest_clock_step(qts, 60000000000);
+    json_object_put(qtest_event(qts, "WAKEUP"));
+    place_pm(qts);
+    g_assert_cmphex(qtest_inw(qts, PM), ==, 0x8400);
+    qtest_stop(qts);
+}
+
+static void test_reset_ends_the_sleep(void)
+{
+    QTest *qts = start("");
+
+    fall_asleep(qts);
+    json_object_put(qtest_qmp_ok(qts, "{'execute': 'system_reset'}"));
+    json_object_put(qtest_event(qts, "RESET"));
+    g_assert_cmpstr(status_of(qts), ==, "running");
+    place_pm(qts);
+    g_assert_cmphex(qtest_inw(qts, PM), ==, 0);
+    fall_asleep(qts);
+    qtest_stop(qts);
+}
+
+static void test_sleep_on_disk(void)
+{
+    QTest *qts = start("");
+
+    qtest_outw(qts, PM + 4, 0x0800 | 0x2000);
+    json_object_put(qtest_event(qts, "SUSPEND_DISK"));
+    expect_exit(qts, "SHUTDOWN", 0);
+    qts = start("-global ICH9-LPC.disable_s3=1 -global ICH9-LPC.disable_s4=1");
+    qtest_outw(qts, PM + 4, 0x0800 | 0x2000);
+    qtest_outw(qts, PM + 4, 0x0400 | 0x2000);
+    g_assert_cmpstr(status_of(qts), ==, "running");
+    g_autofree char *unable = qtest_qmp_error(qts, "{'execute': 'system_wakeup'}");
+    g_assert_nonnull(strstr(unable, "not supported"));
+    qtest_stop(qts);
 }
 
 static void test_resets(void)
@@ -316,6 +417,10 @@ int main(int argc, char **argv)
     g_test_add_func("/q35/pm-timer-overflow", test_pm_timer_overflow);
     g_test_add_func("/q35/power-button", test_power_button);
     g_test_add_func("/q35/soft-off", test_soft_off);
+    g_test_add_func("/q35/sleep-and-wake-up", test_sleep_and_wake_up);
+    g_test_add_func("/q35/the-alarm-wakes-where-allowed", test_alarm_wakes);
+    g_test_add_func("/q35/reset-ends-the-sleep", test_reset_ends_the_sleep);
+    g_test_add_func("/q35/sleep-on-disk", test_sleep_on_disk);
     g_test_add_func("/q35/reset-ports", test_resets);
     g_test_add_func("/q35/reset-ends-the-work", test_reset_ends_work);
     g_test_add_func("/q35/keyboard-controller", test_keyboard_controller);

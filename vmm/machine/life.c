@@ -28,6 +28,9 @@ typedef struct Requests {
     unsigned error_vcpu;
     bool stop;
     RunState stop_state;
+    bool suspend;
+    unsigned wakers;
+    WakeupReason wakeup;
     bool exit;
     int exit_status;
 } Requests;
@@ -43,6 +46,9 @@ struct MachineLife {
     int exit_status;
     GArray *run_notifiers;       /* RunNotifier */
     GArray *powerdown_notifiers; /* PlainNotifier */
+    GArray *suspend_notifiers;   /* PlainNotifier */
+    unsigned wakers;             /* of the present sleep */
+    WakeupReason waking;
 };
 
 static const char *const run_state_names[RUN_STATE_COUNT] = {
@@ -55,6 +61,7 @@ static const char *const run_state_names[RUN_STATE_COUNT] = {
     [RUN_STATE_GUEST_PANICKED] = "guest-panicked",
     [RUN_STATE_SAVE_VM] = "save-vm",
     [RUN_STATE_RESTORE_VM] = "restore-vm",
+    [RUN_STATE_SUSPENDED] = "suspended",
 };
 
 static const char *const shutdown_cause_names[SHUTDOWN_CAUSE_COUNT] = {
@@ -124,6 +131,9 @@ static void unhalt(Machine *machine)
 
 void machine_stop(Machine *machine, RunState state)
 {
+    if (machine_run_state(machine) == RUN_STATE_SUSPENDED) {
+        return; /* it stays asleep */
+    }
     if (!machine_is_running(machine)) {
         g_atomic_int_set(&machine->life->state, state);
         return;
@@ -136,7 +146,7 @@ void machine_stop(Machine *machine, RunState state)
 bool machine_cont(Machine *machine, GError **error)
 {
     RunState state = machine_run_state(machine);
-    if (machine_is_running(machine)) {
+    if (machine_is_running(machine) || state == RUN_STATE_SUSPENDED) {
         return true;
     }
     if (state == RUN_STATE_INTERNAL_ERROR || state == RUN_STATE_SHUTDOWN) {
@@ -194,8 +204,63 @@ static void quit(Machine *machine, int status)
     }
 }
 
+/* ---- Sleep ---- */
+
+static void notify(GArray *notifiers)
+{
+    for (guint i = 0; i < notifiers->len; i++) {
+        PlainNotifier *notifier = &g_array_index(notifiers, PlainNotifier, i);
+        notifier->fn(notifier->opaque);
+    }
+}
+
+/* Only the vCPUs rest: what wakes the guest goes on. */
+static void do_suspend(Machine *machine, unsigned wakers)
+{
+    if (!machine_is_running(machine)) {
+        return;
+    }
+    machine->accel->vcpus_pause(machine);
+    machine->life->wakers = wakers | 1U << WAKEUP_OTHER;
+    notify(machine->life->suspend_notifiers);
+    set_state(machine, RUN_STATE_SUSPENDED, false);
+    monitor_emit("SUSPEND", NULL);
+}
+
+/* Through a reset that leaves RAM alone: the firmware finds the way back into the system. */
+static void leave_sleep(Machine *machine, WakeupReason reason)
+{
+    MachineLife *life = machine->life;
+    halt(machine);
+    life->waking = reason;
+    machine_reset_now(machine);
+    life->waking = WAKEUP_NONE;
+    set_state(machine, RUN_STATE_RUNNING, true);
+    unhalt(machine);
+}
+
+static void do_wakeup(Machine *machine, WakeupReason reason)
+{
+    if (machine_run_state(machine) == RUN_STATE_SUSPENDED && machine->life->wakers & 1U << reason) {
+        leave_sleep(machine, reason);
+        monitor_emit("WAKEUP", NULL);
+    }
+}
+
+WakeupReason machine_waking(const Machine *machine)
+{
+    return machine->life->waking;
+}
+
+/* ---- Reset, shutdown, panic ---- */
+
 static void do_reset(Machine *machine, ShutdownCause cause)
 {
+    if (machine_run_state(machine) == RUN_STATE_SUSPENDED) {
+        leave_sleep(machine, WAKEUP_NONE);
+        monitor_emit("RESET", cause_data(cause));
+        return;
+    }
     machine_reset_now(machine);
     monitor_emit("RESET", cause_data(cause));
     RunState state = machine_run_state(machine);
@@ -255,11 +320,7 @@ static void do_internal_error(Machine *machine, unsigned vcpu)
 static void do_powerdown(Machine *machine)
 {
     monitor_emit("POWERDOWN", NULL);
-    GArray *notifiers = machine->life->powerdown_notifiers;
-    for (guint i = 0; i < notifiers->len; i++) {
-        PlainNotifier *notifier = &g_array_index(notifiers, PlainNotifier, i);
-        notifier->fn(notifier->opaque);
-    }
+    notify(machine->life->powerdown_notifiers);
 }
 
 static void carry_out(void *opaque)
@@ -294,6 +355,12 @@ static void carry_out(void *opaque)
     }
     if (todo.powerdown) {
         do_powerdown(machine);
+    }
+    if (todo.suspend) {
+        do_suspend(machine, todo.wakers);
+    }
+    if (todo.wakeup) {
+        do_wakeup(machine, todo.wakeup);
     }
     if (todo.stop && machine_is_running(machine)) {
         machine_stop(machine, todo.stop_state);
@@ -349,6 +416,20 @@ void machine_request_stop(Machine *machine, RunState state)
     requests_post(machine);
 }
 
+void machine_request_suspend(Machine *machine, unsigned wakers)
+{
+    Requests *requests = requests_begin(machine);
+    requests->suspend = true;
+    requests->wakers = wakers;
+    requests_post(machine);
+}
+
+void machine_request_wakeup(Machine *machine, WakeupReason reason)
+{
+    requests_begin(machine)->wakeup = reason;
+    requests_post(machine);
+}
+
 void machine_guest_panicked(Machine *machine, bool crashloaded)
 {
     Requests *requests = requests_begin(machine);
@@ -384,21 +465,40 @@ void machine_remove_run_notifier(Machine *machine, MachineNotify *fn, void *opaq
     }
 }
 
-void machine_add_powerdown_notifier(Machine *machine, void (*fn)(void *opaque), void *opaque)
+static void add_plain(GArray *notifiers, void (*fn)(void *opaque), void *opaque)
 {
     PlainNotifier notifier = { fn, opaque };
-    g_array_append_val(machine->life->powerdown_notifiers, notifier);
+    g_array_append_val(notifiers, notifier);
 }
 
-void machine_remove_powerdown_notifier(Machine *machine, void (*fn)(void *opaque), void *opaque)
+static void remove_plain(GArray *notifiers, void (*fn)(void *opaque), void *opaque)
 {
-    GArray *notifiers = machine->life->powerdown_notifiers;
     for (guint i = notifiers->len; i-- > 0;) {
         PlainNotifier *notifier = &g_array_index(notifiers, PlainNotifier, i);
         if (notifier->fn == fn && notifier->opaque == opaque) {
             g_array_remove_index(notifiers, i);
         }
     }
+}
+
+void machine_add_powerdown_notifier(Machine *machine, void (*fn)(void *opaque), void *opaque)
+{
+    add_plain(machine->life->powerdown_notifiers, fn, opaque);
+}
+
+void machine_remove_powerdown_notifier(Machine *machine, void (*fn)(void *opaque), void *opaque)
+{
+    remove_plain(machine->life->powerdown_notifiers, fn, opaque);
+}
+
+void machine_add_suspend_notifier(Machine *machine, void (*fn)(void *opaque), void *opaque)
+{
+    add_plain(machine->life->suspend_notifiers, fn, opaque);
+}
+
+void machine_remove_suspend_notifier(Machine *machine, void (*fn)(void *opaque), void *opaque)
+{
+    remove_plain(machine->life->suspend_notifiers, fn, opaque);
 }
 
 /* ---- Main loop ---- */
@@ -411,7 +511,7 @@ int machine_run(Machine *machine)
         g_main_loop_run(life->main);
     }
     g_clear_pointer(&life->main, g_main_loop_unref);
-    if (machine_is_running(machine)) {
+    if (machine_is_running(machine) || machine_run_state(machine) == RUN_STATE_SUSPENDED) {
         halt(machine);
         set_state(machine, RUN_STATE_SHUTDOWN, false);
     }
@@ -426,6 +526,7 @@ void machine_life_init(Machine *machine)
     life->state = RUN_STATE_PRELAUNCH;
     life->run_notifiers = g_array_new(FALSE, FALSE, sizeof(RunNotifier));
     life->powerdown_notifiers = g_array_new(FALSE, FALSE, sizeof(PlainNotifier));
+    life->suspend_notifiers = g_array_new(FALSE, FALSE, sizeof(PlainNotifier));
     machine->life = life;
 }
 
@@ -434,6 +535,7 @@ void machine_life_free(Machine *machine)
     MachineLife *life = machine->life;
     g_array_unref(life->run_notifiers);
     g_array_unref(life->powerdown_notifiers);
+    g_array_unref(life->suspend_notifiers);
     g_mutex_clear(&life->lock);
     g_free(life);
     machine->life = NULL;

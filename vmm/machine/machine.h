@@ -32,6 +32,7 @@ typedef enum RunState {
     RUN_STATE_GUEST_PANICKED,
     RUN_STATE_SAVE_VM,
     RUN_STATE_RESTORE_VM,
+    RUN_STATE_SUSPENDED, /* the guest sleeps in S3: vCPUs are parked, clocks and devices go on */
     RUN_STATE_COUNT,
 } RunState;
 
@@ -48,6 +49,14 @@ typedef enum ShutdownCause {
     SHUTDOWN_CAUSE_GUEST_PANIC,
     SHUTDOWN_CAUSE_COUNT,
 } ShutdownCause;
+
+/* What ends a guest's sleep. */
+typedef enum WakeupReason {
+    WAKEUP_NONE,
+    WAKEUP_OTHER, /* a user */
+    WAKEUP_RTC,
+    WAKEUP_PM_TIMER,
+} WakeupReason;
 
 typedef struct SmpConfig {
     unsigned cpus, maxcpus, sockets, dies, cores, threads;
@@ -143,6 +152,7 @@ struct Machine {
     GPtrArray *devices; /* the machine's devices on no bus or on its own buses, in order */
     EventLoop *io_loop; /* the I/O thread shared by devices whose user named none; machine_io_loop()
                            makes it */
+    bool can_sleep;     /* the guest is told of S3 */
     IrqLine *gsi;       /* gsi_count input lines of the interrupt controllers, GSI n at [n] */
     unsigned gsi_count;
     /* private to vmm/machine */
@@ -183,6 +193,10 @@ void machine_request_exit(Machine *machine,
                           int status); /* isa-debug-exit: ends the process with this status */
 void machine_request_powerdown(Machine *machine); /* the power button */
 void machine_request_stop(Machine *machine, RunState state);
+/* The guest goes to sleep (ACPI S3). `wakers`: a bit (1 << reason) for each reason besides a user's
+ * that ends the sleep. */
+void machine_request_suspend(Machine *machine, unsigned wakers);
+void machine_request_wakeup(Machine *machine, WakeupReason reason); /* nothing when awake */
 void machine_guest_panicked(Machine *machine,
                             bool crashloaded); /* pvpanic, KVM crash: event and -action panic */
 void machine_internal_error(Machine *machine,
@@ -194,6 +208,11 @@ void machine_add_run_notifier(Machine *machine, MachineNotify *fn,
 void machine_remove_run_notifier(Machine *machine, MachineNotify *fn, void *opaque);
 void machine_add_powerdown_notifier(Machine *machine, void (*fn)(void *opaque), void *opaque);
 void machine_remove_powerdown_notifier(Machine *machine, void (*fn)(void *opaque), void *opaque);
+/* The guest has gone to sleep; vCPUs are parked. */
+void machine_add_suspend_notifier(Machine *machine, void (*fn)(void *opaque), void *opaque);
+void machine_remove_suspend_notifier(Machine *machine, void (*fn)(void *opaque), void *opaque);
+/* Why, in the reset that wakes a sleeping guest; WAKEUP_NONE in any other. Main thread. */
+WakeupReason machine_waking(const Machine *machine);
 
 /* ---- Topology: order: topology -> device -> back end; recursive ---- */
 void machine_topology_lock(Machine *machine);

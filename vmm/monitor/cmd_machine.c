@@ -70,11 +70,19 @@ static json_object *system_powerdown(const void *args, GError **error)
     return qmp_ok();
 }
 
-/* No machine type offers sleep to its guest yet, see query-current-machine. */
 static json_object *system_wakeup(const void *args, GError **error)
 {
-    error_set(error, "wake-up from suspend is not supported by this guest");
-    return NULL;
+    Machine *machine = machine_get();
+    if (!machine->can_sleep) {
+        error_set(error, "wake-up from suspend is not supported by this guest");
+        return NULL;
+    }
+    if (machine_run_state(machine) != RUN_STATE_SUSPENDED) {
+        error_set(error, "Unable to wake up: guest is not in suspended state");
+        return NULL;
+    }
+    machine_request_wakeup(machine, WAKEUP_OTHER);
+    return qmp_ok();
 }
 
 static json_object *inject_nmi(const void *args, GError **error)
@@ -130,7 +138,7 @@ static json_object *query_machines(const void *args, GError **error)
 static json_object *query_current_machine(const void *args, GError **error)
 {
     json_object *info = json_object_new_object();
-    json_add_bool(info, "wakeup-suspend-support", false);
+    json_add_bool(info, "wakeup-suspend-support", machine_get()->can_sleep);
     return info;
 }
 
