@@ -45,6 +45,10 @@ extern const DeviceClass pvpanic_pci_class;
 /* hw/firmware */
 extern const DeviceClass fw_cfg_class;
 
+/* hw/usb */
+extern const DeviceClass qemu_xhci_class, nec_xhci_class;
+extern const DeviceClass usb_hub_class, usb_storage_class;
+
 /* hw/virtio: on PCI as NAME-pci, -pci-transitional and -pci-non-transitional; on MMIO slots as
  * NAME-device */
 #define VIRTIO_CLASSES(name)                                                                       \

@@ -4,6 +4,7 @@
 
 #include "block/qmp.h"
 #include "hw/pci/qmp.h"
+#include "hw/usb/qmp.h"
 #include "net/qmp.h"
 #include "ui/input.h"
 
@@ -15,6 +16,7 @@ const MonitorCommands *const all_monitor_commands[] = {
     &cpu_commands,
     &device_commands,
     &pci_commands,
+    &usb_commands,
     &chardev_commands,
     &block_commands,
     &media_commands,

@@ -32,6 +32,7 @@ typedef enum BusType {
     BUS_SCSI, /* hw/scsi/scsi.h */
     BUS_IDE,  /* a channel or AHCI port: hw/ide */
     BUS_NVME, /* namespaces of a controller */
+    BUS_USB,  /* hw/usb/usb.h */
     BUS_COUNT,
 } BusType;
 

@@ -14,6 +14,7 @@ static const char *const bus_names[BUS_COUNT] = {
     [BUS_SCSI] = "SCSI",
     [BUS_NVME] = "nvme-bus",
     [BUS_IDE] = "IDE",
+    [BUS_USB] = "usb-bus",
 };
 
 const char *bus_type_name(BusType type)
