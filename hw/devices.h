@@ -36,7 +36,9 @@ extern const DeviceClass piix4_pm_class;
 extern const DeviceClass port92_class;
 
 /* hw/misc */
+extern const DeviceClass acpi_cpu_hotplug_class;
 extern const DeviceClass acpi_ged_class;
+extern const DeviceClass x86_cpu_class;
 extern const DeviceClass isa_debug_exit_class;
 extern const DeviceClass pflash_cfi01_class;
 extern const DeviceClass pvpanic_class;

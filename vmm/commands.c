@@ -3,6 +3,7 @@
 #include "vmm/commands.h"
 
 #include "block/qmp.h"
+#include "hw/acpi/qmp.h"
 #include "hw/pci/qmp.h"
 #include "hw/usb/qmp.h"
 #include "net/qmp.h"
@@ -15,6 +16,7 @@ const MonitorCommands *const all_monitor_commands[] = {
     &memory_commands,
     &cpu_commands,
     &device_commands,
+    &acpi_commands,
     &pci_commands,
     &usb_commands,
     &chardev_commands,

@@ -74,6 +74,10 @@ typedef struct AcpiVirtioMmio {
 
 typedef struct AcpiConfig {
     const SmpConfig *smp;
+    const struct MachineCpu *cpus; /* who is there; NULL: the first smp->cpus */
+    uint16_t cpu_hotplug_port;     /* registers of CPU hotplug; 0: none */
+    uint16_t memory_hotplug_port;  /* registers of memory hotplug; 0: none */
+    unsigned memory_slots;
     const NumaConfig *numa; /* NULL: no SRAT, SLIT and HMAT */
     bool hmat;
     uint64_t ram_below_4g;                             /* with numa */
@@ -123,7 +127,11 @@ GByteArray *acpi_build_links(const AcpiConfig *config, AcpiLinks *links);
 void acpi_links_clear(AcpiLinks *links);
 
 /* ---- Between tables.c and dsdt.c ---- */
-/* numa_tables.c: bodies, as dsdt's. */
+/* hotplug_ssdt.c, numa_tables.c: bodies, as dsdt's. */
+void acpi_build_cpu_ssdt(const AcpiConfig *config, GByteArray *out);
+
+/* A MADT entry of a CPU, which _MAT returns too. */
+void acpi_put_madt_cpu(GByteArray *out, unsigned index, uint32_t apic_id, bool enabled);
 void acpi_build_srat(const AcpiConfig *config, GByteArray *out);
 void acpi_build_slit(const AcpiConfig *config, GByteArray *out);
 void acpi_build_hmat(const AcpiConfig *config, GByteArray *out);

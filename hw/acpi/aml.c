@@ -261,7 +261,11 @@ AmlMark aml_field_list(GByteArray *out, const char *region, uint8_t access)
 void aml_field_unit(GByteArray *out, const char *name, uint8_t bits)
 {
     g_assert(bits < 0x40); /* its length has one byte */
-    put_segment(out, name, strlen(name));
+    if (name) {
+        put_segment(out, name, strlen(name));
+    } else {
+        aml_op(out, OP_ZERO);
+    }
     aml_op(out, bits);
 }
 

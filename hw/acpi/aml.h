@@ -44,7 +44,9 @@ void aml_operation_region(GByteArray *out, const char *name, uint8_t space, uint
 void aml_field(GByteArray *out, const char *region, uint8_t access, const char *field,
                uint8_t bits);
 
-/* A field of several units in the order of its bits: open, units, aml_close(). */
+/* A field of several units in the order of its bits: open, units (NULL: a gap), aml_close(). access
+ * can have a rule for bits that are not written. */
+enum { AML_WRITE_AS_ZEROS = 2 << 5 };
 AmlMark aml_field_list(GByteArray *out, const char *region, uint8_t access);
 void aml_field_unit(GByteArray *out, const char *name, uint8_t bits);
 
@@ -54,15 +56,34 @@ void aml_release(GByteArray *out, const char *mutex);
 /* CreateDWordField(buffer, offset, name) */
 void aml_create_dword_field(GByteArray *out, const char *buffer, unsigned offset, const char *name);
 
+/* ---- aml_code.c ---- */
+AmlMark aml_while(GByteArray *out); /* then the predicate, then the terms */
+void aml_name_buffer(GByteArray *out, const char *name, const void *data, uint8_t len);
+/* Store(what, where), and the comparison of a name with a number. */
+void aml_store(GByteArray *out, const char *from, const char *to);
+void aml_store_integer(GByteArray *out, uint64_t value, const char *to);
+void aml_equals_integer(GByteArray *out, const char *name, uint64_t value);
+/* Operator(left, right, result) of AML_OP_AND and its like; NULL: no result. */
+void aml_compute(GByteArray *out, uint8_t op, const char *left, const char *right,
+                 const char *result);
+void aml_return(GByteArray *out, const char *name);
+/* A method of one line: NAME(args) { TARGET(argument, Arg0, ... Arg(args - 1)) }, whose value it
+ * returns where there is one. */
+void aml_forward(GByteArray *out, const char *name, unsigned args, const char *target,
+                 uint64_t argument, bool value);
+
 /* Opcodes that the tables use by themselves. */
 enum {
     AML_OP_NAME = 0x08,
     AML_OP_STORE = 0x70,
+    AML_OP_ADD = 0x72,
+    AML_OP_SUBTRACT = 0x74,
     AML_OP_SHIFT_LEFT = 0x79,
     AML_OP_AND = 0x7b,
     AML_OP_OR = 0x7d,
     AML_OP_NOTIFY = 0x86,
     AML_OP_CREATE_DWORD_FIELD = 0x8a,
+    AML_OP_CREATE_QWORD_FIELD = 0x8f,
     AML_OP_LNOT = 0x92,
     AML_OP_LEQUAL = 0x93,
     AML_OP_LLESS = 0x95,

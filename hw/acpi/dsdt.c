@@ -364,7 +364,9 @@ static void build_sleep_states(const AcpiConfig *config, GByteArray *out)
 
 void acpi_build_dsdt(const AcpiConfig *config, GByteArray *out)
 {
-    build_processors(config, out);
+    if (!config->cpu_hotplug_port) {
+        build_processors(config, out);
+    }
     if (config->pci) {
         build_pci_host(config, out);
     }

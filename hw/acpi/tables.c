@@ -4,6 +4,7 @@
 
 #include <string.h>
 #include "vmm/machine/apic_id.h"
+#include "vmm/machine/cpus.h"
 #include "vmm/machine/numa.h"
 #include "vmm/util/bytes.h"
 
@@ -273,7 +274,7 @@ static uint64_t build_facs(Builder *b)
 
 /* ---- MADT ---- */
 
-static void madt_put_cpu(GByteArray *out, unsigned index, uint32_t apic_id, bool enabled)
+void acpi_put_madt_cpu(GByteArray *out, unsigned index, uint32_t apic_id, bool enabled)
 {
     /* Flags: bit 0 enabled, bit 1 may come online. */
     uint32_t flags = enabled ? 1 : 2;
@@ -303,6 +304,11 @@ static void madt_put_override(GByteArray *out, uint8_t irq, uint32_t gsi, uint16
     put(out, flags, 2);
 }
 
+static bool cpu_enabled(const AcpiConfig *config, unsigned index)
+{
+    return config->cpus ? config->cpus[index].present : index < config->smp->cpus;
+}
+
 static void build_madt(Builder *b, const AcpiConfig *config)
 {
     GByteArray *out = b->out;
@@ -310,7 +316,7 @@ static void build_madt(Builder *b, const AcpiConfig *config)
     put(out, LAPIC_BASE, 4);
     put(out, config->has_pic ? 1 : 0, 4); /* PCAT_COMPAT */
     for (unsigned i = 0; i < config->smp->maxcpus; i++) {
-        madt_put_cpu(out, i, smp_apic_id(config->smp, i), i < config->smp->cpus);
+        acpi_put_madt_cpu(out, i, smp_apic_id(config->smp, i), cpu_enabled(config, i));
     }
     put(out, 1, 1); /* I/O APIC */
     put(out, 12, 1);
@@ -351,6 +357,15 @@ static void build_waet(Builder *b)
     guint start = table_begin(b, "WAET", 1, true);
     put(b->out, 1 << 1, 4);
     table_end(b, start);
+}
+
+static void build_hotplug(Builder *b, const AcpiConfig *config)
+{
+    if (config->cpu_hotplug_port) {
+        guint start = table_begin(b, "SSDT", 2, true);
+        acpi_build_cpu_ssdt(config, b->out);
+        table_end(b, start);
+    }
 }
 
 static void build_numa(Builder *b, const AcpiConfig *config)
@@ -409,6 +424,7 @@ static GByteArray *build(const AcpiConfig *config, uint64_t base, AcpiLinks *lin
     if (config->pci && config->pci->ecam_base) {
         build_mcfg(&b, config->pci);
     }
+    build_hotplug(&b, config);
     if (config->numa) {
         build_numa(&b, config);
     }

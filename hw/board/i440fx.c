@@ -4,6 +4,7 @@
  * firmware would: PCI resources, chipset bases, ACPI tables, memory map.
  */
 #include <linux/pci_regs.h>
+#include "hw/acpi/cpu_hotplug.h"
 #include "hw/board/pc.h"
 #include "hw/devices.h"
 #include "hw/isa/acpi_pm.h"
@@ -106,7 +107,8 @@ static bool build_isa(Machine *machine, I440fxBoard *board, GError **error)
     if (board->i8042 && !pc_add_device(machine, i8042_class.name, isa, NULL, error)) {
         return false;
     }
-    return pc_add_device(machine, port92_class.name, isa, NULL, error) &&
+    return pc_add_cpu_hotplug(machine, CPU_HOTPLUG_PORT_PC, piix4_pm_raise_gpe, board->pm, error) &&
+           pc_add_device(machine, port92_class.name, isa, NULL, error) &&
            pc_add_serials(machine, isa, error);
 }
 
@@ -177,6 +179,8 @@ static bool describe(Machine *machine, I440fxBoard *board, GError **error)
     };
     AcpiConfig config = {
         .smp = &machine->config->smp,
+        .cpus = machine->cpus,
+        .cpu_hotplug_port = CPU_HOTPLUG_PORT_PC,
         .numa = machine->config->numa,
         .hmat = machine->config->hmat,
         .ram_below_4g = machine->ram_below_4g,
@@ -266,6 +270,7 @@ const MachineClass i440fx_machine_class = {
     .alias = "pc",
     .desc = "Standard PC (i440FX + PIIX, 1996)",
     .max_cpus = 255,
+    .cpu_hotplug = true,
     .size = sizeof(I440fxBoard),
     .props = i440fx_props,
     .build = i440fx_build,

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the x86 boards share: see the header. */
 #include "hw/board/pc.h"
+
+#include "hw/acpi/cpu_hotplug.h"
 #include "hw/devices.h"
 #include "hw/firmware/fw_cfg.h"
 #include "hw/firmware/smbios.h"
@@ -122,6 +124,18 @@ bool pc_describe_isa(Device *dev, AcpiIsaDevice *out)
         return true;
     }
     return false;
+}
+
+bool pc_add_cpu_hotplug(Machine *machine, unsigned port, void (*raise)(void *opaque, unsigned bit),
+                        void *opaque, GError **error)
+{
+    g_autofree char *iobase = g_strdup_printf("%u", port);
+    const char *props[] = { "iobase", iobase, NULL };
+    if (!pc_add_device(machine, acpi_cpu_hotplug_class.name, NULL, props, error)) {
+        return false;
+    }
+    acpi_slots_connect(cpu_hotplug_slots(machine), raise, opaque);
+    return true;
 }
 
 /* ---- Loading ---- */

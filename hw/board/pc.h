@@ -62,6 +62,10 @@ Device *pc_add_device(Machine *machine, const char *cls, Bus *bus, const char *c
 bool pc_add_flash(Machine *machine, bool *has_firmware, GError **error);
 bool pc_add_serials(Machine *machine, Bus *bus, GError **error); /* -serial and -debugcon */
 
+/* The registers of vCPU hotplug; raise: of the board's general-purpose events. */
+bool pc_add_cpu_hotplug(Machine *machine, unsigned port, void (*raise)(void *opaque, unsigned bit),
+                        void *opaque, GError **error);
+
 /* ---- What firmware is told (pc_firmware.c) ---- */
 /* The fw_cfg device, with what is known from the start. When the board is built. */
 bool pc_add_fw_cfg(Machine *machine, GError **error);

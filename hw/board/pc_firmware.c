@@ -12,6 +12,7 @@
 #include "vmm/cli/opts.h"
 #include "vmm/device/boot_order.h"
 #include "vmm/machine/apic_id.h"
+#include "vmm/machine/cpus.h"
 #include "vmm/util/bytes.h"
 
 #define FILE_RSDP     "etc/acpi/rsdp"
@@ -394,6 +395,7 @@ bool pc_reset_firmware(Machine *machine, GError **error)
         return false;
     }
     pc->booted = true;
+    fw_cfg_set_int(pc->fw_cfg, FW_CFG_NB_CPUS, machine_cpu_count(machine), 2);
     boot_firmware_reset();
     if (rtc) {
         mc146818_set_cmos(rtc, CMOS_BOOT_FIRST, (uint8_t)(codes[1] << 4 | codes[0]));

@@ -4,6 +4,7 @@
  * does what firmware would: PCI resources, chipset bases, ACPI tables, memory map.
  */
 #include "hw/board/pc.h"
+#include "hw/acpi/cpu_hotplug.h"
 #include "hw/devices.h"
 #include "hw/isa/acpi_pm.h"
 #include "hw/isa/ich9.h"
@@ -103,7 +104,9 @@ static bool build_isa(Machine *machine, Q35Board *board, GError **error)
     if (board->i8042 && !pc_add_device(machine, i8042_class.name, isa, NULL, error)) {
         return false;
     }
-    return pc_add_device(machine, port92_class.name, isa, NULL, error) &&
+    return pc_add_cpu_hotplug(machine, CPU_HOTPLUG_PORT_Q35, ich9_lpc_raise_gpe, board->lpc,
+                              error) &&
+           pc_add_device(machine, port92_class.name, isa, NULL, error) &&
            pc_add_serials(machine, isa, error);
 }
 
@@ -169,6 +172,8 @@ static bool describe(Machine *machine, Q35Board *board, GError **error)
     };
     AcpiConfig config = {
         .smp = &machine->config->smp,
+        .cpus = machine->cpus,
+        .cpu_hotplug_port = CPU_HOTPLUG_PORT_Q35,
         .numa = machine->config->numa,
         .hmat = machine->config->hmat,
         .ram_below_4g = machine->ram_below_4g,
@@ -260,6 +265,7 @@ const MachineClass q35_machine_class = {
     .desc = "Standard PC (Q35 + ICH9, 2009)",
     .is_default = true,
     .max_cpus = 255,
+    .cpu_hotplug = true,
     .size = sizeof(Q35Board),
     .props = q35_props,
     .build = q35_build,

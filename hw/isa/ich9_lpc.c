@@ -213,6 +213,11 @@ void ich9_lpc_configure(Device *dev)
     lpc_remap((PciDevice *)dev);
 }
 
+void ich9_lpc_raise_gpe(void *opaque, unsigned bit)
+{
+    acpi_pm_raise_gpe(&((Ich9Lpc *)opaque)->pm, bit);
+}
+
 Bus *ich9_lpc_isa_bus(Device *dev)
 {
     return ((Ich9Lpc *)dev)->isa;

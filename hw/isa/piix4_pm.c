@@ -55,6 +55,11 @@ void piix4_pm_configure(Device *dev)
     pm_remap(pci);
 }
 
+void piix4_pm_raise_gpe(void *opaque, unsigned bit)
+{
+    acpi_pm_raise_gpe(&((Piix4Pm *)opaque)->pm, bit);
+}
+
 static void power_button(void *opaque)
 {
     acpi_pm_power_button(&((Piix4Pm *)opaque)->pm);

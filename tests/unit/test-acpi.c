@@ -193,6 +193,36 @@ static void test_iasl_accepts_links_and_slots(void)
     remove_directory(dir);
 }
 
+/* SSDTs stand on the DSDT's names only where they say so. */
+static void test_iasl_accepts_hotplug(void)
+{
+    SmpConfig smp = {
+        .cpus = 2, .maxcpus = 300, .sockets = 300, .dies = 1, .cores = 1, .threads = 1
+    };
+    AcpiConfig config = {
+        .smp = &smp,
+        .ioapic_base = 0xfec00000,
+        .pm = &pm,
+        .cpu_hotplug_port = 0xcd8,
+        .memory_hotplug_port = 0xa00,
+        .memory_slots = 256,
+    };
+    g_autoptr(GByteArray) blob = acpi_build(&config, BASE);
+    uint64_t xsdt = load_le64(blob->data + 24) - BASE;
+    unsigned found = 0;
+    for (uint32_t i = 36; i < load_le32(blob->data + xsdt + 4); i += 8) {
+        const uint8_t *table = blob->data + load_le64(blob->data + xsdt + i) - BASE;
+        if (memcmp(table, "SSDT", 4) == 0) {
+            g_autofree char *dir = g_dir_make_tmp("vireo-acpi-XXXXXX", NULL);
+            g_assert_cmpint(sum(table, load_le32(table + 4)), ==, 0);
+            assert_iasl_accepts(dir, table);
+            remove_directory(dir);
+            found++;
+        }
+    }
+    g_assert_cmpuint(found, ==, 1);
+}
+
 static void test_package_lengths_count_themselves(void)
 {
     for (unsigned body = 50; body < 70; body++) {
@@ -215,6 +245,7 @@ int main(int argc, char **argv)
     g_test_add_func("/acpi/all-255-cpus-fit-below-64k", test_all_255_cpus_fit_below_64k);
     g_test_add_func("/acpi/iasl-accepts-the-dsdt", test_iasl_accepts_the_dsdt);
     g_test_add_func("/acpi/iasl-accepts-links-and-slots", test_iasl_accepts_links_and_slots);
+    g_test_add_func("/acpi/iasl-accepts-hotplug", test_iasl_accepts_hotplug);
     g_test_add_func("/acpi/package-lengths-count-themselves",
                     test_package_lengths_count_themselves);
     return g_test_run();

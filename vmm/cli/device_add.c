@@ -3,6 +3,7 @@
 #include "vmm/cli/device_add.h"
 
 #include <string.h>
+#include "vmm/machine/cpus.h"
 #include "vmm/machine/machine.h"
 
 static const DeviceClass *find_class(const char *driver, GError **error)
@@ -154,6 +155,13 @@ static Device *add_locked(Machine *machine, Opts *options, GError **error)
                   "the boards that have it",
                   driver);
         return NULL;
+    }
+    if (cls->category == DEVICE_CATEGORY_CPU) {
+        g_autofree char *type = machine_cpu_type(machine);
+        if (!g_str_equal(driver, type)) {
+            error_set(error, "Invalid CPU type, expected cpu type: '%s'", type);
+            return NULL;
+        }
     }
     Bus *bus = bus_name ? find_bus(machine, cls, bus_name, error) : NULL;
     if (bus_name && !bus) {

@@ -47,7 +47,9 @@ const DeviceClass *device_class_find(const char *name)
             return cls;
         }
     }
-    return NULL;
+    /* vCPUs are named after their model: "EPYC-x86_64-cpu". */
+    bool cpu = g_str_has_suffix(name, "-x86_64-cpu");
+    return cpu ? device_class_find("x86_64-cpu") : NULL;
 }
 
 void device_class_foreach(void (*fn)(const DeviceClass *cls, void *opaque), void *opaque)

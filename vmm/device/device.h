@@ -74,6 +74,9 @@ struct DeviceClass {
     /* The device's part of its Open Firmware path ("scsi@3", "drive@0/disk@0"), as the boot order
      * names it; new. NULL: what the bus says, or nothing. */
     char *(*firmware_name)(const Device *dev);
+    /* Asks the guest to let the device go; it is deleted when the guest did. NULL: it can go before
+     * the machine first runs only. Main thread. */
+    bool (*request_unplug)(Device *dev, GError **error);
     const void *ops; /* for the bus: PciDeviceClass, VirtioDeviceClass ... */
 };
 

@@ -145,7 +145,7 @@ static bool kvm_check_needed(KvmState *kvm, GError **error)
             return false;
         }
     }
-    unsigned cpus = kvm->machine->config->smp.cpus;
+    unsigned cpus = kvm->machine->config->smp.maxcpus;
     int max = kvm_check_cap(kvm, KVM_CAP_MAX_VCPUS);
     if (max <= 0) {
         max = 4; /* what the API documents for kernels that do not say */
@@ -255,14 +255,16 @@ static void kvm_nmi(Machine *machine)
 {
     KvmState *kvm = machine->accel_data;
     for (unsigned i = 0; i < kvm->vcpu_count; i++) {
-        kvm_vcpu_request(&kvm->vcpus[i], VCPU_REQUEST_NMI);
+        if (kvm->vcpus[i].plugged) {
+            kvm_vcpu_request(&kvm->vcpus[i], VCPU_REQUEST_NMI);
+        }
     }
 }
 
 static void kvm_vcpu_dump(Machine *machine, unsigned index, GString *out)
 {
     KvmState *kvm = machine->accel_data;
-    if (index < kvm->vcpu_count) {
+    if (index < kvm->vcpu_count && kvm->vcpus[index].plugged) {
         kvm_arch_vcpu_dump(&kvm->vcpus[index], out);
     }
 }
@@ -296,6 +298,8 @@ const AccelOps kvm_accel = {
     .vcpus_resume = kvm_vcpus_resume,
     .vcpus_pause = kvm_vcpus_pause,
     .vcpus_reset = kvm_vcpus_reset,
+    .vcpu_add = kvm_vcpu_add,
+    .vcpu_remove = kvm_vcpu_remove,
     .vcpu_set_boot = kvm_vcpu_set_boot,
     .gsi_set = kvm_gsi_set,
     .msi_send = kvm_msi_send,

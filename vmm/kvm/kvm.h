@@ -47,7 +47,8 @@ typedef struct KvmVcpu {
     pthread_t thread;
     int thread_id;
     bool thread_started;
-    bool parked; /* under KvmState.lock */
+    bool parked;  /* under KvmState.lock */
+    bool plugged; /* under KvmState.lock: it exists for the guest; fd stays open after */
 } KvmVcpu;
 
 typedef struct KvmSlot {
@@ -93,7 +94,7 @@ struct KvmState {
     int dev_fd, vm_fd;
     size_t run_size;
     KvmVcpu *vcpus;
-    unsigned vcpu_count;
+    unsigned vcpu_count; /* places, -smp's maxcpus; not all are plugged */
     GMutex lock; /* parking and inhibiting; leaf */
     GCond parked_cond, resume_cond;
     unsigned inhibit_depth; /* under lock */
@@ -151,6 +152,8 @@ void kvm_msi_route_unbind(Machine *machine, MsiRoute *route);
 /* ---- vcpu.c ---- */
 bool kvm_vcpus_create(KvmState *kvm, GError **error); /* parked threads; main thread */
 void kvm_vcpus_destroy(KvmState *kvm);
+bool kvm_vcpu_add(Machine *machine, unsigned index, GError **error);
+void kvm_vcpu_remove(Machine *machine, unsigned index);
 void kvm_vcpus_pause(Machine *machine);
 void kvm_vcpus_resume(Machine *machine);
 /* Keeps all vCPUs out of the guest between the two calls; nests; a vCPU thread in a handler may
@@ -167,6 +170,8 @@ void kvm_arch_cleanup(KvmState *kvm);
 bool kvm_arch_create_irqchip(KvmState *kvm, GError **error); /* memory slots are there */
 uint32_t kvm_arch_vcpu_id(KvmState *kvm, unsigned index);
 bool kvm_arch_init_vcpu(KvmVcpu *vcpu, GError **error); /* fd and run are there */
+/* A vCPU that was there before comes again, in its power-on state. */
+bool kvm_arch_vcpu_again(KvmVcpu *vcpu, GError **error);
 void kvm_arch_vcpus_reset(KvmState *kvm);
 void kvm_arch_vcpu_set_boot(KvmVcpu *vcpu, const BootCpu *boot);
 void kvm_arch_paused(KvmState *kvm); /* all vCPUs are parked */

@@ -17,6 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <urcu.h>
+#include "vmm/machine/cpus.h"
 
 #define VCPU_STACK_SIZE (256 * 1024)
 
@@ -362,6 +363,9 @@ static void *vcpu_thread(void *opaque)
     __atomic_store_n(&vcpu->thread_id, (int)syscall(SYS_gettid), __ATOMIC_RELEASE);
     rcu_register_thread();
     vcpu_loop(vcpu);
+    /* Who kicks holds the lock and has seen this thread: it must not be gone before the signal. */
+    g_mutex_lock(&vcpu->kvm->lock);
+    g_mutex_unlock(&vcpu->kvm->lock);
     rcu_unregister_thread();
     return NULL;
 }
@@ -406,45 +410,87 @@ static bool vcpu_create(KvmState *kvm, KvmVcpu *vcpu, GError **error)
     return kvm_arch_init_vcpu(vcpu, error);
 }
 
+/* KVM gives no vCPU back: one that was unplugged is used again. */
+static bool vcpu_prepare(KvmState *kvm, KvmVcpu *vcpu, GError **error)
+{
+    vcpu->parked = false;
+    vcpu->requests = kvm->paused ? VCPU_REQUEST_PARK : 0;
+    return vcpu->run ? kvm_arch_vcpu_again(vcpu, error) : vcpu_create(kvm, vcpu, error);
+}
+
+static bool vcpu_launch(KvmState *kvm, KvmVcpu *vcpu, GError **error)
+{
+    if (!vcpu_start_thread(vcpu, error)) {
+        return false;
+    }
+    g_mutex_lock(&kvm->lock);
+    vcpu->plugged = true;
+    g_mutex_unlock(&kvm->lock);
+    return true;
+}
+
 bool kvm_vcpus_create(KvmState *kvm, GError **error)
 {
     Machine *machine = kvm->machine;
     kick_install();
-    kvm->vcpu_count = machine->config->smp.cpus;
+    kvm->vcpu_count = machine->config->smp.maxcpus;
     kvm->vcpus = g_new0(KvmVcpu, kvm->vcpu_count);
     for (unsigned i = 0; i < kvm->vcpu_count; i++) {
-        kvm->vcpus[i] = (KvmVcpu){ .fd = -1,
-                                   .index = i,
-                                   .kvm = kvm,
-                                   .io = machine->io,
-                                   .memory = machine->memory,
-                                   .requests = VCPU_REQUEST_PARK };
+        kvm->vcpus[i] = (KvmVcpu){
+            .fd = -1, .index = i, .kvm = kvm, .io = machine->io, .memory = machine->memory
+        };
     }
     for (unsigned i = 0; i < kvm->vcpu_count; i++) {
-        if (!vcpu_create(kvm, &kvm->vcpus[i], error)) {
+        if (machine_cpu_present(machine, i) && !vcpu_prepare(kvm, &kvm->vcpus[i], error)) {
             return false;
         }
     }
     for (unsigned i = 0; i < kvm->vcpu_count; i++) {
-        if (!vcpu_start_thread(&kvm->vcpus[i], error)) {
+        if (machine_cpu_present(machine, i) && !vcpu_launch(kvm, &kvm->vcpus[i], error)) {
             return false;
         }
     }
     return true;
 }
 
-void kvm_vcpus_destroy(KvmState *kvm)
+bool kvm_vcpu_add(Machine *machine, unsigned index, GError **error)
 {
+    KvmState *kvm = machine->accel_data;
+    KvmVcpu *vcpu = &kvm->vcpus[index];
+    return vcpu_prepare(kvm, vcpu, error) && vcpu_launch(kvm, vcpu, error);
+}
+
+static void vcpu_end_thread(KvmVcpu *vcpu)
+{
+    KvmState *kvm = vcpu->kvm;
     g_mutex_lock(&kvm->lock);
-    for (unsigned i = 0; i < kvm->vcpu_count; i++) {
-        kvm_vcpu_request(&kvm->vcpus[i], VCPU_REQUEST_EXIT);
-    }
+    kvm_vcpu_request(vcpu, VCPU_REQUEST_EXIT);
     g_cond_broadcast(&kvm->resume_cond);
     g_mutex_unlock(&kvm->lock);
+    if (vcpu->thread_started) {
+        pthread_join(vcpu->thread, NULL);
+    }
+    g_mutex_lock(&kvm->lock);
+    vcpu->thread_started = false;
+    vcpu->plugged = vcpu->parked = false;
+    vcpu->thread_id = 0;
+    g_mutex_unlock(&kvm->lock);
+}
+
+void kvm_vcpu_remove(Machine *machine, unsigned index)
+{
+    KvmState *kvm = machine->accel_data;
+    if (kvm->vcpus && kvm->vcpus[index].plugged) {
+        vcpu_end_thread(&kvm->vcpus[index]);
+    }
+}
+
+void kvm_vcpus_destroy(KvmState *kvm)
+{
     for (unsigned i = 0; i < kvm->vcpu_count; i++) {
         KvmVcpu *vcpu = &kvm->vcpus[i];
         if (vcpu->thread_started) {
-            pthread_join(vcpu->thread, NULL);
+            vcpu_end_thread(vcpu);
         }
         if (vcpu->run) {
             munmap(vcpu->run, vcpu->run_size);
@@ -467,7 +513,7 @@ void kvm_vcpus_pause(Machine *machine)
     }
     g_mutex_lock(&kvm->lock);
     for (unsigned i = 0; i < kvm->vcpu_count; i++) {
-        while (!kvm->vcpus[i].parked) {
+        while (kvm->vcpus[i].plugged && !kvm->vcpus[i].parked) {
             g_cond_wait(&kvm->parked_cond, &kvm->lock);
         }
     }

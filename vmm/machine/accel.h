@@ -67,6 +67,11 @@ typedef struct AccelOps {
      */
     void (*vcpus_reset)(Machine *machine);
 
+    /* A vCPU more, or one less, after create_vcpus; NULL in accelerators without vCPUs. add: under
+     * the topology lock, remove: not under it while vCPUs run. Main thread. */
+    bool (*vcpu_add)(Machine *machine, unsigned index, GError **error);
+    void (*vcpu_remove)(Machine *machine, unsigned index);
+
     /* The first vCPU's registers for the boot; after vcpus_reset. */
     void (*vcpu_set_boot)(Machine *machine, const BootCpu *boot);
 

@@ -3,6 +3,8 @@
 #include "vmm/machine/cpus.h"
 
 #include <string.h>
+#include "vmm/machine/accel.h"
+#include "vmm/machine/apic_id.h"
 
 CpuPlace smp_place(const SmpConfig *smp, unsigned index)
 {
@@ -26,7 +28,70 @@ unsigned smp_index(const SmpConfig *smp, const CpuPlace *place)
 
 bool machine_cpu_present(const Machine *machine, unsigned index)
 {
-    return index < machine->config->smp.cpus;
+    return index < machine->config->smp.maxcpus &&
+           __atomic_load_n(&machine->cpus[index].present, __ATOMIC_ACQUIRE);
+}
+
+void machine_cpus_init(Machine *machine)
+{
+    const SmpConfig *smp = &machine->config->smp;
+    machine->cpus = g_new0(MachineCpu, MAX(smp->maxcpus, 1));
+    for (unsigned i = 0; i < smp->cpus; i++) {
+        machine->cpus[i].present = true;
+    }
+}
+
+unsigned machine_cpu_count(const Machine *machine)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < machine->config->smp.maxcpus; i++) {
+        count += machine_cpu_present(machine, i);
+    }
+    return count;
+}
+
+bool machine_cpu_plug(Machine *machine, unsigned index, Device *dev, GError **error)
+{
+    MachineCpu *cpu = &machine->cpus[index];
+    if (cpu->present) {
+        return error_set(error, "CPU[%u] with APIC ID %u exists", index,
+                         smp_apic_id(&machine->config->smp, index));
+    }
+    if (machine->finished && machine->accel->vcpu_add &&
+        !machine->accel->vcpu_add(machine, index, error)) {
+        return false;
+    }
+    cpu->dev = dev;
+    __atomic_store_n(&cpu->present, true, __ATOMIC_RELEASE);
+    return true;
+}
+
+static MachineCpu *find_cpu(Machine *machine, const Device *dev)
+{
+    for (unsigned i = 0; i < machine->config->smp.maxcpus; i++) {
+        if (machine->cpus[i].dev == dev) {
+            return &machine->cpus[i];
+        }
+    }
+    return NULL;
+}
+
+void machine_cpu_stop(Machine *machine, const Device *dev)
+{
+    const MachineCpu *cpu = find_cpu(machine, dev);
+    if (cpu && machine->accel->vcpu_remove) {
+        machine->accel->vcpu_remove(machine, (unsigned)(cpu - machine->cpus));
+    }
+}
+
+void machine_cpu_unplug(Machine *machine, const Device *dev)
+{
+    MachineCpu *cpu = find_cpu(machine, dev);
+    if (cpu) {
+        machine_cpu_stop(machine, dev);
+        cpu->dev = NULL;
+        __atomic_store_n(&cpu->present, false, __ATOMIC_RELEASE);
+    }
 }
 
 char *machine_cpu_type(const Machine *machine)
@@ -37,5 +102,6 @@ char *machine_cpu_type(const Machine *machine)
 
 char *machine_cpu_path(const Machine *machine, unsigned index)
 {
-    return g_strdup_printf("/machine/cpu[%u]", index);
+    const Device *dev = index < machine->config->smp.maxcpus ? machine->cpus[index].dev : NULL;
+    return dev ? device_path(dev) : g_strdup_printf("/machine/cpu[%u]", index);
 }

@@ -16,6 +16,20 @@ CpuPlace smp_place(const SmpConfig *smp, unsigned index);
 /* The place's index; maxcpus when there is no such place. */
 unsigned smp_index(const SmpConfig *smp, const CpuPlace *place);
 
+typedef struct MachineCpu {
+    bool present; /* atomic */
+    Device *dev;  /* NULL: made with the machine */
+} MachineCpu;
+
+void machine_cpus_init(Machine *machine);
+unsigned machine_cpu_count(const Machine *machine);
+/* A device fills a place: the accelerator makes the vCPU, at once or with the others. Topology
+ * lock. */
+bool machine_cpu_plug(Machine *machine, unsigned index, Device *dev, GError **error);
+/* Stops the vCPU of the device for good. Without the topology lock where vCPUs run: it may be the
+ * one that the vCPU waits for. */
+void machine_cpu_stop(Machine *machine, const Device *dev);
+void machine_cpu_unplug(Machine *machine, const Device *dev);
 bool machine_cpu_present(const Machine *machine, unsigned index); /* any thread */
 /* The device_add type of the machine's vCPUs: "EPYC-x86_64-cpu". To be freed. */
 char *machine_cpu_type(const Machine *machine);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "vmm/cli/opts.h"
 #include "vmm/machine/accel.h"
+#include "vmm/machine/cpus.h"
 #include "vmm/machine/life.h"
 #include "vmm/machine/numa.h"
 #include "vmm/object/memory_backend.h"
@@ -140,6 +141,7 @@ Machine *machine_new(const MachineConfig *config, GError **error)
     machine->accel = g_str_equal(config->accel, "qtest") ? &qtest_accel : &kvm_accel;
     machine->buses = g_ptr_array_new();
     machine->devices = g_ptr_array_new();
+    machine_cpus_init(machine);
     g_rec_mutex_init(&machine->topology);
     address_space_set_lock_check(this_thread_holds_topology);
     machine->memory = address_space_new("memory", UINT64_MAX);
@@ -168,6 +170,7 @@ bool machine_finish(Machine *machine, GError **error)
     if (!ok) {
         return false;
     }
+    machine->finished = true;
     if (machine->accel->dirty_log_start) {
         ram_set_dirty_source(&dirty_source, machine);
     }
@@ -224,6 +227,7 @@ void machine_free(Machine *machine)
     if (machine->cls->props) {
         property_clear(machine->board, machine->cls->props);
     }
+    g_free(machine->cpus);
     g_free(machine->board);
     g_ptr_array_unref(machine->buses);
     g_ptr_array_unref(machine->devices);

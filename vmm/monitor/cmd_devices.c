@@ -3,6 +3,7 @@
 #include <string.h>
 #include "vmm/cli/device_add.h"
 #include "vmm/device/device.h"
+#include "vmm/machine/hotplug.h"
 #include "vmm/machine/life.h"
 #include "vmm/machine/machine.h"
 #include "vmm/monitor/commands.h"
@@ -280,6 +281,9 @@ static bool may_change(Machine *machine, const Bus *bus, const DeviceClass *cls,
     if (machine_run_state(machine) == RUN_STATE_PRELAUNCH) {
         return true;
     }
+    if (cls->bus == BUS_SYSTEM && cls->hotpluggable) {
+        return true; /* vCPUs, memory: the board tells of them */
+    }
     if (!bus || !bus->hotplug) {
         return error_set(error,
                          "Bus '%s' does not support hotplugging; start with -S, or name the device "
@@ -352,14 +356,11 @@ static json_object *qmp_device_del(const void *opaque, GError **error)
         error_set(error, "Device '%s' belongs to the machine", args->id);
         return NULL;
     }
-    json_object *data = json_object_new_object();
-    g_autofree char *path = device_path(dev);
-    json_add_string(data, "device", dev->id);
-    json_add_string(data, "path", path);
-    device_unrealize(dev);
-    device_free(dev);
+    if (dev->cls->request_unplug && machine_run_state(machine) != RUN_STATE_PRELAUNCH) {
+        return dev->cls->request_unplug(dev, error) ? qmp_ok() : NULL;
+    }
+    device_delete(dev);
     reset_before_start(machine);
-    monitor_emit("DEVICE_DELETED", data);
     return qmp_ok();
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The human monitor's looks at the machine. */
 #include "vmm/machine/accel.h"
+#include "vmm/machine/cpus.h"
 #include "vmm/machine/machine.h"
 #include "vmm/monitor/commands.h"
 #include "vmm/monitor/monitor.h"
@@ -44,7 +45,10 @@ static void hmp_info_kvm(GString *out, char **args)
 static void hmp_info_cpus(GString *out, char **args)
 {
     Machine *machine = machine_get();
-    for (unsigned i = 0; i < machine->config->smp.cpus; i++) {
+    for (unsigned i = 0; i < machine->config->smp.maxcpus; i++) {
+        if (!machine_cpu_present(machine, i)) {
+            continue;
+        }
         g_string_append_printf(out, "%c CPU #%u: thread_id=%d\n", i ? ' ' : '*', i,
                                machine->accel->vcpu_thread_id(machine, i));
     }
@@ -58,9 +62,11 @@ static void hmp_info_registers(GString *out, char **args)
     if (running) {
         machine->accel->vcpus_pause(machine);
     }
-    unsigned count = all ? machine->config->smp.cpus : 1;
+    unsigned count = all ? machine->config->smp.maxcpus : 1;
     for (unsigned i = 0; i < count; i++) {
-        machine->accel->vcpu_dump(machine, i, out);
+        if (machine_cpu_present(machine, i)) {
+            machine->accel->vcpu_dump(machine, i, out);
+        }
     }
     if (running) {
         machine->accel->vcpus_resume(machine);

@@ -120,7 +120,7 @@ static void add_machine(const MachineClass *cls, void *opaque)
         json_add_bool(info, "is-default", true);
     }
     json_add_int(info, "cpu-max", cls->max_cpus);
-    json_add_bool(info, "hotpluggable-cpus", false);
+    json_add_bool(info, "hotpluggable-cpus", cls->cpu_hotplug);
     json_add_bool(info, "numa-mem-supported", false);
     json_add_bool(info, "deprecated", false);
     json_add_string(info, "default-cpu-type", "host-x86_64-cpu");

@@ -63,7 +63,50 @@ void test_nmi(void)
         write32(LAPIC_BASE + 0x360, 0x400); /* LINT1: NMI, not masked */
     }
     print("ready\n");
-    for (uint64_t from = rdtsc(); nmis == 0 && rdtsc() - from < arg_number("patience", ~0u);) {
+    while (nmis == 0) {
     }
     print("nmis %u\n", nmis);
+}
+
+#define HOTPLUG_PORT 0xcd8
+#define INSERTING    2
+#define REMOVING     4
+#define EJECT        8
+
+static volatile uint32_t visits;
+
+static void visit(uint32_t index)
+{
+    (void)index;
+    __atomic_fetch_add(&visits, 1, __ATOMIC_SEQ_CST);
+}
+
+static void wait_for(uint8_t bit)
+{
+    do {
+        outl(HOTPLUG_PORT, 0);
+        outb(HOTPLUG_PORT + 5, 0);
+    } while ((inb(HOTPLUG_PORT + 4) & bit) == 0);
+    outb(HOTPLUG_PORT + 4, bit);
+}
+
+/* A CPU comes, is started, and goes; and once more. */
+void test_cpu_hotplug(void)
+{
+    irq_init();
+    lapic_enable();
+    print("ready\n");
+    for (uint32_t round = 1; round <= 2; round++) {
+        wait_for(INSERTING);
+        visits = 0;
+        smp_start(round + 1, visit); /* it counts visits of both rounds */
+        expect(visits == 1, "%u CPUs were started", visits);
+        print("round %u: 2 CPUs run\n", round);
+        wait_for(REMOVING);
+        outl(HOTPLUG_PORT, 1);
+        outb(HOTPLUG_PORT + 4, EJECT);
+        while (inb(HOTPLUG_PORT + 4) != 0) {
+        }
+        print("round %u: ejected\n", round);
+    }
 }

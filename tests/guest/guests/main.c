@@ -29,6 +29,7 @@ static const struct {
     { "acpi", test_acpi },
     { "cpuid", test_cpuid },
     { "nmi", test_nmi },
+    { "cpu-hotplug", test_cpu_hotplug },
 };
 
 void guest_main(void)

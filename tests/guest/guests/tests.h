@@ -27,3 +27,4 @@ void test_idle(void);
 void test_acpi(void);
 void test_cpuid(void);
 void test_nmi(void);
+void test_cpu_hotplug(void);

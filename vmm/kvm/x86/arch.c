@@ -49,7 +49,7 @@ static bool arch_reserve_pages(KvmState *kvm, GError **error)
 static bool arch_enable_x2apic(KvmState *kvm, GError **error)
 {
     const SmpConfig *smp = &kvm->machine->config->smp;
-    uint32_t last = smp_apic_id(smp, smp->cpus - 1);
+    uint32_t last = smp_apic_id(smp, smp->maxcpus - 1);
     int max_id = kvm_check_cap(kvm, KVM_CAP_MAX_VCPU_ID);
     if (max_id > 0 && last >= (uint32_t)max_id) {
         return error_set(error,
@@ -193,10 +193,11 @@ bool kvm_arch_init_vcpu(KvmVcpu *vcpu, GError **error)
     arch_set_model_msrs(vcpu);
     vcpu->extint = vcpu->kvm->machine->irqchip == IRQCHIP_SPLIT && vcpu->index == 0;
     x86_msr_set(vcpu, MSR_MISC_ENABLE, MISC_ENABLE_POWER_ON);
-    if (vcpu->index < G_N_ELEMENTS(arch->power_on)) {
+    unsigned kind = vcpu->index ? 1 : 0;
+    if (!arch->power_on[kind]) {
         /* KVM makes vCPUs in their power-on state: kept for resets. */
-        arch->power_on[vcpu->index] = x86_state_new(vcpu->kvm);
-        return x86_state_get(vcpu, arch->power_on[vcpu->index], error);
+        arch->power_on[kind] = x86_state_new(vcpu->kvm);
+        return x86_state_get(vcpu, arch->power_on[kind], error);
     }
     return true;
 }
@@ -219,15 +220,28 @@ static void state_zero_tsc(X86VcpuState *state)
     }
 }
 
+static bool vcpu_power_on(KvmVcpu *vcpu, GError **error)
+{
+    X86VcpuState *state = vcpu->kvm->arch->power_on[vcpu->index ? 1 : 0];
+    state_set_apic_id(state, vcpu->arch_id);
+    return x86_state_put(vcpu, state, error);
+}
+
+bool kvm_arch_vcpu_again(KvmVcpu *vcpu, GError **error)
+{
+    return vcpu_power_on(vcpu, error);
+}
+
 void kvm_arch_vcpus_reset(KvmState *kvm)
 {
+    for (unsigned i = 0; i < G_N_ELEMENTS(kvm->arch->power_on); i++) {
+        if (kvm->arch->power_on[i]) {
+            state_zero_tsc(kvm->arch->power_on[i]);
+        }
+    }
     for (unsigned i = 0; i < kvm->vcpu_count; i++) {
-        KvmVcpu *vcpu = &kvm->vcpus[i];
-        X86VcpuState *state = kvm->arch->power_on[MIN(i, 1)];
         g_autoptr(GError) error = NULL;
-        state_set_apic_id(state, vcpu->arch_id);
-        state_zero_tsc(state);
-        if (!x86_state_put(vcpu, state, &error)) {
+        if (kvm->vcpus[i].plugged && !vcpu_power_on(&kvm->vcpus[i], &error)) {
             kvm_fail(kvm, "could not reset: %s", error->message);
             return;
         }
@@ -242,7 +256,9 @@ void kvm_arch_paused(KvmState *kvm)
     kvm->arch->clock_valid = kvm_ioctl(kvm->vm_fd, KVM_GET_CLOCK, &kvm->arch->clock) == 0;
     for (unsigned i = 0; i < kvm->vcpu_count; i++) {
         /* Tells the guest's soft-lockup watchdog; guests without kvmclock refuse it. */
-        kvm_ioctl(kvm->vcpus[i].fd, KVM_KVMCLOCK_CTRL, NULL);
+        if (kvm->vcpus[i].plugged) {
+            kvm_ioctl(kvm->vcpus[i].fd, KVM_KVMCLOCK_CTRL, NULL);
+        }
     }
 }
 

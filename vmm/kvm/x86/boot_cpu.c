@@ -95,6 +95,8 @@ void kvm_arch_vcpu_set_boot(KvmVcpu *vcpu, const BootCpu *boot)
         return;
     }
     for (unsigned i = 0; i < kvm->vcpu_count; i++) {
-        boot_mtrrs(kvm, &kvm->vcpus[i]);
+        if (kvm->vcpus[i].plugged) {
+            boot_mtrrs(kvm, &kvm->vcpus[i]);
+        }
     }
 }

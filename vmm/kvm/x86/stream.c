@@ -7,6 +7,7 @@
 #include "vmm/kvm/x86/x86.h"
 
 #include <string.h>
+#include "vmm/machine/cpus.h"
 #include "vmm/util/bytes.h"
 
 #define STREAM_MAGIC   0x564b3878u /* "x8KV" */
@@ -145,7 +146,7 @@ static StreamHeader stream_header(const KvmState *kvm)
     return (StreamHeader){
         .magic = STREAM_MAGIC,
         .version = STREAM_VERSION,
-        .vcpus = kvm->vcpu_count,
+        .vcpus = machine_cpu_count(kvm->machine),
         .irqchip = (uint32_t)kvm->machine->irqchip,
         .pit = has_kernel_pit(kvm),
     };
@@ -201,7 +202,9 @@ void kvm_arch_save(KvmState *kvm, GByteArray *out)
     save_chips(kvm, out);
     X86VcpuState *state = x86_state_new(kvm);
     for (unsigned i = 0; i < kvm->vcpu_count; i++) {
-        save_vcpu(&kvm->vcpus[i], state, out);
+        if (kvm->vcpus[i].plugged) {
+            save_vcpu(&kvm->vcpus[i], state, out);
+        }
     }
     x86_state_free(state);
 }
@@ -226,7 +229,7 @@ bool kvm_arch_load(KvmState *kvm, const uint8_t **cursor, const uint8_t *end, GE
     X86VcpuState *state = x86_state_new(kvm);
     bool done = true;
     for (unsigned i = 0; done && i < kvm->vcpu_count; i++) {
-        done = load_vcpu(&kvm->vcpus[i], state, cursor, end, error);
+        done = !kvm->vcpus[i].plugged || load_vcpu(&kvm->vcpus[i], state, cursor, end, error);
     }
     x86_state_free(state);
     kvm->arch->clock = (struct kvm_clock_data){ .clock = clock };
