@@ -14,6 +14,16 @@ static inline void mark_end(void)
     outb(DEBUGCON_PORT, '>');
 }
 
+static inline uint32_t bench_random(void)
+{
+    static uint64_t seed = 88172645463325252ull;
+
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return (uint32_t)(seed >> 16);
+}
+
 /* Makes `count` prebuilt chains available (the ring wraps onto the same ones), with the doorbell if
  * the device wants it and an interrupt when the used index passes `event`. */
 static inline void ring_push_event(VirtQueue *q, uint16_t count, uint16_t event)
@@ -46,5 +56,6 @@ static inline void ring_wait(VirtQueue *q, uint16_t target)
 
 void bench_exits(void);
 void bench_blk(void);
+void bench_nvme(void);
 void bench_net_tx(void);
 void bench_net_arp(void);

@@ -8,16 +8,6 @@
 
 static uint8_t *status;
 
-static uint32_t random_next(void)
-{
-    static uint64_t seed = 88172645463325252ull;
-
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (uint32_t)(seed >> 16);
-}
-
 static void prebuild(VirtQueue *q, bool write, uint32_t blocks)
 {
     VringDesc *tables = page_alloc(q->size * 4u * sizeof(VringDesc));
@@ -31,7 +21,7 @@ static void prebuild(VirtQueue *q, bool write, uint32_t blocks)
                          { &status[i], 1, true } };
 
         headers[i] = (BlkHeader){ write ? BLK_OUT : BLK_IN, 0,
-                                  (uint64_t)(random_next() % blocks) * (BLOCK / 512) };
+                                  (uint64_t)(bench_random() % blocks) * (BLOCK / 512) };
         status[i] = 0xff;
         queue_add(q, i, parts, 3, &tables[i * 4]);
     }

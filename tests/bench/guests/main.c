@@ -6,10 +6,8 @@ static const struct {
     const char *name;
     void (*run)(void);
 } benches[] = {
-    { "exits", bench_exits },
-    { "blk", bench_blk },
-    { "net-tx", bench_net_tx },
-    { "net-arp", bench_net_arp },
+    { "exits", bench_exits },   { "blk", bench_blk },         { "nvme", bench_nvme },
+    { "net-tx", bench_net_tx }, { "net-arp", bench_net_arp },
 };
 
 void guest_main(void)
