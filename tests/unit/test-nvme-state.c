@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* nvme saved in the middle of its work and restored into another machine: nothing is lost, nothing
- * is completed twice; streams that lie are refused or make the controller fail. */
+ * is completed twice. */
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <signal.h>
