@@ -28,7 +28,10 @@ extern const DeviceClass q35_host_class;
 extern const DeviceClass q35_mch_class;
 
 /* hw/isa */
+extern const DeviceClass floppy_class;
 extern const DeviceClass i8042_class;
+extern const DeviceClass i8237_class;
+extern const DeviceClass isa_fdc_class;
 extern const DeviceClass ich9_lpc_class;
 extern const DeviceClass mc146818rtc_class;
 extern const DeviceClass piix3_class;

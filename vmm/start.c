@@ -203,6 +203,27 @@ static bool set_scsi_driver(Machine *machine, Opts *opts, const Drive *drive, GE
     return true;
 }
 
+/* if=floppy: a drive on the board's floppy controller, or on one that is made for it. */
+static bool set_floppy_driver(Machine *machine, Opts *opts, const Drive *drive, GError **error)
+{
+    g_autofree char *unit = g_strdup_printf("%d", drive->unit);
+    if (!bus_find(machine, "isa.0")) {
+        return error_set(error, "if=floppy: machine '%s' has no ISA bus for a floppy controller",
+                         machine->cls->name);
+    }
+    if (!bus_find(machine, "floppy-bus.0")) {
+        g_autoptr(Opts) controller = opts_new();
+        opts_set(controller, "driver", "isa-fdc");
+        if (!device_add(machine, controller, error)) {
+            return false;
+        }
+    }
+    opts_set(opts, "driver", "floppy");
+    opts_set(opts, "bus", "floppy-bus.0");
+    opts_set(opts, "unit", unit);
+    return true;
+}
+
 static bool make_drive(Machine *machine, Opts *opts, GError **error)
 {
     bool cdrom = g_strcmp0(opts_get(opts, "media"), "cdrom") == 0;
@@ -224,12 +245,16 @@ static bool make_drive(Machine *machine, Opts *opts, GError **error)
         if (!set_scsi_driver(machine, device, drive, error)) {
             return false;
         }
+    } else if (g_str_equal(drive->interface, "floppy")) {
+        if (!set_floppy_driver(machine, device, drive, error)) {
+            return false;
+        }
     } else if (g_str_equal(drive->interface, "virtio")) {
         set_virtio_driver(machine, device, "blk");
     } else {
         return error_set(error, "if=%s: machine '%s' has no such disk controller (it has: %s)",
                          drive->interface, machine->cls->name,
-                         machine->cls->ide_units ? "virtio, scsi, ide, pflash, none"
+                         machine->cls->ide_units ? "virtio, scsi, ide, floppy, pflash, none"
                                                  : "virtio, scsi, none");
     }
     opts_set(device, "drive", drive->id);

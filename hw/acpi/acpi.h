@@ -64,6 +64,7 @@ typedef struct AcpiIsaDevice {
     uint16_t io, io_len;   /* 0: none */
     uint16_t io2, io2_len; /* 0: none */
     uint8_t irq;           /* 0: none */
+    uint8_t dma;           /* 0: none */
     uint8_t uid;
 } AcpiIsaDevice;
 

@@ -325,6 +325,13 @@ void aml_res_irq(GByteArray *out, uint8_t irq)
     put_le(out, 1U << irq, 2);
 }
 
+void aml_res_dma(GByteArray *out, uint8_t channel)
+{
+    aml_op(out, 0x2a); /* DMA descriptor: compatible, no bus master, 8 bit */
+    aml_op(out, (uint8_t)(1U << channel));
+    aml_op(out, 0);
+}
+
 void aml_res_memory32_fixed(GByteArray *out, uint32_t base, uint32_t len, bool writable)
 {
     aml_op(out, 0x86);

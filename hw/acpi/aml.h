@@ -93,6 +93,7 @@ enum {
 /* ---- Resource descriptors (6.4), inside aml_resources() ---- */
 void aml_res_io(GByteArray *out, uint16_t base, uint8_t len);
 void aml_res_irq(GByteArray *out, uint8_t irq);
+void aml_res_dma(GByteArray *out, uint8_t channel);
 void aml_res_memory32_fixed(GByteArray *out, uint32_t base, uint32_t len, bool writable);
 void aml_res_interrupt(GByteArray *out, uint32_t gsi, bool level);
 /* Level-triggered and shared: one of these. */

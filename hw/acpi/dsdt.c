@@ -203,6 +203,9 @@ static void build_isa_device(const AcpiIsaDevice *isa, GByteArray *out)
     if (isa->irq) {
         aml_res_irq(out, isa->irq);
     }
+    if (isa->dma) {
+        aml_res_dma(out, isa->dma);
+    }
     aml_close_resources(out, crs);
     aml_close(out, dev);
 }

@@ -95,7 +95,7 @@ bool pc_describe_isa(Device *dev, AcpiIsaDevice *out)
 {
     static const char *const ports[] = { "COM1", "COM2", "COM3", "COM4" };
     uint16_t iobase;
-    unsigned irq, index;
+    unsigned irq, index, dma;
 
     if (isa_serial_resources(dev, &iobase, &irq, &index) && index < G_N_ELEMENTS(ports)) {
         *out = (AcpiIsaDevice){ .name = ports[index],
@@ -104,6 +104,17 @@ bool pc_describe_isa(Device *dev, AcpiIsaDevice *out)
                                 .io_len = 8,
                                 .irq = irq,
                                 .uid = index + 1 };
+        return true;
+    }
+    if (isa_fdc_resources(dev, &iobase, &irq, &dma)) {
+        *out = (AcpiIsaDevice){ .name = "FDC0",
+                                .hid = "PNP0700",
+                                .io = iobase + 2,
+                                .io_len = 4,
+                                .io2 = iobase + 7,
+                                .io2_len = 1,
+                                .irq = irq,
+                                .dma = dma < 8 ? dma : 0 };
         return true;
     }
     if (dev->cls == &mc146818rtc_class) {

@@ -324,6 +324,7 @@ bool pc_finish_fw_cfg(Machine *machine, uint64_t mem64_first, GError **error)
         return false;
     }
     fw_cfg_finish(fw);
+    isa_fdc_set_cmos(machine, pc_find_device(machine, &mc146818rtc_class));
     return true;
 }
 

@@ -107,6 +107,7 @@ static bool build_isa(Machine *machine, Q35Board *board, GError **error)
     return pc_add_cpu_hotplug(machine, CPU_HOTPLUG_PORT_Q35, ich9_lpc_raise_gpe, board->lpc,
                               error) &&
            pc_add_device(machine, port92_class.name, isa, NULL, error) &&
+           pc_add_device(machine, i8237_class.name, isa, NULL, error) &&
            pc_add_serials(machine, isa, error);
 }
 

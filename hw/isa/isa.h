@@ -15,6 +15,11 @@ void isa_unmap_ports(Device *dev, MemRegion *region);
 void mc146818_set_cmos(Device *rtc, uint8_t index, uint8_t value);
 void mc146818_set_memory(Device *rtc, uint64_t below_4g, uint64_t above_4g, unsigned cpus);
 
+/* CMOS bytes of the floppy drives that the machine has (or of none). Main thread. */
+void isa_fdc_set_cmos(Machine *machine, Device *rtc);
+/* What a device of isa_fdc_class takes; false for others. */
+bool isa_fdc_resources(const Device *dev, uint16_t *iobase, unsigned *irq, unsigned *dma);
+
 uint16_t pvpanic_port(const Device *dev); /* of a device of pvpanic_class */
 
 #endif

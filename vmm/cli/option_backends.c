@@ -236,6 +236,26 @@ bool cli_opt_hdd(Cli *cli, const char *value, GError **error)
     return add_at(cli, value, "3", "disk");
 }
 
+static bool add_floppy(Cli *cli, const char *file, const char *index)
+{
+    Opts *opts = opts_new();
+    opts_set(opts, "file", file);
+    opts_set(opts, "if", "floppy");
+    opts_set(opts, "index", index);
+    g_ptr_array_add(cli->drives, opts);
+    return true;
+}
+
+bool cli_opt_fda(Cli *cli, const char *value, GError **error)
+{
+    return add_floppy(cli, value, "0");
+}
+
+bool cli_opt_fdb(Cli *cli, const char *value, GError **error)
+{
+    return add_floppy(cli, value, "1");
+}
+
 bool cli_opt_cdrom(Cli *cli, const char *value, GError **error)
 {
     return add_at(cli, value, "2", "cdrom");

@@ -77,6 +77,8 @@ static const CliOption options[] = {
     { "drive", NULL,
       "[file=FILE][,if=virtio|ide|pflash|none][,media=disk|cdrom][,format=F][,cache=C][,aio=A]...",
       "Block", "a disk and the device for it", cli_opt_drive },
+    { "fda", NULL, "FILE", "Block", "a disk in floppy drive A", cli_opt_fda },
+    { "fdb", NULL, "FILE", "Block", "a disk in floppy drive B", cli_opt_fdb },
     { "hda", NULL, "FILE", "Block", "a disk on the first IDE channel or SATA port", cli_opt_hda },
     { "hdb", NULL, "FILE", "Block", "a disk at the second place", cli_opt_hdb },
     { "hdc", NULL, "FILE", "Block", "a disk at the third place", cli_opt_hdc },
@@ -140,7 +142,6 @@ static const struct {
     const char *name;
     const char *why;
 } absent[] = {
-    { "fda", "Vireo has no floppy controller" },
     { "snapshot", "temporary overlays need the qcow2 format, which this version has not" },
     { "vnc", "this version has no display" },
     { "spice", "Vireo has no SPICE server" },

@@ -15,6 +15,7 @@ static const char *const bus_names[BUS_COUNT] = {
     [BUS_NVME] = "nvme-bus",
     [BUS_IDE] = "IDE",
     [BUS_USB] = "usb-bus",
+    [BUS_FLOPPY] = "floppy-bus",
 };
 
 const char *bus_type_name(BusType type)
