@@ -71,6 +71,9 @@ static void reset_controller(FdcState *fdc, bool hard)
         fdc->config = FDC_CONFIG_DEFAULT;
         fdc->precompensation = 0;
     }
+    for (unsigned i = 0; i < FDC_ADDRESSED; i++) {
+        fdc->drives[i].track = 0;
+    }
     fdc->perpendicular &= 0x3c;
     fdc->seeking = fdc->reset_senses = 0;
     fdc->result_count = fdc->result_pos = 0;
@@ -308,6 +311,12 @@ static bool fdc_realize(Device *dev, GError **error)
     }
     fdc->irq_line = &machine->gsi[fdc->irq];
     fdc->dma_chip = fdc->dma < NO_DMA ? i8237_find(machine) : NULL;
+    if (fdc->dma < NO_DMA && !fdc->dma_chip) {
+        return error_set(error,
+                         "machine '%s' has no DMA controller for a floppy controller: dma=8 "
+                         "does without",
+                         machine->cls->name);
+    }
     fdc->task = (LoopTask)LOOP_TASK_INIT(fdc_io_task, fdc);
     if (fdc->dma_chip) {
         i8237_connect(fdc->dma_chip, fdc->dma, fdc_dma_ready, fdc);
@@ -334,7 +343,6 @@ static void fdc_unrealize(Device *dev)
         i8237_connect(fdc->dma_chip, fdc->dma, NULL, NULL);
     }
     event_loop_call(fdc->loop, nothing, NULL);
-    g_clear_pointer(&fdc->bus, bus_free);
 }
 
 static void fdc_reset(Device *dev)
