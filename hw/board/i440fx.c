@@ -38,7 +38,7 @@ typedef struct I440fxBoard {
 static const Property i440fx_props[] = {
     PC_SMBIOS_PROP(I440fxBoard),
     PC_FLASH_PROPS(I440fxBoard),
-    PROP_BOOL("i8042", I440fxBoard, i8042, true, "The keyboard controller (reset)"),
+    PROP_BOOL("i8042", I440fxBoard, i8042, true, "Keyboard controller, PS/2 keyboard and mouse"),
     PROP_BOOL("hpet", I440fxBoard, hpet, false, "High precision event timer: only off"),
     PROP_BOOL("smbus", I440fxBoard, smbus, false, "SMBus controller: only off"),
     PROP_BOOL("usb", I440fxBoard, usb, false, "USB controllers: only off"),
@@ -109,6 +109,8 @@ static bool build_isa(Machine *machine, I440fxBoard *board, GError **error)
     }
     return pc_add_cpu_hotplug(machine, CPU_HOTPLUG_PORT_PC, piix4_pm_raise_gpe, board->pm, error) &&
            pc_add_device(machine, port92_class.name, isa, NULL, error) &&
+           pc_add_device(machine, i8237_class.name, isa, NULL, error) &&
+           pc_add_device(machine, isa_fdc_class.name, isa, NULL, error) &&
            pc_add_serials(machine, isa, error);
 }
 
@@ -191,6 +193,7 @@ static bool describe(Machine *machine, I440fxBoard *board, GError **error)
         .reset_port = RESET_PORT,
         .reset_value = RESET_VALUE,
         .has_rtc = true,
+        .has_i8042 = board->i8042,
         .pci = &pci,
         .isa_devfn = PCI_DEVFN(PIIX_SLOT, PIIX_ISA_FUNCTION),
         .isa_devices = board->isa_devices,

@@ -29,13 +29,10 @@ typedef enum BusType {
     BUS_PCI,
     BUS_VIRTIO_MMIO, /* a virtio-mmio slot: takes virtio-*-device */
     BUS_VIRTIO_SERIAL,
-    BUS_SCSI, /* hw/scsi/scsi.h */
-    BUS_IDE,  /* a channel or AHCI port: hw/ide */
-    BUS_NVME, /* namespaces of a controller */
-    BUS_USB,  /* hw/usb/usb.h */
     BUS_SCSI,   /* hw/scsi/scsi.h */
     BUS_IDE,    /* a channel or AHCI port: hw/ide */
     BUS_NVME,   /* namespaces of a controller */
+    BUS_USB,    /* hw/usb/usb.h */
     BUS_FLOPPY, /* a floppy controller's drives */
     BUS_COUNT,
 } BusType;
