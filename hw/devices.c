@@ -27,6 +27,8 @@ const DeviceClass *const device_classes[] = {
     &port92_class,
     &isa_debug_exit_class,
     &acpi_cpu_hotplug_class,
+    &acpi_memory_hotplug_class,
+    &pc_dimm_class,
     &acpi_ged_class,
     &x86_cpu_class,
     &pflash_cfi01_class,

@@ -40,6 +40,8 @@ extern const DeviceClass port92_class;
 
 /* hw/misc */
 extern const DeviceClass acpi_cpu_hotplug_class;
+extern const DeviceClass acpi_memory_hotplug_class;
+extern const DeviceClass pc_dimm_class;
 extern const DeviceClass acpi_ged_class;
 extern const DeviceClass x86_cpu_class;
 extern const DeviceClass isa_debug_exit_class;

@@ -131,6 +131,7 @@ void acpi_links_clear(AcpiLinks *links);
 /* hotplug_ssdt.c, numa_tables.c: bodies, as dsdt's. */
 void acpi_build_cpu_ssdt(const AcpiConfig *config, GByteArray *out);
 
+void acpi_build_memory_ssdt(const AcpiConfig *config, GByteArray *out);
 /* A MADT entry of a CPU, which _MAT returns too. */
 void acpi_put_madt_cpu(GByteArray *out, unsigned index, uint32_t apic_id, bool enabled);
 void acpi_build_srat(const AcpiConfig *config, GByteArray *out);

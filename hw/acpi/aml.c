@@ -393,6 +393,11 @@ void aml_res_memory32_range(GByteArray *out, uint32_t first, uint32_t last)
     put_range(out, 0x87, 0, 1, first, last, 4); /* read-write, not cacheable */
 }
 
+void aml_res_memory64_cached(GByteArray *out)
+{
+    put_range(out, 0x8a, 0, 3, 0, 0xfffffffffffffffeULL, 8); /* read-write, cacheable */
+}
+
 void aml_res_memory64_range(GByteArray *out, uint64_t first, uint64_t last)
 {
     put_range(out, 0x8a, 0, 1, first, last, 8);

@@ -101,6 +101,8 @@ void aml_res_shared_interrupts(GByteArray *out, const uint8_t *irqs, uint8_t cou
 void aml_res_bus_range(GByteArray *out, uint16_t first, uint16_t last);
 void aml_res_io_range(GByteArray *out, uint16_t first, uint16_t last);
 void aml_res_memory32_range(GByteArray *out, uint32_t first, uint32_t last);
+/* Cacheable memory whose numbers are filled in later. */
+void aml_res_memory64_cached(GByteArray *out);
 void aml_res_memory64_range(GByteArray *out, uint64_t first, uint64_t last);
 
 #endif

@@ -366,6 +366,11 @@ static void build_hotplug(Builder *b, const AcpiConfig *config)
         acpi_build_cpu_ssdt(config, b->out);
         table_end(b, start);
     }
+    if (config->memory_hotplug_port) {
+        guint start = table_begin(b, "SSDT", 2, true);
+        acpi_build_memory_ssdt(config, b->out);
+        table_end(b, start);
+    }
 }
 
 static void build_numa(Builder *b, const AcpiConfig *config)

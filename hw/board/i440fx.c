@@ -107,7 +107,7 @@ static bool build_isa(Machine *machine, I440fxBoard *board, GError **error)
     if (board->i8042 && !pc_add_device(machine, i8042_class.name, isa, NULL, error)) {
         return false;
     }
-    return pc_add_cpu_hotplug(machine, CPU_HOTPLUG_PORT_PC, piix4_pm_raise_gpe, board->pm, error) &&
+    return pc_add_hotplug(machine, CPU_HOTPLUG_PORT_PC, piix4_pm_raise_gpe, board->pm, error) &&
            pc_add_device(machine, port92_class.name, isa, NULL, error) &&
            pc_add_device(machine, i8237_class.name, isa, NULL, error) &&
            pc_add_device(machine, isa_fdc_class.name, isa, NULL, error) &&
@@ -145,7 +145,7 @@ static uint32_t mem32_first(const Machine *machine)
 /* Above RAM, on a boundary of its own size where that is possible. */
 static void mem64_window(const Machine *machine, uint64_t *first, uint64_t *last)
 {
-    *first = ALIGN_UP(PC_ABOVE_4G + machine->ram_above_4g, MEM64_ALIGN);
+    *first = ALIGN_UP(pc_memory_end(machine), MEM64_ALIGN);
     *last = *first + MEM64_SIZE - 1;
 }
 
@@ -181,8 +181,6 @@ static bool describe(Machine *machine, I440fxBoard *board, GError **error)
     };
     AcpiConfig config = {
         .smp = &machine->config->smp,
-        .cpus = machine->cpus,
-        .cpu_hotplug_port = CPU_HOTPLUG_PORT_PC,
         .numa = machine->config->numa,
         .hmat = machine->config->hmat,
         .ram_below_4g = machine->ram_below_4g,
@@ -202,6 +200,7 @@ static bool describe(Machine *machine, I440fxBoard *board, GError **error)
     mem64_window(machine, &pci.mem64_first, &pci.mem64_last);
     device_foreach(machine, describe_isa, board);
     config.isa_device_count = board->isa_device_count;
+    pc_describe_hotplug(machine, CPU_HOTPLUG_PORT_PC, &config);
     return pc_build_acpi(machine, &config, error);
 }
 

@@ -3,6 +3,7 @@
 #include "hw/board/pc.h"
 
 #include "hw/acpi/cpu_hotplug.h"
+#include "hw/acpi/memory_hotplug.h"
 #include "hw/devices.h"
 #include "hw/firmware/fw_cfg.h"
 #include "hw/firmware/smbios.h"
@@ -24,6 +25,11 @@ void pc_map_ram(Machine *machine, uint64_t low_size)
 
     machine->ram_below_4g = MIN(size, low_size);
     machine->ram_above_4g = size - machine->ram_below_4g;
+    if (machine->config->ram_slots) {
+        machine->device_memory_base = ALIGN_UP(PC_ABOVE_4G + machine->ram_above_4g, GIB);
+        machine->device_memory_size = machine->config->ram_max - machine->config->ram_size +
+                                      machine->config->ram_slots * GIB; /* room to align each */
+    }
     mem_region_init_ram(&pc->ram_low, "ram-below-4g", machine->ram, 0, machine->ram_below_4g,
                         false);
     address_space_map(machine->memory, &pc->ram_low, 0, 0);
@@ -137,8 +143,26 @@ bool pc_describe_isa(Device *dev, AcpiIsaDevice *out)
     return false;
 }
 
-bool pc_add_cpu_hotplug(Machine *machine, unsigned port, void (*raise)(void *opaque, unsigned bit),
-                        void *opaque, GError **error)
+uint64_t pc_memory_end(const Machine *machine)
+{
+    return MAX(PC_ABOVE_4G + machine->ram_above_4g,
+               machine->device_memory_base + machine->device_memory_size);
+}
+
+void pc_describe_hotplug(const Machine *machine, unsigned cpu_port, AcpiConfig *config)
+{
+    config->cpus = machine->cpus;
+    config->cpu_hotplug_port = (uint16_t)cpu_port;
+    if (machine->config->ram_slots) {
+        config->memory_hotplug_port = MEMORY_HOTPLUG_PORT;
+        config->memory_slots = machine->config->ram_slots;
+        config->hotplug_memory_base = machine->device_memory_base;
+        config->hotplug_memory_size = machine->device_memory_size;
+    }
+}
+
+bool pc_add_hotplug(Machine *machine, unsigned port, void (*raise)(void *opaque, unsigned bit),
+                    void *opaque, GError **error)
 {
     g_autofree char *iobase = g_strdup_printf("%u", port);
     const char *props[] = { "iobase", iobase, NULL };
@@ -146,6 +170,12 @@ bool pc_add_cpu_hotplug(Machine *machine, unsigned port, void (*raise)(void *opa
         return false;
     }
     acpi_slots_connect(cpu_hotplug_slots(machine), raise, opaque);
+    if (machine->config->ram_slots) {
+        if (!pc_add_device(machine, acpi_memory_hotplug_class.name, NULL, NULL, error)) {
+            return false;
+        }
+        acpi_slots_connect(memory_hotplug_slots(machine), raise, opaque);
+    }
     return true;
 }
 

@@ -62,9 +62,14 @@ Device *pc_add_device(Machine *machine, const char *cls, Bus *bus, const char *c
 bool pc_add_flash(Machine *machine, bool *has_firmware, GError **error);
 bool pc_add_serials(Machine *machine, Bus *bus, GError **error); /* -serial and -debugcon */
 
-/* The registers of vCPU hotplug; raise: of the board's general-purpose events. */
-bool pc_add_cpu_hotplug(Machine *machine, unsigned port, void (*raise)(void *opaque, unsigned bit),
-                        void *opaque, GError **error);
+/* The registers of vCPU hotplug, at port, and of memory hotplug; raise: of the board's
+ * general-purpose events. */
+bool pc_add_hotplug(Machine *machine, unsigned port, void (*raise)(void *opaque, unsigned bit),
+                    void *opaque, GError **error);
+/* What the ACPI tables say of them. */
+void pc_describe_hotplug(const Machine *machine, unsigned cpu_port, AcpiConfig *config);
+/* Behind all memory, that of DIMMs included. */
+uint64_t pc_memory_end(const Machine *machine);
 
 /* ---- What firmware is told (pc_firmware.c) ---- */
 /* The fw_cfg device, with what is known from the start. When the board is built. */

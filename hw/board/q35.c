@@ -104,8 +104,7 @@ static bool build_isa(Machine *machine, Q35Board *board, GError **error)
     if (board->i8042 && !pc_add_device(machine, i8042_class.name, isa, NULL, error)) {
         return false;
     }
-    return pc_add_cpu_hotplug(machine, CPU_HOTPLUG_PORT_Q35, ich9_lpc_raise_gpe, board->lpc,
-                              error) &&
+    return pc_add_hotplug(machine, CPU_HOTPLUG_PORT_Q35, ich9_lpc_raise_gpe, board->lpc, error) &&
            pc_add_device(machine, port92_class.name, isa, NULL, error) &&
            pc_add_device(machine, i8237_class.name, isa, NULL, error) &&
            pc_add_serials(machine, isa, error);
@@ -134,7 +133,7 @@ static bool q35_build(Machine *machine, GError **error)
 /* Above RAM, on a boundary of its own size where that is possible. */
 static void mem64_window(const Machine *machine, uint64_t *first, uint64_t *last)
 {
-    *first = ALIGN_UP(PC_ABOVE_4G + machine->ram_above_4g, MEM64_ALIGN);
+    *first = ALIGN_UP(pc_memory_end(machine), MEM64_ALIGN);
     *last = *first + MEM64_SIZE - 1;
 }
 
@@ -173,8 +172,6 @@ static bool describe(Machine *machine, Q35Board *board, GError **error)
     };
     AcpiConfig config = {
         .smp = &machine->config->smp,
-        .cpus = machine->cpus,
-        .cpu_hotplug_port = CPU_HOTPLUG_PORT_Q35,
         .numa = machine->config->numa,
         .hmat = machine->config->hmat,
         .ram_below_4g = machine->ram_below_4g,
@@ -194,6 +191,7 @@ static bool describe(Machine *machine, Q35Board *board, GError **error)
     mem64_window(machine, &pci.mem64_first, &pci.mem64_last);
     device_foreach(machine, describe_isa, board);
     config.isa_device_count = board->isa_device_count;
+    pc_describe_hotplug(machine, CPU_HOTPLUG_PORT_Q35, &config);
     return pc_build_acpi(machine, &config, error);
 }
 

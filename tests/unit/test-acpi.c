@@ -220,7 +220,7 @@ static void test_iasl_accepts_hotplug(void)
             found++;
         }
     }
-    g_assert_cmpuint(found, ==, 1);
+    g_assert_cmpuint(found, ==, 2);
 }
 
 static void test_package_lengths_count_themselves(void)

@@ -7,7 +7,9 @@
 #include "vmm/kvm/x86/cpu_model.h"
 #include "vmm/util/bytes.h"
 
-#define MAX_CPUS 1024 /* of the option; the board's own limit is checked later */
+#define MAX_MEMORY_SLOTS 256
+#define MAX_RAM          (16ULL * 1024 * GIB)
+#define MAX_CPUS         1024 /* of the option; the board's own limit is checked later */
 
 static void print_machine(const MachineClass *cls, void *opaque)
 {
@@ -214,15 +216,41 @@ bool cli_opt_smp(Cli *cli, const char *value, GError **error)
     return opts_check_unused(opts, "-smp", known, error);
 }
 
+static bool set_memory_slots(Cli *cli, Opts *opts, GError **error)
+{
+    MachineConfig *config = &cli->config;
+    uint64_t slots = 0, max = config->ram_size;
+    const char *text = opts_get(opts, "maxmem");
+    if (!opts_get_uint(opts, "slots", MAX_MEMORY_SLOTS, &slots, error)) {
+        return false;
+    }
+    if (text && (!parse_size(text, MIB, &max) || max > MAX_RAM)) {
+        return error_set(error,
+                         "Parameter 'maxmem' expects a size (MiB, or a number with a suffix k, "
+                         "M, G, T) up to 16 TiB, not '%s'",
+                         text);
+    }
+    if (max < config->ram_size) {
+        return error_set(error,
+                         "invalid value of maxmem: maximum memory size (%s) must be at "
+                         "least the initial memory size",
+                         text);
+    }
+    if (slots && max == config->ram_size) {
+        return error_set(error, "memory slots were specified but maximum memory size equals to "
+                                "initial memory size: give maxmem=");
+    }
+    config->ram_slots = (unsigned)slots;
+    config->ram_max = ALIGN_UP(max, 8 * KIB);
+    return true;
+}
+
 bool cli_opt_m(Cli *cli, const char *value, GError **error)
 {
-    static const char *const known[] = { "size", NULL };
+    static const char *const known[] = { "size", "slots", "maxmem", NULL };
     g_autoptr(Opts) opts = opts_parse(value, "size", error);
     if (!opts) {
         return false;
-    }
-    if (opts_has(opts, "slots") || opts_has(opts, "maxmem")) {
-        return error_set(error, "this version has no memory hotplug: give size= only");
     }
     const char *size = opts_get(opts, "size");
     if (size && !parse_size(size, MIB, &cli->config.ram_size)) {
@@ -234,11 +262,11 @@ bool cli_opt_m(Cli *cli, const char *value, GError **error)
     if (cli->config.ram_size < MIB) {
         return error_set(error, "a machine needs at least 1 MiB of memory");
     }
-    if (cli->config.ram_size > 16ULL * 1024 * GIB) {
+    if (cli->config.ram_size > MAX_RAM) {
         return error_set(error, "ram size too large: at most 16 TiB");
     }
     cli->config.ram_size = ALIGN_UP(cli->config.ram_size, 8 * KIB);
-    return opts_check_unused(opts, "-m", known, error);
+    return set_memory_slots(cli, opts, error) && opts_check_unused(opts, "-m", known, error);
 }
 
 bool cli_opt_mem_path(Cli *cli, const char *value, GError **error)

@@ -26,8 +26,10 @@ static const CliOption options[] = {
       "nodes of CPUs and memory: node[,nodeid=N][,cpus=N[-M]]...[,mem=SIZE|,memdev=ID]"
       "[,initiator=N], dist,src=N,dst=N,val=DISTANCE, cpu,node-id=N[,socket-id=N]...",
       cli_opt_numa },
-    { "m", NULL, "[size=]MEGS", "Standard",
-      "size of memory in MiB, or with a suffix k, M, G, T; default 512M", cli_opt_m },
+    { "m", NULL, "[size=]MEGS[,slots=N,maxmem=SIZE]", "Standard",
+      "size of memory in MiB, or with a suffix k, M, G, T; default 512M; "
+      "slots for memory that comes later (-device pc-dimm)",
+      cli_opt_m },
     { "mem-path", NULL, "PATH", "Standard", "take memory from a file or hugetlbfs",
       cli_opt_mem_path },
     { "mem-prealloc", NULL, NULL, "Standard", "touch all memory at the start",

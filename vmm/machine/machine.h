@@ -149,6 +149,8 @@ struct Machine {
     RamBlock *ram;         /* the main memory */
     uint64_t ram_below_4g; /* bytes at address 0; the rest is at 4 GiB */
     uint64_t ram_above_4g;
+    uint64_t device_memory_base, device_memory_size; /* where pc-dimms go; 0: nowhere */
+    uint64_t plugged_memory;                         /* bytes of them that are there */
     GPtrArray *buses;   /* all Bus *, in order of creation */
     GPtrArray *devices; /* the machine's devices on no bus or on its own buses, in order */
     EventLoop *io_loop; /* the I/O thread shared by devices whose user named none; machine_io_loop()

@@ -71,7 +71,8 @@ static json_object *query_memory_size_summary(const void *args, GError **error)
     json_object *info = json_object_new_object();
     json_object_object_add(info, "base-memory",
                            json_object_new_uint64(machine_get()->config->ram_size));
-    json_object_object_add(info, "plugged-memory", json_object_new_uint64(0));
+    json_object_object_add(info, "plugged-memory",
+                           json_object_new_uint64(machine_get()->plugged_memory));
     return info;
 }
 
@@ -131,8 +132,9 @@ static void hmp_balloon(GString *out, char **args)
 
 static void hmp_info_memory_size(GString *out, char **args)
 {
-    g_string_append_printf(out, "base memory: %" G_GUINT64_FORMAT "\nplugged memory: 0\n",
-                           machine_get()->config->ram_size);
+    g_string_append_printf(
+        out, "base memory: %" G_GUINT64_FORMAT "\nplugged memory: %" G_GUINT64_FORMAT "\n",
+        machine_get()->config->ram_size, machine_get()->plugged_memory);
 }
 
 static void map_line(const FlatRange *range, void *opaque)
