@@ -50,7 +50,7 @@ def test_fio_verifies_with_resets_meanwhile():
     disk = make_disk("scsi.img", 64)
     with Guest(disk_arguments(disk), cpus=2, programs=["fio", "sg_reset"]) as guest:
         modules(guest)
-        guest.check(f"({FIO}; echo $? >/tmp/status; mv /tmp/status /tmp/fio.status) & true")
+        guest.check(f"(({FIO}; echo $? >/tmp/status; mv /tmp/status /tmp/fio.status) &)")
         guest.check("n=0; while [ ! -e /tmp/fio.status ]; do n=$((n+1)); sg_reset -d /dev/sda "
                     ">/dev/null; sleep 0.5; done; echo $n resets", 240)
         status = guest.check("cat /tmp/fio.status")
