@@ -76,7 +76,7 @@ def test_discarded_ranges_are_holes():
 def make_iso(name, text):
     program = shutil.which("xorrisofs") or shutil.which("genisoimage")
     if not program:
-        raise SystemExit(77)
+        raise harness.Skip("no xorrisofs or genisoimage here")
     folder, path = os.path.join(scratch(), "iso"), os.path.join(scratch(), name)
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, "text"), "w", encoding="ascii") as file:
