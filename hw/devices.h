@@ -55,6 +55,7 @@ extern const DeviceClass fw_cfg_class;
 /* hw/usb */
 extern const DeviceClass qemu_xhci_class, nec_xhci_class;
 extern const DeviceClass usb_hub_class, usb_storage_class;
+extern const DeviceClass usb_kbd_class, usb_mouse_class, usb_tablet_class;
 
 /* hw/virtio: on PCI as NAME-pci, -pci-transitional and -pci-non-transitional; on MMIO slots as
  * NAME-device */

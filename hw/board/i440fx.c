@@ -28,8 +28,8 @@
 typedef struct I440fxBoard {
     PcBoard pc;
     Device *host, *pmc, *piix3, *pm, *rtc;
-    bool i8042;
-    bool hpet, smbus, usb, graphics; /* what a board of QEMU has and this one not yet */
+    bool i8042, usb;
+    bool hpet, smbus, graphics; /* what a board of QEMU has and this one not yet */
     int smm, vmport;
     AcpiIsaDevice isa_devices[ISA_DEVICES_MAX];
     unsigned isa_device_count;
@@ -41,7 +41,7 @@ static const Property i440fx_props[] = {
     PROP_BOOL("i8042", I440fxBoard, i8042, true, "Keyboard controller, PS/2 keyboard and mouse"),
     PROP_BOOL("hpet", I440fxBoard, hpet, false, "High precision event timer: only off"),
     PROP_BOOL("smbus", I440fxBoard, smbus, false, "SMBus controller: only off"),
-    PROP_BOOL("usb", I440fxBoard, usb, false, "USB controllers: only off"),
+    PROP_BOOL("usb", I440fxBoard, usb, false, "A USB controller (qemu-xhci)"),
     PROP_BOOL("graphics", I440fxBoard, graphics, false, "Graphics adapter: only off"),
     PROP_ONOFFAUTO("smm", I440fxBoard, smm, ON_OFF_AUTO_AUTO,
                    "System management mode: only off or auto"),
@@ -55,7 +55,6 @@ static bool check_props(const I440fxBoard *board, GError **error)
     const PcAbsent absent[] = {
         { "hpet=on", "a high precision event timer", board->hpet },
         { "smbus=on", "an SMBus controller", board->smbus },
-        { "usb=on", "USB controllers", board->usb },
         { "graphics=on", "a graphics adapter", board->graphics },
         { "smm=on", "system management mode", board->smm == ON_OFF_AUTO_ON },
         { "vmport=on", "VMware's port", board->vmport == ON_OFF_AUTO_ON },
@@ -71,6 +70,7 @@ static bool build_pci(Machine *machine, I440fxBoard *board, GError **error)
     static const char *const pmc_props[] = { "addr", "0.0", NULL };
     static const char *const isa_props[] = { "addr", "1.0", "multifunction", "on", NULL };
     static const char *const ide_props[] = { "addr", "1.1", NULL };
+    static const char *const usb_props[] = { "addr", "1.2", NULL }; /* PIIX3's controller's place */
     static const char *const pm_props[] = { "addr", "1.3", NULL };
 
     board->host = pc_add_device(machine, i440fx_host_class.name, NULL, NULL, error);
@@ -91,7 +91,10 @@ static bool build_pci(Machine *machine, I440fxBoard *board, GError **error)
         return false;
     }
     board->pm = pc_add_device(machine, piix4_pm_class.name, pci, pm_props, error);
-    return board->pm != NULL;
+    if (!board->pm) {
+        return false;
+    }
+    return !board->usb || pc_add_device(machine, qemu_xhci_class.name, pci, usb_props, error);
 }
 
 static bool build_isa(Machine *machine, I440fxBoard *board, GError **error)

@@ -29,8 +29,8 @@ typedef struct Q35Board {
     PcBoard pc;
     Device *host, *mch, *lpc, *rtc;
     bool i8042;
-    bool sata;
-    bool hpet, smbus, usb, graphics; /* what a board of QEMU has and this one not yet */
+    bool sata, usb;
+    bool hpet, smbus, graphics; /* what a board of QEMU has and this one not yet */
     int smm, vmport;
     AcpiIsaDevice isa_devices[ISA_DEVICES_MAX];
     unsigned isa_device_count;
@@ -43,7 +43,7 @@ static const Property q35_props[] = {
     PROP_BOOL("hpet", Q35Board, hpet, false, "High precision event timer: only off"),
     PROP_BOOL("sata", Q35Board, sata, true, "AHCI controller with six ports"),
     PROP_BOOL("smbus", Q35Board, smbus, false, "SMBus controller: only off"),
-    PROP_BOOL("usb", Q35Board, usb, false, "USB controllers: only off"),
+    PROP_BOOL("usb", Q35Board, usb, false, "A USB controller (qemu-xhci)"),
     PROP_BOOL("graphics", Q35Board, graphics, false, "Graphics adapter: only off"),
     PROP_ONOFFAUTO("smm", Q35Board, smm, ON_OFF_AUTO_AUTO,
                    "System management mode: only off or auto"),
@@ -56,7 +56,6 @@ static bool check_props(const Q35Board *board, GError **error)
     const PcAbsent absent[] = {
         { "hpet=on", "a high precision event timer", board->hpet },
         { "smbus=on", "an SMBus controller", board->smbus },
-        { "usb=on", "USB controllers", board->usb },
         { "graphics=on", "a graphics adapter", board->graphics },
         { "smm=on", "system management mode", board->smm == ON_OFF_AUTO_ON },
         { "vmport=on", "VMware's port", board->vmport == ON_OFF_AUTO_ON },
@@ -71,6 +70,7 @@ static bool build_pci(Machine *machine, Q35Board *board, GError **error)
 {
     static const char *const mch_props[] = { "addr", "0.0", NULL };
     static const char *const sata_props[] = { "addr", "1f.2", "multifunction", "on", NULL };
+    static const char *const usb_props[] = { "addr", "1d.0", NULL };
     static const char *const lpc_props[] = { "addr", "1f.0", "multifunction", "on", NULL };
 
     board->host = pc_add_device(machine, q35_host_class.name, NULL, NULL, error);
@@ -87,8 +87,10 @@ static bool build_pci(Machine *machine, Q35Board *board, GError **error)
         return false;
     }
     q35_host_connect_intx(board->host, ich9_lpc_set_intx, board->lpc);
-    return !board->sata ||
-           pc_add_device(machine, ich9_ahci_class.name, pcie, sata_props, error) != NULL;
+    if (board->sata && !pc_add_device(machine, ich9_ahci_class.name, pcie, sata_props, error)) {
+        return false;
+    }
+    return !board->usb || pc_add_device(machine, qemu_xhci_class.name, pcie, usb_props, error);
 }
 
 static bool build_isa(Machine *machine, Q35Board *board, GError **error)

@@ -171,12 +171,13 @@ UsbDevice *usb_find(UsbPort *root, uint32_t route)
 
 /* ---- Life ---- */
 
+/* The fastest that device and port have in common, under the limit of the device's properties. */
 static bool negotiate_speed(UsbDevice *dev, GError **error)
 {
     const UsbDesc *desc = usb_class(dev)->desc;
+    UsbSpeed fastest = usb_class(dev)->fastest ? usb_class(dev)->fastest(dev) : USB_SPEED_SUPER;
     for (unsigned speed = USB_SPEED_COUNT; speed-- > 0;) {
-        bool wanted = !dev->full_speed_only || speed <= USB_SPEED_FULL;
-        if (desc->speeds[speed] && wanted && (dev->port->speeds & USB_SPEED_BIT(speed))) {
+        if (desc->speeds[speed] && speed <= fastest && (dev->port->speeds & USB_SPEED_BIT(speed))) {
             dev->speed = speed;
             return true;
         }

@@ -167,6 +167,7 @@ typedef struct UsbDeviceClass {
     const char *product;       /* as `info usb` says */
     const char *firmware_name; /* "storage": node of the Open Firmware path, without the unit */
     const char *firmware_unit; /* what follows it there, or NULL */
+    UsbSpeed (*fastest)(const UsbDevice *dev); /* as properties limit it; may be NULL */
     /* Main thread, no bus lock. */
     bool (*realize)(UsbDevice *dev, GError **error);
     void (*unrealize)(UsbDevice *dev);
@@ -193,7 +194,6 @@ struct UsbDevice {
     /* properties */
     char *port_path; /* "1.2", or NULL: the first that is free */
     char *serial;
-    bool full_speed_only; /* what "full-path", "usb_version" and the like ask for */
     /* as plugged */
     UsbBus *bus;
     UsbPort *port;

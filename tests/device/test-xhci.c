@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* xHCI over qtest: registers, commands, transfers, mass storage, hub, hostile rings. */
+/* xHCI over qtest: registers, commands, transfers, mass storage, hub, input, hostile rings. */
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <string.h>
@@ -522,6 +522,83 @@ static void test_unplug_ends_transfers(void)
     disk_close(&d);
 }
 
+/* ---- Input ---- */
+
+static unsigned hid_open(QXhci *x, unsigned port)
+{
+    static const uint8_t types[] = { 7 };
+    qxhci_reset_port(x, port);
+    unsigned slot = qxhci_attach(x, port, 0);
+    g_assert_cmpuint(qxhci_configure(x, slot, 1 << 3, types), ==, XCC_SUCCESS);
+    g_assert_cmpuint(qxhci_control(x, slot, 0, 9, 1, 0, 0, NULL, NULL), ==, XCC_SUCCESS);
+    return slot;
+}
+
+/* A report that the endpoint waits for, or that waits for it. */
+static void expect_report(QXhci *x, unsigned slot, const uint8_t *report, uint32_t len)
+{
+    uint8_t data[8];
+    uint32_t rest;
+    unsigned code = qxhci_transfer(x, slot, 3, x->buffer, 8, &rest);
+    g_assert_cmpuint(code, ==, len == 8 ? XCC_SUCCESS : XCC_SHORT);
+    g_assert_cmpuint(8 - rest, ==, len);
+    qtest_memread(x->qts, x->buffer, data, len);
+    g_assert_cmpmem(data, len, report, len);
+}
+
+static void test_keyboard(void)
+{
+    QXhci *x = open_with(" -device usb-kbd,bus=x.0,port=1");
+    uint8_t data[128], leds = 2;
+    unsigned moved, slot = hid_open(x, USB2_PORT);
+    g_assert_cmphex(qxhci_portsc(x, USB2_PORT) >> 10 & 0xf, ==, 3);
+    g_assert_cmpuint(qxhci_control(x, slot, 0x81, 6, 0x2200, 0, 128, data, &moved), ==,
+                     XCC_SUCCESS);
+    g_assert_cmpuint(moved, ==, 63);
+    g_assert_cmpuint(qxhci_control(x, slot, 0x21, 9, 0x200, 0, 1, &leds, NULL), ==, XCC_SUCCESS);
+    /* A waiting packet is completed by the key; later keys wait for packets. */
+    qxhci_put(x, &x->rings[slot][3], x->buffer, 8, XTRB_NORMAL << XTRB_TYPE | XTRB_IOC);
+    qxhci_doorbell(x, slot, 3);
+    json_object_put(qtest_qmp_ok(x->qts, "{'execute':'input-send-event','arguments':{'events':["
+                                         "{'type':'key','data':{'down':true,'key':"
+                                         "{'type':'qcode','data':'shift'}}},"
+                                         "{'type':'key','data':{'down':true,'key':"
+                                         "{'type':'qcode','data':'a'}}},"
+                                         "{'type':'key','data':{'down':false,'key':"
+                                         "{'type':'qcode','data':'a'}}}]}}"));
+    QXhciTrb event = qxhci_event(x, XEV_TRANSFER);
+    g_assert_cmpuint(qxhci_code(&event), ==, XCC_SUCCESS);
+    g_assert_cmphex(qtest_read(x->qts, x->buffer, 8), ==, 0x02);
+    expect_report(x, slot, (const uint8_t[]){ 2, 0, 4, 0, 0, 0, 0, 0 }, 8);
+    expect_report(x, slot, (const uint8_t[]){ 2, 0, 0, 0, 0, 0, 0, 0 }, 8);
+    qxhci_free(x);
+}
+
+static void test_pointers(void)
+{
+    QXhci *x = open_with(" -device usb-tablet,bus=x.0,port=1");
+    unsigned slot = hid_open(x, USB2_PORT);
+    json_object_put(qtest_qmp_ok(x->qts, "{'execute':'input-send-event','arguments':{'events':["
+                                         "{'type':'abs','data':{'axis':'x','value':4660}},"
+                                         "{'type':'abs','data':{'axis':'y','value':22136}},"
+                                         "{'type':'btn','data':{'down':true,'button':'left'}},"
+                                         "{'type':'btn','data':{'down':true,'button':'wheel-up'}}"
+                                         "]}}"));
+    expect_report(x, slot, (const uint8_t[]){ 1, 0x34, 0x12, 0x78, 0x56, 1 }, 6);
+    qxhci_free(x);
+    x = open_with(" -device usb-mouse,bus=x.0,port=1,usb_version=1");
+    slot = hid_open(x, USB2_PORT);
+    g_assert_cmphex(qxhci_portsc(x, USB2_PORT) >> 10 & 0xf, ==, 1);
+    json_object_put(qtest_qmp_ok(x->qts, "{'execute':'input-send-event','arguments':{'events':["
+                                         "{'type':'rel','data':{'axis':'x','value':200}},"
+                                         "{'type':'rel','data':{'axis':'y','value':-5}},"
+                                         "{'type':'btn','data':{'down':true,'button':'right'}}"
+                                         "]}}"));
+    expect_report(x, slot, (const uint8_t[]){ 2, 127, 0xfb, 0 }, 4);
+    expect_report(x, slot, (const uint8_t[]){ 2, 73, 0, 0 }, 4);
+    qxhci_free(x);
+}
+
 /* ---- Hostile rings ---- */
 
 static void still_works(Disk *d)
@@ -675,6 +752,8 @@ int main(int argc, char **argv)
                     test_stop_endpoint_gives_the_packet_back);
     g_test_add_func("/xhci/hub", test_hub);
     g_test_add_func("/xhci/unplug-ends-transfers", test_unplug_ends_transfers);
+    g_test_add_func("/xhci/keyboard-reports", test_keyboard);
+    g_test_add_func("/xhci/pointer-reports", test_pointers);
     g_test_add_func("/xhci/rings-without-end-are-bounded", test_rings_without_end);
     g_test_add_func("/xhci/dma-to-registers-fails", test_dma_to_registers_fails);
     g_test_add_func("/xhci/random-registers-and-trbs", test_random_registers_and_trbs);

@@ -369,6 +369,11 @@ bool cli_opt_no_acpi(Cli *cli, const char *value, GError **error)
     return true;
 }
 
+bool cli_opt_usb(Cli *cli, const char *value, GError **error)
+{
+    return cli_opt_machine(cli, "usb=on", error);
+}
+
 bool cli_opt_stopped(Cli *cli, const char *value, GError **error)
 {
     cli->config.start_paused = true;
