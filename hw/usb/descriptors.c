@@ -64,7 +64,9 @@ static void put_config(Writer *out, const UsbSpeedDesc *speed, uint8_t type, boo
         const UsbInterfaceDesc *iface = &speed->interfaces[i];
         PUT(out, 9, USB_DESC_INTERFACE, iface->number, iface->alternate, iface->endpoint_count,
             iface->class_code, iface->subclass, iface->protocol, iface->string);
-        put(out, iface->extra, iface->extra_len);
+        if (iface->extra) {
+            put(out, iface->extra, iface->extra_len);
+        }
         for (unsigned j = 0; j < iface->endpoint_count; j++) {
             put_endpoint(out, &iface->endpoints[j], super);
         }
