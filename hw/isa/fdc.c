@@ -237,6 +237,9 @@ static uint8_t cmos_type(const FdcDrive *drive)
 void isa_fdc_set_cmos(Machine *machine, Device *rtc)
 {
     Device *dev = NULL;
+    if (!rtc) {
+        return; /* microvm can be without */
+    }
     for (guint i = 0; i < machine->buses->len && !dev; i++) {
         const Bus *bus = g_ptr_array_index(machine->buses, i);
         dev = bus->type == BUS_FLOPPY ? bus->parent : NULL;
