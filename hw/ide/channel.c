@@ -199,8 +199,10 @@ static void packet_next(IdeJob *job)
     bool in = job->scsi.direction == SCSI_DATA_IN;
     uint64_t bytes = in ? job->moved - ch->given
                         : MIN(job->scsi.length - job->moved, (uint64_t)job->plan.block_bytes);
-    if (ch->resetting) {
-        ch->todo = TODO_CANCEL;
+    bool had = in ? job->moved <= ch->given : ch->replay; /* before a load */
+    if (ch->resetting || had) {
+        ch->replay = false;
+        ch->todo = ch->resetting ? TODO_CANCEL : TODO_CONTINUE;
         event_loop_post(ch->port.loop, &ch->task);
     } else {
         packet_phase(ch, in, (uint32_t)MIN(bytes, ATA_BUFFER_SIZE));
@@ -226,6 +228,10 @@ static void run_task(void *opaque)
     g_mutex_lock(ch->port.lock);
     ChannelTodo todo = ch->paused ? TODO_NOTHING : ch->todo;
     ch->todo = ch->paused ? ch->todo : TODO_NOTHING;
+    if (todo == TODO_CONTINUE && !job->active) { /* a PACKET that a load has interrupted */
+        todo = TODO_START;
+        ch->replay = true;
+    }
     if (todo == TODO_START) {
         start_job(ch);
     }
@@ -676,6 +682,9 @@ void ide_channel_resume(IdeChannel *ch)
 {
     g_mutex_lock(ch->port.lock);
     ch->paused = false;
+    if (ch->phase == PHASE_WORK && !ch->job.active && !ch->todo) {
+        ch->todo = TODO_START; /* loaded: an error policy kept its request, it starts again */
+    }
     if (ch->todo) {
         event_loop_post(ch->port.loop, &ch->task);
     }
@@ -683,25 +692,6 @@ void ide_channel_resume(IdeChannel *ch)
 }
 
 /* ---- State ---- */
-
-static void channel_pre_save(void *base)
-{
-    IdeChannel *ch = base;
-    ch->job_active = ch->job.active;
-}
-
-/* A job that an error policy kept starts again from what the registers and the plan say. */
-static void restart(IdeChannel *ch)
-{
-    IdeJob *job = &ch->job;
-    bool block = job->plan.action == ATA_READ || job->plan.action == ATA_WRITE;
-    if (ch->phase == PHASE_WORK && !ch->todo) {
-        ch->todo = TODO_START;
-    }
-    if (!block || job->windows) {
-        job->moved = 0;
-    }
-}
 
 static bool channel_post_load(void *base, uint16_t version, GError **error)
 {
@@ -720,12 +710,11 @@ static bool channel_post_load(void *base, uint16_t version, GError **error)
         return error_set(error, "ide channel %u: the saved command is out of range",
                          ch->port.number);
     }
-    job->active = false;
+    job->active = ch->replay = false;
     if (ch->phase == PHASE_RESET) {
         ch->resetting = ch->resetting ? ch->resetting : 3;
         ch->todo = TODO_NOTHING;
     }
-    restart(ch);
     ch->bm_command &= BM_START | BM_TO_MEMORY;
     update_irq(ch);
     return true;
@@ -746,7 +735,7 @@ static const StateField channel_fields[] = {
     STATE_INT(IdeChannel, bm_command),
     STATE_INT(IdeChannel, bm_status),
     STATE_INT(IdeChannel, bm_table),
-    STATE_BOOL(IdeChannel, job_active),
+
     STATE_STRUCT(IdeChannel, job.plan, &ata_plan_state),
     STATE_INT(IdeChannel, job.moved),
     STATE_BOOL(IdeChannel, job.windows),
@@ -757,6 +746,5 @@ const StateSection ide_channel_state = {
     .name = "ide-channel",
     .version = 1,
     .fields = channel_fields,
-    .pre_save = channel_pre_save,
     .post_load = channel_post_load,
 };

@@ -30,11 +30,11 @@ typedef struct IdeChannel {
     bool last_data;         /* of a PACKET: its command is done */
     uint8_t bm_command, bm_status;
     uint32_t bm_table;
-    bool job_active; /* as saved */
     IdeJob job;
     /* of the process */
     LoopTask task;
     bool paused;
+    bool replay; /* a PACKET begins again after a load: the window that it had is in the buffer */
 } IdeChannel;
 
 bool ide_channel_init(IdeChannel *channel, PciDevice *pci, unsigned number, uint16_t command_port,

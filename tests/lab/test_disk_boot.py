@@ -57,4 +57,5 @@ def test_kernel_starts_through_firmware():
         guest.assert_healthy()
 
 
-harness.run(globals())
+if __name__ == "__main__":
+    harness.run(globals())

@@ -57,5 +57,6 @@ static inline void ring_wait(VirtQueue *q, uint16_t target)
 void bench_exits(void);
 void bench_blk(void);
 void bench_nvme(void);
+void bench_ahci(void);
 void bench_net_tx(void);
 void bench_net_arp(void);

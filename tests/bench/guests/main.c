@@ -6,8 +6,8 @@ static const struct {
     const char *name;
     void (*run)(void);
 } benches[] = {
-    { "exits", bench_exits },   { "blk", bench_blk },         { "nvme", bench_nvme },
-    { "net-tx", bench_net_tx }, { "net-arp", bench_net_arp },
+    { "exits", bench_exits }, { "blk", bench_blk },       { "ahci", bench_ahci },
+    { "nvme", bench_nvme },   { "net-tx", bench_net_tx }, { "net-arp", bench_net_arp },
 };
 
 void guest_main(void)
