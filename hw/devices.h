@@ -10,7 +10,8 @@ extern const DeviceClass *const device_classes[];   /* NULL-terminated */
 extern const MachineClass *const machine_classes[]; /* NULL-terminated */
 
 /* hw/ide */
-extern const DeviceClass ich9_ahci_class, ide_cd_class, ide_hd_class, piix3_ide_class, piix4_ide_class;
+extern const DeviceClass ich9_ahci_class, ide_cd_class, ide_hd_class, piix3_ide_class,
+    piix4_ide_class;
 
 /* hw/isa */
 extern const DeviceClass isa_debugcon_class, isa_serial_class;

@@ -27,7 +27,7 @@ void ich9_lpc_set_intx(void *lpc, unsigned slot, unsigned pin, int level);
  * reset. */
 void ich9_lpc_configure(Device *lpc);
 uint8_t ich9_lpc_irq_line(void *lpc, uint8_t slot, uint8_t pin); /* PciApertures.irq_line */
-void ich9_lpc_raise_gpe(void *lpc, unsigned bit); /* any thread */
+void ich9_lpc_raise_gpe(void *lpc, unsigned bit);                /* any thread */
 Bus *ich9_lpc_isa_bus(Device *lpc);
 AcpiSleep ich9_lpc_sleep(Device *lpc, bool firmware); /* acpi_pm_sleep() */
 

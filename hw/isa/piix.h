@@ -35,6 +35,6 @@ Bus *piix3_isa_bus(Device *piix3);
 /* The PM block in place. Topology lock, after reset. */
 void piix4_pm_configure(Device *pm);
 AcpiSleep piix4_pm_sleep(Device *pm, bool firmware); /* acpi_pm_sleep() */
-void piix4_pm_raise_gpe(void *pm, unsigned bit); /* any thread */
+void piix4_pm_raise_gpe(void *pm, unsigned bit);     /* any thread */
 
 #endif

@@ -79,7 +79,7 @@ static void test_it_decodes_only_when_enabled(void)
 
 static void test_no_rom_no_bar(void)
 {
-    static const char *const without[] = { "", ",romfile=", ",rombar=0,romfile=" FILE_NAME };
+    static const char *const without[] = { "", ",romfile=", (",rombar=0,romfile=" FILE_NAME) };
     for (size_t i = 0; i < G_N_ELEMENTS(without); i++) {
         QTest *qts = start(without[i]);
         qpci_config_write(qts, 0, DEVFN, ROM_BAR, 0xffffffff, 4);

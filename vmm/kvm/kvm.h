@@ -95,7 +95,7 @@ struct KvmState {
     size_t run_size;
     KvmVcpu *vcpus;
     unsigned vcpu_count; /* places, -smp's maxcpus; not all are plugged */
-    GMutex lock; /* parking and inhibiting; leaf */
+    GMutex lock;         /* parking and inhibiting; leaf */
     GCond parked_cond, resume_cond;
     unsigned inhibit_depth; /* under lock */
     bool paused;            /* main thread */

@@ -116,7 +116,7 @@ struct MachineClass {
     bool is_default;
     unsigned max_cpus;
     bool cpu_hotplug; /* its guests are told of vCPUs that come and go */
-    size_t size; /* of the board's struct at machine->board */
+    size_t size;      /* of the board's struct at machine->board */
     const Property *props;
     /* Builds the board: RAM placed, buses and built-in devices realized. -device comes later. */
     bool (*build)(Machine *machine, GError **error);
@@ -158,7 +158,7 @@ struct Machine {
     bool can_sleep;     /* the guest is told of S3 */
     IrqLine *gsi;       /* gsi_count input lines of the interrupt controllers, GSI n at [n] */
     unsigned gsi_count;
-    bool finished;      /* machine_finish() was: what comes now is hotplugged */
+    bool finished;           /* machine_finish() was: what comes now is hotplugged */
     struct MachineCpu *cpus; /* by index, maxcpus of them; vmm/machine/cpus.h */
     /* private to vmm/machine */
     GRecMutex topology;
