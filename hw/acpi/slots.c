@@ -2,7 +2,7 @@
 /* Hotplug slots: see the header. */
 #include "hw/acpi/slots.h"
 
-#include "vmm/machine/hotplug.h"
+#include "vmm/device/hotplug.h"
 #include "vmm/machine/machine.h"
 #include "vmm/monitor/monitor.h"
 

@@ -22,7 +22,8 @@
 #define IO_WINDOW_FIRST  0xd00  /* for those that the system does */
 #define KVM_PRIVATE_PAGE 0xfeffc000ULL
 #define RESET_PORT       0xcf9
-#define RESET_VALUE      0x06 /* hard reset */
+#define RESET_VALUE      0x06        /* hard reset */
+#define HOTPLUG_SLOTS    0xfffffffcU /* all but the chipset's */
 #define ISA_DEVICES_MAX  8
 
 typedef struct I440fxBoard {
@@ -174,6 +175,11 @@ static bool describe(Machine *machine, I440fxBoard *board, GError **error)
         .acpi_enable = PIIX_APM_ACPI_ENABLE,
         .acpi_disable = PIIX_APM_ACPI_DISABLE,
     };
+    static const AcpiPciHotplug hotplug = {
+        .port = PIIX_PCIHP_PORT,
+        .gpe = PIIX_GPE_PCIHP,
+        .slots = HOTPLUG_SLOTS,
+    };
     AcpiPci pci = {
         .last_bus = 255,
         .io_first = IO_WINDOW_FIRST,
@@ -181,6 +187,7 @@ static bool describe(Machine *machine, I440fxBoard *board, GError **error)
         .mem32_first = mem32_first(machine),
         .mem32_last = MEM32_LAST,
         .piix_links = true,
+        .hotplug = &hotplug,
     };
     AcpiConfig config = {
         .smp = &machine->config->smp,

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The power management function of PIIX4, 01.3 (Intel 82371AB, 290562, chapters 7 and 8). */
+/* The power management function of PIIX4, 01.3 (Intel 82371AB, 290562, chapters 7 and 8): ACPI,
+ * and with it the hotplug of PCI devices. */
+#include "hw/acpi/pcihp.h"
 #include "hw/devices.h"
 #include "hw/isa/acpi_pm.h"
 #include "hw/isa/isa.h"
@@ -26,6 +28,7 @@
 typedef struct Piix4Pm {
     PciDevice pci;
     AcpiPm pm;
+    AcpiPcihp pcihp;
 } Piix4Pm;
 
 static void pm_remap(PciDevice *pci)
@@ -65,6 +68,11 @@ static void power_button(void *opaque)
     acpi_pm_power_button(&((Piix4Pm *)opaque)->pm);
 }
 
+static void slot_changed(void *opaque)
+{
+    acpi_pm_raise_gpe(&((Piix4Pm *)opaque)->pm, PIIX_GPE_PCIHP);
+}
+
 static const AcpiPmLayout pm_layout = {
     .size = PM_BLOCK_SIZE,
     .gpe_port = PIIX_GPE_BASE,
@@ -98,6 +106,7 @@ static bool pm_realize(Device *dev, GError **error)
     }
     config_init(&s->pci, machine->config);
     acpi_pm_init(&s->pm, dev, &machine->gsi[PIIX_SCI_GSI], &pm_layout);
+    acpi_pcihp_init(&s->pcihp, s->pci.bus, PIIX_PCIHP_PORT, slot_changed, s);
     machine_add_powerdown_notifier(machine, power_button, s);
     return true;
 }
@@ -107,6 +116,7 @@ static void pm_unrealize(Device *dev)
     Piix4Pm *s = (Piix4Pm *)dev;
 
     machine_remove_powerdown_notifier(dev->machine, power_button, s);
+    acpi_pcihp_cleanup(&s->pcihp);
     acpi_pm_cleanup(&s->pm);
     pci_device_unrealize(&s->pci);
 }
@@ -116,12 +126,14 @@ static void pm_reset(Device *dev)
     Piix4Pm *s = (Piix4Pm *)dev;
 
     pci_device_reset(&s->pci);
+    acpi_pcihp_reset(&s->pcihp);
     acpi_pm_reset(&s->pm);
 }
 
 static const StateField pm_fields[] = {
     STATE_STRUCT(Piix4Pm, pci, &pci_device_state),
     STATE_STRUCT(Piix4Pm, pm, &acpi_pm_state),
+    STATE_STRUCT(Piix4Pm, pcihp, &acpi_pcihp_state),
     STATE_END,
 };
 

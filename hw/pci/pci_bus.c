@@ -180,7 +180,9 @@ PciDevice *pci_find_device(PciBus *root, uint8_t bus, uint8_t devfn)
 {
     PciBus *found = bus == 0 ? root : bus_by_number(root, bus);
 
-    return found ? found->functions[devfn] : NULL;
+    PciDevice *pci = found ? found->functions[devfn] : NULL;
+
+    return pci && !pci->dev.ejected ? pci : NULL;
 }
 
 void pci_bus_foreach(PciBus *bus, void (*fn)(PciDevice *pci, void *opaque), void *opaque)

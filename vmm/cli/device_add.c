@@ -3,6 +3,7 @@
 #include "vmm/cli/device_add.h"
 
 #include <string.h>
+#include "vmm/device/hotplug.h"
 #include "vmm/machine/cpus.h"
 #include "vmm/machine/machine.h"
 
@@ -163,13 +164,16 @@ static Device *add_locked(Machine *machine, Opts *options, GError **error)
             return NULL;
         }
     }
-    Bus *bus = bus_name ? find_bus(machine, cls, bus_name, error) : NULL;
-    if (bus_name && !bus) {
+    Bus *bus = bus_name ? find_bus(machine, cls, bus_name, error) : bus_find_for(machine, cls->bus);
+    if ((bus_name && !bus) || !device_hotplug_check(machine, cls, bus, error)) {
         return NULL;
     }
     Device *dev = device_new(cls, id);
     dev->hotplugged = machine_run_state(machine) != RUN_STATE_PRELAUNCH;
     if (set_props(dev, options, error) && device_realize(dev, machine, bus, error)) {
+        if (dev->hotplugged) {
+            device_hotplugged(dev);
+        }
         return dev;
     }
     device_free(dev);

@@ -137,22 +137,11 @@ bool device_prop_is_set(Device *dev, const char *name)
 
 /* ---- Life ---- */
 
-static Bus *find_bus_for(Machine *machine, BusType type)
-{
-    for (guint i = 0; i < machine->buses->len; i++) {
-        Bus *bus = g_ptr_array_index(machine->buses, i);
-        if (bus->type == type && (!bus->max_children || bus->children->len < bus->max_children)) {
-            return bus;
-        }
-    }
-    return NULL;
-}
-
 static bool check_bus(Device *dev, Machine *machine, Bus **bus, GError **error)
 {
     const DeviceClass *cls = dev->cls;
     if (!*bus && cls->bus != BUS_SYSTEM) {
-        *bus = find_bus_for(machine, cls->bus);
+        *bus = bus_find_for(machine, cls->bus);
         if (!*bus) {
             return error_set(error, "No '%s' bus found for device '%s'", bus_type_name(cls->bus),
                              cls->name);

@@ -75,8 +75,8 @@ struct DeviceClass {
     /* The device's part of its Open Firmware path ("scsi@3", "drive@0/disk@0"), as the boot order
      * names it; new. NULL: what the bus says, or nothing. */
     char *(*firmware_name)(const Device *dev);
-    /* Asks the guest to let the device go; it is deleted when the guest did. NULL: it can go before
-     * the machine first runs only. Main thread. */
+    /* Asks the guest to let the device go; it is deleted when the guest did. NULL: its bus asks, or
+     * it goes at once. Main thread. */
     bool (*request_unplug)(Device *dev, GError **error);
     const void *ops; /* for the bus: PciDeviceClass, VirtioDeviceClass ... */
 };
@@ -94,12 +94,20 @@ struct Device {
     Bus *bus;         /* from realize on */
     GPtrArray *child_buses;
     DeviceStage stage;
-    int number; /* in the path of a device without an id; set by realize */
-    bool hotplugged;
+    int number;      /* in the path of a device without an id; set by realize */
+    bool hotplugged; /* came while the machine ran; set before realize */
+    bool ejected;    /* the guest let go: not to be found any more; topology lock */
     bool broken_reported;
     json_object *set_props; /* names that the user set explicitly */
     GMutex lock;            /* order: machine topology -> this -> back end */
 };
+
+/* How a bus whose devices come and go tells the guest; main thread, topology lock held. */
+typedef struct BusHotplugOps {
+    void (*plugged)(Bus *bus, Device *child); /* it is there, reset */
+    /* Asks the guest to let the child go; device_eject() follows, or nothing. May be repeated. */
+    bool (*unplug_request)(Bus *bus, Device *child, GError **error);
+} BusHotplugOps;
 
 struct Bus {
     BusType type;
@@ -113,8 +121,10 @@ struct Bus {
     void (*unplug)(Bus *bus, Device *child);
     /* firmware_name of children whose class has none; may be NULL. */
     char *(*firmware_name)(const Bus *bus, const Device *child);
-    void *owner;           /* the bus's implementation: PciBus ... */
-    bool hotplug;          /* takes devices while the machine runs */
+    void *owner;  /* the bus's implementation: PciBus ... */
+    bool hotplug; /* takes devices while the machine runs (vmm/device/hotplug.h) */
+    const BusHotplugOps *hotplug_ops; /* NULL: a device comes and goes at once */
+    void *hotplug_opaque;
     unsigned max_children; /* 0: no limit; a full bus is not found by its type */
 };
 
@@ -170,7 +180,8 @@ void device_guest_error(Device *dev, const char *format, ...) G_GNUC_PRINTF(2, 3
 Bus *bus_new(BusType type, const char *name, Machine *machine, Device *parent);
 void bus_free(Bus *bus);
 Bus *bus_find(Machine *machine, const char *name);
-const char *bus_type_name(BusType type); /* "PCI", "ISA", "System" ... */
+Bus *bus_find_for(Machine *machine, BusType type); /* the first that is not full; NULL */
+const char *bus_type_name(BusType type);           /* "PCI", "ISA", "System" ... */
 
 /* ---- All devices' state in one stream; main thread, machine paused and devices quiesced ---- */
 void devices_save(Machine *machine, GByteArray *out);

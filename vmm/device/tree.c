@@ -64,6 +64,17 @@ Bus *bus_find(Machine *machine, const char *name)
     return NULL;
 }
 
+Bus *bus_find_for(Machine *machine, BusType type)
+{
+    for (guint i = 0; i < machine->buses->len; i++) {
+        Bus *bus = g_ptr_array_index(machine->buses, i);
+        if (bus->type == type && (!bus->max_children || bus->children->len < bus->max_children)) {
+            return bus;
+        }
+    }
+    return NULL;
+}
+
 /* ---- Walking ---- */
 
 static void walk_list(GPtrArray *devices, void (*fn)(Device *dev, void *opaque), void *opaque)

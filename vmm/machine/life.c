@@ -129,6 +129,20 @@ static void unhalt(Machine *machine)
     machine->accel->vcpus_resume(machine);
 }
 
+void machine_halt(Machine *machine)
+{
+    if (machine_is_running(machine)) {
+        halt(machine);
+    }
+}
+
+void machine_unhalt(Machine *machine)
+{
+    if (machine_is_running(machine)) {
+        unhalt(machine);
+    }
+}
+
 void machine_stop(Machine *machine, RunState state)
 {
     if (machine_run_state(machine) == RUN_STATE_SUSPENDED) {
@@ -162,10 +176,7 @@ bool machine_cont(Machine *machine, GError **error)
 
 void machine_reset_now(Machine *machine)
 {
-    bool running = machine_is_running(machine);
-    if (running) {
-        halt(machine);
-    }
+    machine_halt(machine);
     machine_topology_lock(machine);
     for (guint i = 0; i < machine->devices->len; i++) {
         device_reset(g_ptr_array_index(machine->devices, i));
@@ -179,9 +190,7 @@ void machine_reset_now(Machine *machine)
     machine->accel->vcpus_reset(machine);
     machine->cls->reset(machine);
     machine_topology_unlock(machine);
-    if (running) {
-        unhalt(machine);
-    }
+    machine_unhalt(machine);
 }
 
 static json_object *cause_data(ShutdownCause cause)

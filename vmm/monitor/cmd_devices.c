@@ -2,8 +2,7 @@
 /* Commands about devices, objects and their properties. */
 #include <string.h>
 #include "vmm/cli/device_add.h"
-#include "vmm/device/device.h"
-#include "vmm/machine/hotplug.h"
+#include "vmm/device/hotplug.h"
 #include "vmm/machine/life.h"
 #include "vmm/machine/machine.h"
 #include "vmm/monitor/commands.h"
@@ -275,44 +274,7 @@ static json_object *qom_set(const void *opaque, GError **error)
 
 /* ---- Making and removing ---- */
 
-/* Before the machine first runs everything may change; then what hangs on a bus that can tell. */
-static bool may_change(Machine *machine, const Bus *bus, const DeviceClass *cls, GError **error)
-{
-    if (machine_run_state(machine) == RUN_STATE_PRELAUNCH) {
-        return true;
-    }
-    if (cls->bus == BUS_SYSTEM && cls->hotpluggable) {
-        return true; /* vCPUs, memory: the board tells of them */
-    }
-    if (!bus || !bus->hotplug) {
-        return error_set(error,
-                         "Bus '%s' does not support hotplugging; start with -S, or name the device "
-                         "on the command line",
-                         bus ? bus->name : "main-system-bus");
-    }
-    return cls->hotpluggable ||
-           error_set(error, "Device '%s' does not support hotplugging", cls->name);
-}
-
-/* The bus that device_add would take: the one named, else the first with room. */
-static const Bus *bus_for(Machine *machine, const char *name, const DeviceClass *cls)
-{
-    const Bus *first = NULL;
-    if (name) {
-        return bus_find(machine, name);
-    }
-    for (guint i = 0; i < machine->buses->len; i++) {
-        const Bus *bus = g_ptr_array_index(machine->buses, i);
-        if (bus->type == cls->bus) {
-            first = first ? first : bus;
-            if (!bus->max_children || bus->children->len < bus->max_children) {
-                return bus;
-            }
-        }
-    }
-    return first;
-}
-
+/* Firmware's boot order follows the devices. */
 static void reset_before_start(Machine *machine)
 {
     if (machine_run_state(machine) == RUN_STATE_PRELAUNCH) {
@@ -324,10 +286,6 @@ static json_object *qmp_device_add(const void *opaque, GError **error)
 {
     const QmpDeviceAddArgs *args = opaque;
     Machine *machine = machine_get();
-    const DeviceClass *cls = device_class_find(args->driver);
-    if (cls && !may_change(machine, bus_for(machine, args->bus, cls), cls, error)) {
-        return NULL;
-    }
     json_object *all = json_object_get(args->rest);
     json_add_string(all, "driver", args->driver);
     json_add_string(all, "bus", args->bus);
@@ -349,17 +307,13 @@ static json_object *qmp_device_del(const void *opaque, GError **error)
     if (!dev) {
         return no_path(args->id, error);
     }
-    if (!may_change(machine, dev->bus, dev->cls, error)) {
-        return NULL;
-    }
     if (!dev->id) {
         error_set(error, "Device '%s' belongs to the machine", args->id);
         return NULL;
     }
-    if (dev->cls->request_unplug && machine_run_state(machine) != RUN_STATE_PRELAUNCH) {
-        return dev->cls->request_unplug(dev, error) ? qmp_ok() : NULL;
+    if (!device_unplug(dev, error)) {
+        return NULL;
     }
-    device_delete(dev);
     reset_before_start(machine);
     return qmp_ok();
 }
