@@ -88,15 +88,36 @@ static const char *boot_disc(GuestRun *run, const char *text)
     return path;
 }
 
-static void test_boots_a_cd(void)
+static void test_boots_an_ide_disk(void)
 {
-    g_autoptr(GuestRun) run = guest_run_new(NULL);
+    g_autoptr(GuestRun) run = guest_run_new("pc");
+
+    guest_run_args(run, "-hda %s", boot_disk(run, "disk", "x ide\r\n"));
+    guest_run_start(run);
+    guest_run_expect(run, "boot sector, drive 80");
+    guest_run_expect(run, "x ide");
+    g_assert_cmpint(guest_run_wait(run), ==, 0x21);
+}
+
+static void test_boots_a_cd(gconstpointer board)
+{
+    g_autoptr(GuestRun) run = guest_run_new(board);
 
     guest_run_args(run, "-cdrom %s", boot_disc(run, "x disc\r\n"));
     guest_run_start(run);
     guest_run_expect(run, "boot sector, drive e0");
     guest_run_expect(run, "x disc");
     g_assert_cmpint(guest_run_wait(run), ==, 0x21);
+}
+
+static void test_boots_a_sata_cd(void)
+{
+    test_boots_a_cd("q35");
+}
+
+static void test_boots_an_ide_cd(void)
+{
+    test_boots_a_cd("pc");
 }
 
 /* Without a screen the firmware and int 10h are seen on the first serial port. */
@@ -202,7 +223,9 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     guest_test_add("/guest/firmware/boots-a-virtio-disk", test_boots_a_virtio_disk);
     guest_test_add("/guest/firmware/boots-a-sata-disk", test_boots_a_sata_disk);
-    guest_test_add("/guest/firmware/boots-a-cd", test_boots_a_cd);
+    guest_test_add("/guest/firmware/boots-an-ide-disk", test_boots_an_ide_disk);
+    guest_test_add("/guest/firmware/boots-a-cd/sata", test_boots_a_sata_cd);
+    guest_test_add("/guest/firmware/boots-a-cd/ide", test_boots_an_ide_cd);
     guest_test_add("/guest/firmware/screen-text-goes-to-the-serial-port",
                    test_screen_text_goes_to_the_serial_port);
     guest_test_add("/guest/firmware/bootindex-chooses-the-disk", test_bootindex_chooses_the_disk);
