@@ -548,6 +548,47 @@ static void test_resize(void)
     hba_close(&h);
 }
 
+/* HARDENING 11: units come and go in a running machine, with requests out. */
+static void test_hotplug(void)
+{
+    Hba h;
+    uint64_t at;
+    slow_open(&h);
+    at = h.control_data + 1024;
+    add_event_buffer(&h, 0);
+    json_object_put(qtest_qmp_ok(h.qts, "{'execute':'blockdev-add','arguments':{'driver':'null-co',"
+                                        "'node-name':'m','size':1048576}}"));
+    json_object_put(qtest_qmp_ok(h.qts,
+                                 "{'execute':'device_add','arguments':{'driver':'scsi-hd',"
+                                 "'id':'new','drive':'m','bus':'s.0','scsi-id':3,'lun':9}}"));
+    g_assert_cmpuint(qvirtqueue_wait(h.event, NULL), ==, 16);
+    g_assert_cmpuint(qtest_read(h.qts, at, 4), ==, 1);
+    g_assert_cmphex(qtest_read(h.qts, at + 4, 4), ==, 0x09000301);
+    g_assert_cmpuint(qtest_read(h.qts, at + 12, 4), ==, 1);
+    command(&h, CDB(0), 0, 0);
+    assert_sense(&h, 6, 0x3f, 0x0e);
+    command_at(&h, 3, 9, CDB(0), 0, 0);
+    assert_sense(&h, 6, 0x29, 0);
+    for (unsigned i = 0; i < 8; i++) {
+        put_command(&h, i, 0, 0, CDB(0x28, 0, 0, 0, 0, i, 0, 0, 1), i);
+        add_command(&h, i, 512, 0);
+    }
+    qvirtqueue_kick(h.request);
+    /* Without a buffer the event waits. */
+    json_object_put(qtest_qmp_ok(h.qts, "{'execute':'device_del','arguments':{'id':'h'}}"));
+    json_object_put(qtest_event(h.qts, "DEVICE_DELETED"));
+    for (unsigned i = 0; i < 8; i++) {
+        qvirtqueue_wait(h.request, NULL);
+    }
+    command(&h, CDB(0), 0, 0);
+    g_assert_cmpuint(h.reply, ==, S_BAD_TARGET);
+    add_event_buffer(&h, 0);
+    g_assert_cmpuint(qvirtqueue_wait(h.event, NULL), ==, 16);
+    g_assert_cmphex(qtest_read(h.qts, at + 4, 4), ==, 0x00000001);
+    g_assert_cmpuint(qtest_read(h.qts, at + 12, 4), ==, 2);
+    hba_close(&h);
+}
+
 static void test_registers(void)
 {
     Hba h;
@@ -674,6 +715,7 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio-scsi/malformed-requests-need-a-reset", test_malformed);
     g_test_add_func("/virtio-scsi/other-cdb-and-sense-sizes", test_sizes);
     g_test_add_func("/virtio-scsi/resize-is-told", test_resize);
+    g_test_add_func("/virtio-scsi/units-come-and-go", test_hotplug);
     g_test_add_func("/virtio-scsi/registers-in-every-width", test_registers);
     g_test_add_func("/virtio-scsi/several-queues-on-io-threads", test_several_queues);
     g_test_add_func("/virtio-scsi/stop-and-cont-under-load", test_stop_and_cont);
