@@ -151,7 +151,7 @@ struct Machine {
     uint64_t ram_above_4g;
     uint64_t device_memory_base, device_memory_size; /* where pc-dimms go; 0: nowhere */
     uint64_t plugged_memory;                         /* bytes of them that are there */
-    GPtrArray *buses;   /* all Bus *, in order of creation */
+    GPtrArray *buses;                                /* all Bus *, in order of creation */
     GPtrArray *devices; /* the machine's devices on no bus or on its own buses, in order */
     EventLoop *io_loop; /* the I/O thread shared by devices whose user named none; machine_io_loop()
                            makes it */
