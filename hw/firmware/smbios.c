@@ -470,7 +470,9 @@ static bool builder_init(SmbiosBuilder *b, const Machine *machine, guint room_in
                           .ports = g_ptr_array_new(),
                           .onboard = g_ptr_array_new() };
     g_byte_array_set_size(b->out, room_in_front);
-    memset(b->out->data, 0, room_in_front);
+    if (room_in_front) {
+        memset(b->out->data, 0, room_in_front);
+    }
     const GPtrArray *given = machine->config->smbios;
     for (guint i = 0; ok && given && i < given->len; i++) {
         ok = merge_options(b, g_ptr_array_index(given, i), error);
