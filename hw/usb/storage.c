@@ -53,6 +53,7 @@ typedef struct UsbStorage {
     uint32_t tag;
     uint32_t expected;     /* bytes of the data phase, as the host says */
     uint32_t data_left;    /* of them */
+    uint64_t moved;        /* by the request, when it is done */
     uint64_t window_start; /* the request's bytes before the packet's first */
 } UsbStorage;
 
@@ -91,6 +92,7 @@ static void request_ended(UsbStorage *s)
     const ScsiRequest *request = &s->request;
     UsbPacket *packet = s->phase == PHASE_DATA_IN ? s->in : s->out;
     s->active = s->wanting = false;
+    s->moved = request->moved;
     s->csw_status = request->cancelled             ? CSW_PHASE_ERROR
                     : request->status == SCSI_GOOD ? CSW_GOOD
                                                    : CSW_FAILED;
@@ -201,7 +203,7 @@ static void take_command(UsbStorage *s, UsbPacket *packet)
     end_packet(s, packet, USB_DONE);
     s->tag = load_le32(cbw + 4);
     s->expected = s->data_left = load_le32(cbw + 8);
-    s->window_start = 0;
+    s->moved = s->window_start = 0;
     s->phase = !s->expected ? PHASE_STATUS : cbw[12] & CBW_IN ? PHASE_DATA_IN : PHASE_DATA_OUT;
     ScsiRequest *request = &s->request;
     request_init(s);
@@ -237,7 +239,7 @@ static bool run_data(UsbStorage *s, UsbPacket *packet)
         }
         s->window_start += bytes; /* all of it had moved when the state was saved */
     } else {
-        packet->actual = MIN(bytes, s->request.moved - s->window_start);
+        packet->actual = MIN(bytes, s->moved - s->window_start);
         s->window_start += packet->actual;
         usb_packet_zero(packet, bytes - packet->actual);
     }
@@ -256,7 +258,7 @@ static bool send_status(UsbStorage *s)
         end_packet(s, packet, USB_BABBLE);
         return true;
     }
-    uint64_t moved = MIN(s->request.moved, s->expected);
+    uint64_t moved = MIN(s->moved, s->expected);
     store_le32(csw, CSW_SIGNATURE);
     store_le32(csw + 4, s->tag);
     store_le32(csw + 8, s->expected - moved);
@@ -540,7 +542,7 @@ static bool storage_post_load(void *base, uint16_t version, GError **error)
     bool data = s->phase == PHASE_DATA_IN || s->phase == PHASE_DATA_OUT;
     if (s->phase > PHASE_STATUS || s->csw_status > CSW_PHASE_ERROR || s->data_left > s->expected ||
         (data && !s->data_left) || s->active != s->request.started ||
-        s->window_start > s->request.moved) {
+        s->window_start > (s->active ? s->request.moved : s->moved)) {
         return error_set(error, "usb-storage: phase %u with %u of %u bytes left is impossible",
                          s->phase, s->data_left, s->expected);
     }
@@ -572,6 +574,7 @@ static const StateField storage_fields[] = {
     STATE_INT(UsbStorage, tag),
     STATE_INT(UsbStorage, expected),
     STATE_INT(UsbStorage, data_left),
+    STATE_INT(UsbStorage, moved),
     STATE_INT(UsbStorage, window_start),
     STATE_END,
 };
