@@ -86,6 +86,7 @@ static const char *const pc_options[] = {
     "-machine", "pc",
     "-device",  "virtio-blk-pci,drive=n0,disable-modern=off,disable-legacy=off",
     "-device",  "ide-hd,drive=n1",
+    "-device",  "ide-cd,drive=n5",
     "-device",  "virtio-rng-pci",
     "-device",  "virtio-net-pci,netdev=u0,mac=52:54:00:12:34:56",
     "-device",  "pvpanic",
