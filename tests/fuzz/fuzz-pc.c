@@ -15,20 +15,40 @@ typedef struct Window {
 } Window;
 
 static const Window windows[] = {
-    { true, 0x20, 2 },          { true, 0xa0, 2 },           { true, 0x4d0, 2 },
-    { true, 0x40, 4 },          { true, 0x60, 5 },           { true, 0x70, 2 },
-    { true, 0x92, 1 },          { true, 0xb2, 2 },           { true, 0x3f8, 8 },
-    { true, 0x501, 4 },         { true, 0x505, 1 },          { true, 0xcf8, 8 },
-    { true, 0x510, 12 },        { false, 0xb0000090, 7 },    { false, 0xc0000, 0x40000 },
-    { true, 0x600, 128 },       { false, 0xfec00000, 64 },   { false, 0xfed1f000, 0x1000 },
-    { false, 0xc1000000, 32 },  { false, 0xb0000000, 0x10 }, { false, 0xb0008000, 0x1000 },
-    { false, 0xb00f8000, 256 }, { false, 0xb0100000, 256 },
+    { true, 0x20, 2 },
+    { true, 0xa0, 2 },
+    { true, 0x4d0, 2 },
+    { true, 0x40, 4 },
+    { true, 0x60, 5 },
+    { true, 0x70, 2 },
+    { true, 0x92, 1 },
+    { true, 0xb2, 2 },
+    { true, 0x3f8, 8 },
+    { true, 0x501, 4 },
+    { true, 0x505, 1 },
+    { true, 0xcf8, 8 },
+    { true, 0xcd8, 12 },
+    { true, 0xa00, 24 },
+    { true, 0x510, 12 },
+    { false, 0xb0000090, 7 },
+    { false, 0xc0000, 0x40000 },
+    { true, 0x600, 128 },
+    { false, 0xfec00000, 64 },
+    { false, 0xfed1f000, 0x1000 },
+    { false, 0xc1000000, 32 },
+    { false, 0xb0000000, 0x10 },
+    { false, 0xb0008000, 0x1000 },
+    { false, 0xb00f8000, 256 },
+    { false, 0xb0100000, 256 },
 };
 
-static const char *const devices[] = {
-    "pcie-root-port,addr=1,chassis=1",      "pvpanic-pci,addr=2", "pvpanic",
-    "isa-debug-exit,iobase=0x501,iosize=4", "isa-serial",         NULL
-};
+static const char *const devices[] = { "pcie-root-port,addr=1,chassis=1",
+                                       "pvpanic-pci,addr=2",
+                                       "pvpanic",
+                                       "isa-debug-exit,iobase=0x501,iosize=4",
+                                       "isa-serial",
+                                       "x86_64-cpu,socket-id=0,core-id=2,thread-id=0",
+                                       NULL };
 
 static void reset_one(Device *dev, void *opaque)
 {

@@ -28,7 +28,9 @@ static inline Machine *pc_machine_new(const char *board, const char *const *devi
         .cls = machine_class_find(board),
         .accel = "qtest",
         .ram_size = 32 * MIB,
-        .smp = { .cpus = 1, .maxcpus = 1, .sockets = 1, .dies = 1, .cores = 1, .threads = 1 },
+        .ram_max = 64 * MIB,
+        .ram_slots = 2,
+        .smp = { .cpus = 1, .maxcpus = 4, .sockets = 1, .dies = 1, .cores = 4, .threads = 1 },
         .rtc_clock = VM_CLOCK_VIRTUAL,
         .rtc_base = 1709164798, /* 2024-02-28 23:59:58 */
         .nodefaults = true,
