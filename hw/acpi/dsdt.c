@@ -9,8 +9,8 @@
 #define OSC_STATUS_BAD_UUID 0x04
 #define OSC_STATUS_BAD_REV  0x08
 #define OSC_STATUS_MASKED   0x10
-/* PME, AER and the capability structure; not native hotplug. */
-#define OSC_GRANTED      0x1c
+/* Native hotplug, PME, AER and the capability structure. */
+#define OSC_GRANTED      0x1d
 #define GED_POWER_BUTTON 0x02
 
 static void build_processors(const AcpiConfig *config, GByteArray *out)

@@ -7,8 +7,9 @@
 
 typedef enum Window { WINDOW_IO, WINDOW_MEM, WINDOW_PREF, WINDOW_COUNT } Window;
 
-#define IO_GRANULE     (4 * KIB)
-#define MEMORY_GRANULE MIB
+#define IO_GRANULE      (4 * KIB)
+#define MEMORY_GRANULE  MIB
+#define HOTPLUG_RESERVE (2 * MIB)
 
 typedef struct Request {
     PciDevice *pci;
@@ -43,6 +44,16 @@ static int compare_requests(const void *a, const void *b)
 
 static uint64_t bus_measure(PciBus *bus, Window window, uint64_t *align);
 
+/* Room in a port for a device that may come later; none for I/O ports, of which there are few. */
+static uint64_t hotplug_reserve(const PciDevice *port, Window window)
+{
+    bool hotplug = port->express_cap &&
+                   load_le32(port->config + port->express_cap + PCI_EXP_SLTCAP) &
+                       PCI_EXP_SLTCAP_HPC;
+
+    return hotplug && window != WINDOW_IO ? HOTPLUG_RESERVE : 0;
+}
+
 static GArray *bus_requests(PciBus *bus, Window window)
 {
     GArray *requests = g_array_new(FALSE, FALSE, sizeof(Request));
@@ -61,7 +72,8 @@ static GArray *bus_requests(PciBus *bus, Window window)
         }
         if (pci->secondary) {
             Request request = { .pci = pci, .bar = -1 };
-            request.size = bus_measure(pci->secondary, window, &request.align);
+            request.size = MAX(bus_measure(pci->secondary, window, &request.align),
+                               hotplug_reserve(pci, window));
             if (request.size) {
                 g_array_append_val(requests, request);
             }

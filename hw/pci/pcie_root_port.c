@@ -2,20 +2,20 @@
 /* pcie-root-port: a PCI Express root port with one slot (PCI Express Base 4.0, 1.3.1). */
 #include "hw/devices.h"
 #include "hw/pci/pci_internal.h"
+#include "hw/pci/pcie_slot.h"
 
 #define ROOT_PORT_MSIX_BAR 0
 
 typedef struct RootPort {
     PciDevice pci;
     PciBus *bus;
-    uint8_t port, chassis;
-    uint16_t slot;
+    uint8_t port;
+    PcieSlot slot;
 } RootPort;
 
 static const Property root_port_props[] = {
     PROP_U8("port", RootPort, port, 0, "Port number, shown in the link capabilities"),
-    PROP_U8("chassis", RootPort, chassis, 0, "Chassis number: with slot it names the place"),
-    PROP_U16("slot", RootPort, slot, 0, "Physical slot number"),
+    PCIE_SLOT_PROPS(RootPort, slot),
     PROP_END,
 };
 
@@ -35,20 +35,18 @@ static void compare_slot(Device *dev, void *opaque)
     RootPort *other = (RootPort *)dev;
 
     if (dev->cls == &pcie_root_port_class && other != search->mine && other->pci.express_cap &&
-        other->chassis == search->mine->chassis && other->slot == search->mine->slot) {
+        other->slot.chassis == search->mine->slot.chassis &&
+        other->slot.number == search->mine->slot.number) {
         search->taken = true;
     }
 }
 
-static void slot_capability_init(RootPort *port)
+static void port_capability_init(RootPort *port)
 {
     PciDevice *pci = &port->pci;
     uint8_t *cap = pci->config + pci->express_cap;
 
-    store_le16(cap + PCI_EXP_FLAGS, load_le16(cap + PCI_EXP_FLAGS) | PCI_EXP_FLAGS_SLOT);
     store_le32(cap + PCI_EXP_LNKCAP, load_le32(cap + PCI_EXP_LNKCAP) | (uint32_t)port->port << 24);
-    store_le32(cap + PCI_EXP_SLTCAP, (uint32_t)(port->slot & 0x1fff) << 19);
-    store_le16(cap + PCI_EXP_SLTSTA, PCI_EXP_SLTSTA_PDS);
     store_le16(pci->wmask + pci->express_cap + PCI_EXP_RTCTL,
                PCI_EXP_RTCTL_SECEE | PCI_EXP_RTCTL_SENFEE | PCI_EXP_RTCTL_SEFEE |
                    PCI_EXP_RTCTL_PMEIE);
@@ -68,18 +66,19 @@ static bool root_port_realize(Device *dev, GError **error)
     if (search.taken) {
         return error_set(error,
                          "chassis=%u,slot=%u is taken by another root port; give each its own",
-                         port->chassis, port->slot);
+                         port->slot.chassis, port->slot.number);
     }
     if (!pci_device_realize(&port->pci, error)) {
         return false;
     }
-    slot_capability_init(port);
+    port_capability_init(port);
     if (!msix_init(&port->pci, 1, ROOT_PORT_MSIX_BAR, error)) {
         return false;
     }
     name = dev->id ? g_strdup(dev->id) : g_strdup_printf("rp%02x", port->pci.devfn);
     port->bus = pci_bus_new(name, dev->machine, dev, true, port->pci.bus->memory, port->pci.bus->io,
                             NULL, NULL);
+    pcie_slot_init(&port->slot, &port->pci, port->bus);
     return true;
 }
 
@@ -94,11 +93,20 @@ static void root_port_unrealize(Device *dev)
 
 static void root_port_reset(Device *dev)
 {
-    pci_device_reset((PciDevice *)dev);
+    RootPort *port = (RootPort *)dev;
+
+    pci_device_reset(&port->pci);
+    pcie_slot_reset(&port->slot);
+}
+
+static void root_port_config_written(PciDevice *pci, uint32_t offset, unsigned size)
+{
+    pcie_slot_config_written(&((RootPort *)pci)->slot, offset, size);
 }
 
 static const StateField root_port_fields[] = {
     STATE_STRUCT(RootPort, pci, &pci_device_state),
+    STATE_STRUCT(RootPort, slot, &pcie_slot_state),
     STATE_END,
 };
 
@@ -115,6 +123,7 @@ static const PciDeviceClass root_port_pci = {
     .interrupt_pin = 1,
     .is_bridge = true,
     .is_express = true,
+    .config_written = root_port_config_written,
 };
 
 const DeviceClass pcie_root_port_class = {
