@@ -20,7 +20,9 @@ extern const DeviceClass isa_debugcon_class, isa_serial_class;
 extern const DeviceClass nvme_class, nvme_ns_class;
 
 /* hw/pci */
-extern const DeviceClass pcie_root_port_class;
+extern const DeviceClass pcie_root_port_class, ioh3420_class;
+extern const DeviceClass x3130_upstream_class, xio3130_downstream_class;
+extern const DeviceClass pci_bridge_class, pcie_pci_bridge_class;
 extern const DeviceClass gpex_host_class;
 extern const DeviceClass gpex_root_class;
 extern const DeviceClass i440fx_class;

@@ -8,7 +8,7 @@
 static unsigned express_type(const PciDevice *pci)
 {
     if (pci_class(pci)->is_bridge) {
-        return PCI_EXP_TYPE_ROOT_PORT;
+        return pci_class(pci)->express_type;
     }
     return pci->bus->bridge ? PCI_EXP_TYPE_ENDPOINT : PCI_EXP_TYPE_RC_END;
 }

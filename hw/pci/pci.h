@@ -49,7 +49,8 @@ typedef struct PciDeviceClass {
     uint8_t interrupt_pin; /* 1: INTA ... 0: none */
     const char *romfile;   /* an expansion ROM that comes as a package, or NULL */
     bool is_bridge;
-    bool is_express; /* PCI Express capability when on an express bus */
+    bool is_express;      /* PCI Express capability when on an express bus */
+    uint8_t express_type; /* bridges: PCI_EXP_TYPE_ROOT_PORT ... */
     /* Before a read: brings config up to date. Topology and device lock held. May be NULL. */
     void (*config_reading)(PciDevice *pci, uint32_t offset, unsigned size);
     /* After the common work. Topology and device lock held. May be NULL. */

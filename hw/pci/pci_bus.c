@@ -12,9 +12,15 @@ static bool slot_is_free(const PciBus *bus, unsigned slot)
     return true;
 }
 
+/* A link has one device at its other end. */
+static bool has_one_slot(const PciBus *bus)
+{
+    return bus->bridge && bus->express && !pci_bus_is_switch(bus);
+}
+
 static bool bus_find_free(PciBus *bus, PciDevice *pci, GError **error)
 {
-    unsigned slots = bus->bridge && bus->express ? 1 : 32;
+    unsigned slots = has_one_slot(bus) ? 1 : 32;
 
     for (unsigned slot = 0; slot < slots; slot++) {
         if (slot_is_free(bus, slot)) {
@@ -32,7 +38,7 @@ static bool bus_check_devfn(PciBus *bus, PciDevice *pci, GError **error)
     PciDevice *taken = bus->functions[pci->devfn];
     PciDevice *first = bus->functions[PCI_DEVFN(slot, 0)];
 
-    if (bus->bridge && bus->express && slot != 0) {
+    if (has_one_slot(bus) && slot != 0) {
         return error_set(error, "addr=%x.%x: behind '%s' only slot 0 exists", slot, fn,
                          bus->bridge->dev.cls->name);
     }

@@ -32,6 +32,12 @@ static inline bool ranges_touch(uint32_t a, uint32_t a_len, uint32_t b, uint32_t
     return a < b + b_len && b < a + a_len;
 }
 
+/* The bus inside a switch, where downstream ports are. */
+static inline bool pci_bus_is_switch(const PciBus *bus)
+{
+    return bus->bridge && pci_class(bus->bridge)->express_type == PCI_EXP_TYPE_UPSTREAM;
+}
+
 /* Places the BARs where the registers say, and those of everything behind a bridge. Topology lock
  * held, the device lock not. */
 void pci_update_mappings(PciDevice *pci);

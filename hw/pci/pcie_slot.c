@@ -48,14 +48,16 @@ static void update_irq(PcieSlot *slot)
     PciDevice *port = slot->port;
     bool now = (get(slot, PCI_EXP_SLTCTL) & PCI_EXP_SLTCTL_HPIE) && pending_events(slot);
 
+    bool messages = msix_enabled(port) || msi_enabled(port);
+
     if (msix_enabled(port)) {
         msix_vector_use(port, SLOT_VECTOR);
-        if (now && !slot->notified) {
-            msix_notify(port, SLOT_VECTOR);
-        }
+    }
+    if (messages && now && !slot->notified) {
+        msix_enabled(port) ? msix_notify(port, SLOT_VECTOR) : msi_notify(port, SLOT_VECTOR);
     }
     slot->notified = now;
-    pci_set_irq(port, now && !msix_enabled(port));
+    pci_set_irq(port, now && !messages);
 }
 
 static void event(PcieSlot *slot, uint16_t events)
@@ -147,6 +149,35 @@ static const BusHotplugOps slot_ops = { .plugged = slot_plugged,
 
 /* ---- Registers ---- */
 
+typedef struct SlotSearch {
+    const PcieSlot *mine;
+    bool taken;
+} SlotSearch;
+
+static void compare_slot(Device *dev, void *opaque)
+{
+    SlotSearch *search = opaque;
+
+    for (guint i = 0; i < dev->child_buses->len; i++) {
+        const Bus *bus = g_ptr_array_index(dev->child_buses, i);
+        const PcieSlot *other = bus->hotplug_ops == &slot_ops ? bus->hotplug_opaque : NULL;
+        if (other && other != search->mine && other->chassis == search->mine->chassis &&
+            other->number == search->mine->number) {
+            search->taken = true;
+        }
+    }
+}
+
+bool pcie_slot_check(const PcieSlot *slot, Machine *machine, GError **error)
+{
+    SlotSearch search = { .mine = slot };
+
+    device_foreach(machine, compare_slot, &search);
+    return !search.taken ||
+           error_set(error, "chassis=%u,slot=%u is taken by another port; give each its own",
+                     slot->chassis, slot->number);
+}
+
 void pcie_slot_init(PcieSlot *slot, PciDevice *port, PciBus *bus)
 {
     uint8_t *cap = port->config + port->express_cap, *wmask = port->wmask + port->express_cap;
@@ -181,7 +212,8 @@ void pcie_slot_config_written(PcieSlot *slot, uint32_t offset, unsigned size)
         }
         event(slot, PCI_EXP_SLTSTA_CC);
     } else if (ranges_touch(offset, size, at + PCI_EXP_SLTSTA, 2) ||
-               ranges_touch(offset, size, slot->port->msix_cap, 4)) {
+               ranges_touch(offset, size, slot->port->msix_cap, 4) ||
+               ranges_touch(offset, size, slot->port->msi_cap, 4)) {
         update_irq(slot);
     }
 }

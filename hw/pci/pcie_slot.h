@@ -31,6 +31,9 @@ typedef struct PcieSlot {
         PROP_BOOL("power_controller_present", Type, field.power_controller, true,                  \
                   "The slot's power can be switched")
 
+/* Whether no other slot has the same chassis and slot number. Before pcie_slot_init(); main thread.
+ */
+bool pcie_slot_check(const PcieSlot *slot, Machine *machine, GError **error);
 /* Fills in the port's registers and makes `bus` take devices. After the PCI Express capability.
  * Main thread. */
 void pcie_slot_init(PcieSlot *slot, PciDevice *port, PciBus *bus);

@@ -213,6 +213,54 @@ static void test_nonsense(void)
     slot_close(&s);
 }
 
+static void number(QTest *qts, uint8_t bus, uint8_t devfn, unsigned secondary, unsigned last)
+{
+    qpci_config_write(qts, bus, devfn, PCI_PRIMARY_BUS, bus | secondary << 8 | last << 16, 4);
+}
+
+/* A switch: its ports are functions of the bus inside, devices hang behind them. */
+static void test_switch(void)
+{
+    QTest *qts = qtest_start(
+        "-m 32 -device pcie-root-port,id=rp,addr=1,chassis=1 -device x3130-upstream,id=up,bus=rp "
+        "-device xio3130-downstream,id=d0,bus=up,chassis=2 "
+        "-device xio3130-downstream,id=d1,bus=up,chassis=3 -device virtio-rng-pci,bus=d1,id=r");
+    number(qts, 0, PORT, 1, 4);
+    number(qts, 1, 0, 2, 4);
+    number(qts, 2, 0, 3, 3);
+    number(qts, 2, 8, 4, 4);
+    g_assert_cmphex(qpci_config_read(qts, 1, 0, 0, 4), ==, 0x8232104c);
+    g_assert_cmphex(qpci_config_read(qts, 2, 0, 0, 4), ==, 0x8233104c);
+    g_assert_cmphex(qpci_config_read(qts, 2, 8, 0, 4), ==, 0x8233104c);
+    g_assert_cmphex(qpci_config_read(qts, 4, 0, 0, 2), ==, 0x1af4);
+    g_assert_cmphex(qpci_config_read(qts, 3, 0, 0, 4), ==, 0xffffffff);
+    json_object_put(qtest_qmp_ok(qts, "{'execute': 'device_add', 'arguments': {'driver': "
+                                      "'virtio-rng-pci', 'id': 's', 'bus': 'd0'}}"));
+    g_assert_cmphex(qpci_config_read(qts, 3, 0, 0, 2), ==, 0x1af4);
+    qtest_stop(qts);
+    qtest_assert_refused("-device xio3130-downstream,chassis=1", "not inside a switch");
+    qtest_assert_refused("-device x3130-upstream", "not behind a port");
+    qtest_assert_refused("-device pcie-root-port,id=rp,chassis=1 -device ioh3420,chassis=1",
+                         "taken by another port");
+}
+
+static void test_conventional_bridges(void)
+{
+    QTest *qts =
+        qtest_start("-m 32 -device pci-bridge,id=b,addr=1,chassis_nr=1 "
+                    "-device virtio-rng-pci,bus=b,addr=1e "
+                    "-device pcie-pci-bridge,id=p,addr=2 -device virtio-rng-pci,bus=p,addr=3 "
+                    "-device ioh3420,id=i,addr=3,chassis=7");
+    number(qts, 0, 0x08, 1, 1);
+    number(qts, 0, 0x10, 2, 2);
+    g_assert_cmphex(qpci_config_read(qts, 0, 0x08, 0, 4), ==, 0x00011b36);
+    g_assert_cmphex(qpci_config_read(qts, 0, 0x10, 0, 4), ==, 0x000e1b36);
+    g_assert_cmphex(qpci_config_read(qts, 0, 0x18, 0, 4), ==, 0x34208086);
+    g_assert_cmphex(qpci_config_read(qts, 1, 0x1e << 3, 0, 2), ==, 0x1af4);
+    g_assert_cmphex(qpci_config_read(qts, 2, 3 << 3, 0, 2), ==, 0x1af4);
+    qtest_stop(qts);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -223,5 +271,7 @@ int main(int argc, char **argv)
     g_test_add_func("/hotplug-pcie/functions-before-the-first", test_functions_before_the_first);
     g_test_add_func("/hotplug-pcie/refusals", test_refusals);
     g_test_add_func("/hotplug-pcie/nonsense", test_nonsense);
+    g_test_add_func("/hotplug-pcie/switch", test_switch);
+    g_test_add_func("/hotplug-pcie/conventional-bridges", test_conventional_bridges);
     return g_test_run();
 }
