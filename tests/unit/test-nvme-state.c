@@ -74,7 +74,7 @@ static void ring(Machine *machine, unsigned index, uint32_t value)
 static NvmeCompletion entry(Machine *machine, uint64_t queue, unsigned slot)
 {
     NvmeCompletion value;
-    g_assert_true(dma_read(machine->memory, queue + slot * 16, &value, sizeof(value)));
+    g_assert_true(address_space_read(machine->memory, queue + slot * 16, &value, sizeof(value)));
     return value;
 }
 
