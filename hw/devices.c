@@ -37,6 +37,8 @@ const DeviceClass *const device_classes[] = {
     &acpi_ged_class,
     &x86_cpu_class,
     &pflash_cfi01_class,
+    &i6300esb_class,
+    &ib700_class,
     &pvpanic_class,
     &pvpanic_pci_class,
     &fw_cfg_class,

@@ -49,6 +49,8 @@ extern const DeviceClass acpi_ged_class;
 extern const DeviceClass x86_cpu_class;
 extern const DeviceClass isa_debug_exit_class;
 extern const DeviceClass pflash_cfi01_class;
+extern const DeviceClass i6300esb_class;
+extern const DeviceClass ib700_class;
 extern const DeviceClass pvpanic_class;
 extern const DeviceClass pvpanic_pci_class;
 

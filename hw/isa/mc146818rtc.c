@@ -10,6 +10,7 @@
 #include "hw/devices.h"
 #include "hw/isa/isa.h"
 #include "vmm/machine/machine.h"
+#include "vmm/monitor/monitor.h"
 #include "vmm/util/bytes.h"
 
 #define RTC_PORT        0x70
@@ -58,6 +59,11 @@ enum {
 #define ALARM_ANY        0xc0 /* an alarm byte with both bits set matches always */
 #define DIVIDER_ON       0x20 /* 32768 Hz, the only running setting; 0x60 and 0x70 hold the divider */
 
+#define LOST_MAX 8192 /* periods made up for: a second at the highest rate */
+
+enum { LOST_DISCARD, LOST_SLEW };
+static const char *const policy_names[] = { "discard", "slew", NULL };
+
 typedef struct RtcState {
     Device dev;
     VmClock clock;
@@ -70,6 +76,9 @@ typedef struct RtcState {
     int64_t seen_second; /* up to here updates and alarms are worked out */
     int64_t seen_period;
     Timer update, periodic;
+    int policy;             /* LOST_... */
+    uint32_t lost;          /* periods that passed before the guest looked */
+    int64_t base_offset_ns; /* offset_ns of a clock that nobody set */
 } RtcState;
 
 /* ---- Time ---- */
@@ -159,6 +168,19 @@ static void time_set(RtcState *rtc, int64_t ns)
     rtc->seen_second = floor_div(ns, NS_PER_SEC);
 }
 
+/* The guest set the clock: how far it is from the one that it was given. */
+static void tell_change(RtcState *rtc)
+{
+    json_object *data = json_object_new_object();
+    g_autofree char *path = device_path(&rtc->dev);
+    int64_t offset = rtc->offset_ns - rtc->base_offset_ns;
+
+    json_object_object_add(data, "offset",
+                           json_object_new_int64(floor_div(offset + NS_PER_SEC / 2, NS_PER_SEC)));
+    json_object_object_add(data, "qom-path", json_object_new_string(path));
+    monitor_emit("RTC_CHANGE", data);
+}
+
 /* ---- Events ---- */
 
 static bool alarm_matches(const RtcState *rtc, unsigned reg, unsigned value)
@@ -205,6 +227,17 @@ static int64_t period_ns(const RtcState *rtc)
     return (NS_PER_SEC << (rate - 1)) / RTC_PERIODIC_HZ;
 }
 
+/* A guest that counts periods gets those that it missed, one for each that it acknowledges. */
+static void count_lost(RtcState *rtc, int64_t periods)
+{
+    bool counts = rtc->policy == LOST_SLEW && (rtc->cmos[REG_B] & B_PIE);
+
+    if (counts && !(rtc->cmos[REG_C] & C_PF)) {
+        periods--;
+    }
+    rtc->lost = counts ? (uint32_t)MIN(rtc->lost + periods, LOST_MAX) : 0;
+}
+
 /* Sets the flags of what happened since the last look. */
 static void events_update(RtcState *rtc)
 {
@@ -220,6 +253,7 @@ static void events_update(RtcState *rtc)
     if (period) {
         int64_t now = clock_now(rtc->clock) / period;
         if (now > rtc->seen_period) {
+            count_lost(rtc, now - rtc->seen_period);
             rtc->cmos[REG_C] |= C_PF;
         }
         rtc->seen_period = now;
@@ -295,6 +329,11 @@ static uint8_t read_c(RtcState *rtc)
     rtc_update(rtc);
     value = rtc->cmos[REG_C];
     rtc->cmos[REG_C] = 0;
+    if (rtc->lost && (rtc->cmos[REG_B] & B_PIE)) {
+        irq_set(rtc->irq, 0); /* the next one is an edge */
+        rtc->cmos[REG_C] = C_PF;
+        rtc->lost--;
+    }
     rtc_update(rtc);
     return value;
 }
@@ -336,6 +375,7 @@ static void time_byte_write(RtcState *rtc, uint8_t index, uint8_t value)
     rtc->cmos[index] = value;
     subsecond = guest_ns(rtc) - floor_div(guest_ns(rtc), NS_PER_SEC) * NS_PER_SEC;
     time_set(rtc, time_from_cmos(rtc) + subsecond);
+    tell_change(rtc);
 }
 
 /* A and B hold or let go the time: SET keeps the fraction of the second; the divider's release
@@ -355,6 +395,7 @@ static void control_write(RtcState *rtc, uint8_t index, uint8_t value)
     } else {
         rtc->cmos[REG_B] = value & B_SET ? value & ~B_UIE : value;
     }
+    rtc->lost = 0;
     rtc->seen_period = period_ns(rtc) ? clock_now(rtc->clock) / period_ns(rtc) : 0;
     if (ran && !time_runs(rtc)) {
         rtc->frozen_ns = ns;
@@ -363,6 +404,7 @@ static void control_write(RtcState *rtc, uint8_t index, uint8_t value)
             held_divider ? NS_PER_SEC / 2
                          : rtc->frozen_ns - floor_div(rtc->frozen_ns, NS_PER_SEC) * NS_PER_SEC;
         time_set(rtc, time_from_cmos(rtc) + fraction);
+        tell_change(rtc);
     }
 }
 
@@ -476,6 +518,7 @@ static bool rtc_realize(Device *dev, GError **error)
     rtc->cmos[REG_B] = B_24H;
     rtc->cmos[REG_D] = D_VALID;
     time_set(rtc, initial_ns(config));
+    rtc->base_offset_ns = rtc->offset_ns - config->rtc_offset_ns;
     mem_region_init_io(&rtc->ports, "rtc", 2, &rtc_ops, rtc, &dev->lock);
     isa_map_ports(dev, &rtc->ports, RTC_PORT);
     machine_add_suspend_notifier(dev->machine, rtc_suspended, rtc);
@@ -503,6 +546,7 @@ static void rtc_reset(Device *dev)
     rtc->cmos[REG_B] &= ~(B_PIE | B_AIE | B_UIE);
     rtc_update(rtc);
     rtc->cmos[REG_C] = 0;
+    rtc->lost = 0;
     rtc->index = 0;
     rtc_update(rtc);
     g_mutex_unlock(&dev->lock);
@@ -528,6 +572,7 @@ static bool rtc_post_load(void *base, uint16_t version, GError **error)
     }
     g_mutex_lock(&rtc->dev.lock);
     rtc->index &= 0x7f;
+    rtc->lost = MIN(rtc->lost, LOST_MAX);
     rtc->seen_second = MIN(rtc->seen_second, floor_div(guest_ns(rtc), NS_PER_SEC));
     rtc->seen_second = MAX(rtc->seen_second, 0);
     rtc->seen_period = CLAMP(rtc->seen_period, 0, clock_now(rtc->clock));
@@ -536,6 +581,12 @@ static bool rtc_post_load(void *base, uint16_t version, GError **error)
     return true;
 }
 
+static const Property rtc_props[] = {
+    PROP_ENUM("lost_tick_policy", RtcState, policy, LOST_DISCARD, policy_names,
+              "Periodic interrupts that the guest missed: forgotten, or made up for"),
+    PROP_END,
+};
+
 static const StateField rtc_fields[] = {
     STATE_INT(RtcState, index),
     STATE_BUFFER(RtcState, cmos),
@@ -543,12 +594,13 @@ static const StateField rtc_fields[] = {
     STATE_INT(RtcState, frozen_ns),
     STATE_INT(RtcState, seen_second),
     STATE_INT(RtcState, seen_period),
+    STATE_FIELD(RtcState, lost, STATE_KIND_UINT, .size = sizeof(uint32_t), .count = 1, .since = 2),
     STATE_END,
 };
 
 static const StateSection rtc_state = {
     .name = "mc146818rtc",
-    .version = 1,
+    .version = 2,
     .fields = rtc_fields,
     .pre_save = rtc_pre_save,
     .post_load = rtc_post_load,
@@ -560,6 +612,7 @@ const DeviceClass mc146818rtc_class = {
     .bus = BUS_ISA,
     .category = DEVICE_CATEGORY_MISC,
     .size = sizeof(RtcState),
+    .props = rtc_props,
     .state = &rtc_state,
     .internal = true,
     .realize = rtc_realize,

@@ -205,6 +205,40 @@ static void test_nonsense(void)
     qtest_stop(qts);
 }
 
+static void test_change_is_told(void)
+{
+    QTest *qts = start("2024-01-01T00:00:00");
+
+    set(qts, 4, 0x02);
+    json_object *event = qtest_event(qts, "RTC_CHANGE");
+    g_assert_cmpint(json_object_get_int64(json_at(event, "data.offset")), ==, 7200);
+    g_assert_nonnull(json_text(event, "data.qom-path"));
+    json_object_put(event);
+    qtest_stop(qts);
+}
+
+/* driftfix=slew: each acknowledgement brings a period that was missed; without it they are gone. */
+static void test_lost_ticks(void)
+{
+    for (int slew = 0; slew < 2; slew++) {
+        QTest *qts =
+            qtest_start("-m 32 -rtc base=2024-01-01,clock=vm,driftfix=%s", slew ? "slew" : "none");
+        unsigned ticks = 0;
+
+        qtest_intercept(qts);
+        set(qts, 0x0a, 0x26);
+        set(qts, 0x0b, 0x42);
+        get(qts, 0x0c);
+        qtest_clock_step(qts, 10 * (SECOND / 1024) + 100000);
+        while (qts->irq[RTC_GSI] && ticks < 100) {
+            g_assert_cmphex(get(qts, 0x0c), ==, 0xc0);
+            ticks++;
+        }
+        g_assert_cmpuint(ticks, ==, slew ? 10 : 1);
+        qtest_stop(qts);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -218,5 +252,7 @@ int main(int argc, char **argv)
     g_test_add_func("/rtc/update-in-progress", test_update_in_progress);
     g_test_add_func("/rtc/cmos-memory-sizes", test_cmos_memory);
     g_test_add_func("/rtc/nonsense-is-survived", test_nonsense);
+    g_test_add_func("/rtc/change-is-told", test_change_is_told);
+    g_test_add_func("/rtc/lost-ticks", test_lost_ticks);
     return g_test_run();
 }

@@ -4,7 +4,9 @@
 
 #include <stdio.h>
 #include <string.h>
+#include "vmm/cli/device_add.h"
 #include "vmm/kvm/x86/cpu_model.h"
+#include "vmm/machine/watchdog.h"
 #include "vmm/util/bytes.h"
 
 #define MAX_MEMORY_SLOTS 256
@@ -343,6 +345,7 @@ bool cli_opt_rtc(Cli *cli, const char *value, GError **error)
 {
     static const char *const known[] = { "base", "clock", "driftfix", NULL };
     static const char *const clocks[] = { "host", "rt", "vm", NULL };
+    static const char *const fixes[] = { "none", "slew", NULL };
     static const VmClock values[] = { VM_CLOCK_HOST, VM_CLOCK_REALTIME, VM_CLOCK_VIRTUAL };
     g_autoptr(Opts) opts = opts_parse(value, "base", error);
     if (!opts) {
@@ -355,10 +358,10 @@ bool cli_opt_rtc(Cli *cli, const char *value, GError **error)
         return false;
     }
     cli->config.rtc_clock = values[clock];
-    const char *driftfix = opts_get(opts, "driftfix");
-    if (driftfix && !g_str_equal(driftfix, "none")) {
-        return error_set(error, "driftfix=%s: this version does not make up for lost ticks",
-                         driftfix);
+    int driftfix = 0;
+    if (!opts_get_enum(opts, "driftfix", fixes, &driftfix, error) ||
+        (driftfix && !device_add_global("mc146818rtc.lost_tick_policy=slew", error))) {
+        return false;
     }
     return opts_check_unused(opts, "-rtc", known, error);
 }
@@ -392,9 +395,22 @@ bool cli_opt_no_shutdown(Cli *cli, const char *value, GError **error)
     return true;
 }
 
+bool cli_opt_watchdog_action(Cli *cli, const char *value, GError **error)
+{
+    int action = watchdog_find_action(value);
+    if (action < 0) {
+        return error_set(error,
+                         "Unknown -watchdog-action parameter '%s': it is one of reset, "
+                         "shutdown, poweroff, pause, debug, none, inject-nmi",
+                         value);
+    }
+    watchdog_set_action(action);
+    return true;
+}
+
 bool cli_opt_action(Cli *cli, const char *value, GError **error)
 {
-    static const char *const known[] = { "reboot", "shutdown", "panic", NULL };
+    static const char *const known[] = { "reboot", "shutdown", "panic", "watchdog", NULL };
     static const char *const reboots[] = { "reset", "shutdown", NULL };
     static const char *const shutdowns[] = { "poweroff", "pause", NULL };
     static const char *const panics[] = { "shutdown", "pause", "none", "exit-failure", NULL };
@@ -407,8 +423,12 @@ bool cli_opt_action(Cli *cli, const char *value, GError **error)
         !opts_get_enum(opts, "panic", panics, &panic, error)) {
         return false;
     }
-    if (opts_has(opts, "watchdog")) {
-        return error_set(error, "watchdog: this version has no watchdog device");
+    int watchdog = -1;
+    if (!opts_get_enum(opts, "watchdog", watchdog_action_names, &watchdog, error)) {
+        return false;
+    }
+    if (watchdog >= 0) {
+        watchdog_set_action(watchdog);
     }
     config->reboot_exits = reboot;
     config->shutdown_pauses = shutdown;

@@ -59,6 +59,7 @@ static const char *const run_state_names[RUN_STATE_COUNT] = {
     [RUN_STATE_INTERNAL_ERROR] = "internal-error",
     [RUN_STATE_IO_ERROR] = "io-error",
     [RUN_STATE_GUEST_PANICKED] = "guest-panicked",
+    [RUN_STATE_WATCHDOG] = "watchdog",
     [RUN_STATE_SAVE_VM] = "save-vm",
     [RUN_STATE_RESTORE_VM] = "restore-vm",
     [RUN_STATE_SUSPENDED] = "suspended",

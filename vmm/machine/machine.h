@@ -30,6 +30,7 @@ typedef enum RunState {
     RUN_STATE_INTERNAL_ERROR,
     RUN_STATE_IO_ERROR,
     RUN_STATE_GUEST_PANICKED,
+    RUN_STATE_WATCHDOG,
     RUN_STATE_SAVE_VM,
     RUN_STATE_RESTORE_VM,
     RUN_STATE_SUSPENDED, /* the guest sleeps in S3: vCPUs are parked, clocks and devices go on */

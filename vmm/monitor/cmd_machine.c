@@ -3,6 +3,7 @@
 #include <unistd.h>
 #include "vmm/machine/accel.h"
 #include "vmm/machine/machine.h"
+#include "vmm/machine/watchdog.h"
 #include "vmm/monitor/commands.h"
 #include "vmm/monitor/monitor.h"
 #include "vmm/monitor/qmp-schema.h"
@@ -93,6 +94,13 @@ static json_object *inject_nmi(const void *args, GError **error)
         return NULL;
     }
     machine->accel->nmi(machine);
+    return qmp_ok();
+}
+
+static json_object *set_watchdog_action(const void *args, GError **error)
+{
+    const QmpWatchdogSetActionArgs *in = args;
+    watchdog_set_action((int)in->action); /* the schema's order is the action's */
     return qmp_ok();
 }
 
@@ -207,6 +215,7 @@ static const QmpHandler qmp[] = {
     { "system_powerdown", system_powerdown },
     { "system_wakeup", system_wakeup },
     { "inject-nmi", inject_nmi },
+    { "watchdog-set-action", set_watchdog_action },
     { "query-kvm", query_kvm },
     { "query-target", query_target },
     { "query-machines", query_machines },
