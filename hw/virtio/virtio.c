@@ -280,8 +280,12 @@ void virtio_set_status(VirtioDevice *vdev, uint8_t status)
     if (modern && !(set & VIRTIO_STATUS_FEATURES_OK)) {
         set &= ~VIRTIO_STATUS_DRIVER_OK;
     }
-    if (!modern && set & ~old & VIRTIO_STATUS_DRIVER_OK && vdev->vclass->features_ok) {
-        vdev->vclass->features_ok(vdev, vdev->guest_features);
+    if (!modern && set & ~old & VIRTIO_STATUS_DRIVER_OK) {
+        /* A driver of before 1.0 does not negotiate: it has what there is of what it wrote. */
+        vdev->guest_features &= vdev->host_features;
+        if (vdev->vclass->features_ok) {
+            vdev->vclass->features_ok(vdev, vdev->guest_features);
+        }
     }
     __atomic_fetch_or(&vdev->status, set, __ATOMIC_ACQ_REL);
     if (set & ~old & VIRTIO_STATUS_DRIVER_OK) {
