@@ -81,6 +81,8 @@ static const char *const q35_options[] = {
     "-device",   "ide-hd,drive=n4,bus=ide.0",
     "-device",   "ide-cd,drive=n5,bus=ide.1",
     "-device",   "nvme,serial=s,drive=nvme0",
+    "-device",   "isa-fdc",
+    "-device",   "floppy,drive=fd0",
     NULL
 };
 
