@@ -63,7 +63,7 @@ static void machine_end(Machine *machine)
 
 static void put(Machine *machine, uint64_t queue, unsigned slot, NvmeCommand cmd)
 {
-    g_assert_true(dma_write(machine->memory, queue + slot * 64, &cmd, sizeof(cmd)));
+    g_assert_true(address_space_write(machine->memory, queue + slot * 64, &cmd, sizeof(cmd)));
 }
 
 static void ring(Machine *machine, unsigned index, uint32_t value)
@@ -133,8 +133,8 @@ static GByteArray *save_all(Machine *machine, uint8_t **ram)
     machine_stop(machine, RUN_STATE_PAUSED);
     devices_save(machine, state);
     *ram = g_malloc(4 * MIB);
-    g_assert_true(dma_read(machine->memory, 0, *ram, 640 * KIB));
-    g_assert_true(dma_read(machine->memory, MIB, *ram + MIB, 3 * MIB));
+    g_assert_true(address_space_read(machine->memory, 0, *ram, 640 * KIB));
+    g_assert_true(address_space_read(machine->memory, MIB, *ram + MIB, 3 * MIB));
     return state;
 }
 
@@ -144,8 +144,8 @@ static Machine *load_all(const GByteArray *state, const uint8_t *ram)
     g_autoptr(GError) error = NULL;
     Machine *machine = machine_start();
     machine_stop(machine, RUN_STATE_PAUSED);
-    g_assert_true(dma_write(machine->memory, 0, ram, 640 * KIB));
-    g_assert_true(dma_write(machine->memory, MIB, ram + MIB, 3 * MIB));
+    g_assert_true(address_space_write(machine->memory, 0, ram, 640 * KIB));
+    g_assert_true(address_space_write(machine->memory, MIB, ram + MIB, 3 * MIB));
     devices_load(machine, state->data, state->len, &error);
     g_assert_no_error(error);
     return machine;
@@ -219,7 +219,7 @@ static void test_kept_write(void)
     memset(data, 0x77, sizeof(data));
     Machine *machine = machine_start();
     enable(machine);
-    g_assert_true(dma_write(machine->memory, DATA, data, sizeof(data)));
+    g_assert_true(address_space_write(machine->memory, DATA, data, sizeof(data)));
     limit_files(LIMIT);
     put(machine, IO_SQ, 0,
         (NvmeCommand){ .opcode = 1, .cid = 7, .nsid = 1, .prp1 = DATA, .cdw10 = WRITE_AT });
@@ -258,7 +258,7 @@ static void test_shadow_doorbells(void)
     machine_cont(machine, NULL);
     uint32_t tail = 1;
     put(machine, IO_SQ, 0, (NvmeCommand){ .cid = 5, .nsid = 1 });
-    g_assert_true(dma_write(machine->memory, SHADOW + 8, &tail, 4));
+    g_assert_true(address_space_write(machine->memory, SHADOW + 8, &tail, 4));
     ring(machine, 2, 0x55); /* the register's value says nothing */
     g_assert_cmpuint(await(machine, IO_CQ, 0).cid, ==, 5);
     machine_end(machine);
