@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""CPU models, NUMA, vCPUs and memory that come and go, as Debian's kernel sees them."""
+"""CPU models, NUMA, vCPUs and memory that come and go, as Debian's kernel sees them.
+
+Not run by scripts/check: written, and not yet seen to pass (issue 3)."""
 
 import os
 import sys
