@@ -108,6 +108,9 @@ static bool build_isa(Machine *machine, MicrovmBoard *board, GError **error)
         }
         mc146818_set_memory(rtc, machine->ram_below_4g, machine->ram_above_4g,
                             machine->config->smp.cpus);
+    } else if (machine->config->boot.order || machine->config->boot.once) {
+        return error_set(error, "-boot order= and once= are kept in the clock's memory, which a "
+                                "microvm has with -machine rtc=on; or give the device bootindex=N");
     }
     /* Without ACPI the keyboard controller is how a system restarts. */
     if (!board->acpi && !pc_add_device(machine, i8042_class.name, board->isa, NULL, error)) {

@@ -84,6 +84,7 @@ static void test_refusals(void)
     qtest_assert_refused("-machine microvm,acpi=off,pcie=on", "pcie=on");
     qtest_assert_refused("-machine microvm,ioapic2=on", "ioapic2=on");
     qtest_assert_refused("-machine microvm,pit=maybe", "pit");
+    qtest_assert_refused("-machine microvm,rtc=off -boot c", "rtc=on");
 }
 
 int main(int argc, char **argv)
