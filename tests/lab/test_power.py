@@ -14,7 +14,8 @@ NO_NETWORK = ["-nic", "none"]
 
 def test_the_power_button_reaches_the_guest():
     with Guest(NO_NETWORK, qmp=True) as guest:
-        guest.check("modprobe -a evdev button; exec 3< /dev/input/event0")
+        guest.check("modprobe -a evdev button; cd /sys/class/input; exec 3< /dev/input/$(dirname "
+                    "$(dirname $(grep -l 'Power Button' event*/device/name | head -n 1)))")
         guest.console.send("(dd bs=24 count=1 <&3 > /dev/null 2>&1 && poweroff -f) &\n")
         guest.qmp.command("system_powerdown")
         guest.qmp.event("POWERDOWN")
