@@ -48,7 +48,9 @@ static void work(void *opaque)
     } else {
         xhci_ports_run(xhci);
         if (xhci_runs(xhci)) {
-            more = xhci_commands_run(xhci);
+            /* An endpoint's bell that rang before the command's is heard before it. */
+            more = xhci_transfers_run(xhci);
+            more |= xhci_commands_run(xhci);
             more |= xhci_transfers_run(xhci);
         }
     }
