@@ -41,6 +41,8 @@ const DeviceClass *const device_classes[] = {
     &ib700_class,
     &pvpanic_class,
     &pvpanic_pci_class,
+    &vmcoreinfo_class,
+    &vmgenid_class,
     &fw_cfg_class,
     &ich9_ahci_class,
     &piix3_ide_class,

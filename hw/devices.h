@@ -53,6 +53,8 @@ extern const DeviceClass i6300esb_class;
 extern const DeviceClass ib700_class;
 extern const DeviceClass pvpanic_class;
 extern const DeviceClass pvpanic_pci_class;
+extern const DeviceClass vmcoreinfo_class;
+extern const DeviceClass vmgenid_class;
 
 /* hw/firmware */
 extern const DeviceClass fw_cfg_class;

@@ -73,6 +73,12 @@ typedef struct AcpiVirtioMmio {
     uint32_t size, gsi;
 } AcpiVirtioMmio;
 
+/* Memory besides the tables that they point to: a file of fw_cfg for a linker, else where it is. */
+typedef struct AcpiArea {
+    const char *file;
+    uint64_t address;
+} AcpiArea;
+
 typedef struct AcpiConfig {
     const SmpConfig *smp;
     const struct MachineCpu *cpus; /* who is there; NULL: the first smp->cpus */
@@ -99,6 +105,7 @@ typedef struct AcpiConfig {
     unsigned isa_device_count;
     const AcpiVirtioMmio *virtio_mmio;
     unsigned virtio_mmio_count;
+    const AcpiArea *vmgenid; /* the page of the generation ID; NULL: none */
 } AcpiConfig;
 
 /* All tables as one block to be placed at guest-physical `base` (16-byte aligned, below 4 GiB). The
@@ -113,6 +120,7 @@ GByteArray *acpi_build(const AcpiConfig *config, uint64_t base);
 typedef struct AcpiPointer {
     uint32_t offset; /* in the block */
     uint32_t size;
+    const char *file; /* into which it points; NULL: that of the tables */
 } AcpiPointer;
 
 typedef struct AcpiChecksum {
@@ -120,7 +128,7 @@ typedef struct AcpiChecksum {
 } AcpiChecksum;
 
 typedef struct AcpiLinks {
-    GArray *pointers;  /* AcpiPointer, to tables */
+    GArray *pointers;  /* AcpiPointer */
     GArray *checksums; /* AcpiChecksum, in the order in which they are to be computed */
 } AcpiLinks;
 
@@ -137,6 +145,8 @@ void acpi_put_madt_cpu(GByteArray *out, unsigned index, uint32_t apic_id, bool e
 void acpi_build_srat(const AcpiConfig *config, GByteArray *out);
 void acpi_build_slit(const AcpiConfig *config, GByteArray *out);
 void acpi_build_hmat(const AcpiConfig *config, GByteArray *out);
+/* vmgenid_ssdt.c: where in `out` the address of the page is, 4 bytes. */
+guint acpi_build_vmgenid_ssdt(const AcpiConfig *config, GByteArray *out);
 void acpi_build_dsdt(const AcpiConfig *config, GByteArray *out); /* the body, without header */
 
 /* ---- Between dsdt.c and dsdt_pc.c ---- */

@@ -67,6 +67,8 @@ void aml_equals_integer(GByteArray *out, const char *name, uint64_t value);
 void aml_compute(GByteArray *out, uint8_t op, const char *left, const char *right,
                  const char *result);
 void aml_return(GByteArray *out, const char *name);
+/* Index (name, at): an element of a package, as a target too. */
+void aml_index(GByteArray *out, const char *name, unsigned at);
 /* A method of one line: NAME(args) { TARGET(argument, Arg0, ... Arg(args - 1)) }, whose value it
  * returns where there is one. */
 void aml_forward(GByteArray *out, const char *name, unsigned args, const char *target,

@@ -5,6 +5,7 @@
 #define OP_ZERO   0x00
 #define OP_BUFFER 0x11
 #define OP_ARG0   0x68
+#define OP_INDEX  0x88
 #define OP_WHILE  0xa2
 
 AmlMark aml_while(GByteArray *out)
@@ -62,6 +63,14 @@ void aml_return(GByteArray *out, const char *name)
 {
     aml_op(out, AML_OP_RETURN);
     aml_path(out, name);
+}
+
+void aml_index(GByteArray *out, const char *name, unsigned at)
+{
+    aml_op(out, OP_INDEX);
+    aml_path(out, name);
+    aml_integer(out, at);
+    aml_op(out, OP_ZERO);
 }
 
 void aml_forward(GByteArray *out, const char *name, unsigned args, const char *target,

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The monitor's commands about ACPI's slots. */
+/* The monitor's commands about ACPI's slots and the generation ID. */
 #include "hw/acpi/qmp.h"
 
 #include "hw/acpi/cpu_hotplug.h"
 #include "hw/acpi/memory_hotplug.h"
+#include "hw/acpi/vmgenid.h"
 #include "hw/misc/pc_dimm.h"
 
 static json_object *query_acpi_ospm_status(const void *args, GError **error)
@@ -43,14 +44,41 @@ static void hmp_memory_devices(GString *out, char **args)
     json_object_put(list);
 }
 
+static json_object *query_vm_generation_id(const void *args, GError **error)
+{
+    Device *dev = vmgenid_find(machine_get());
+    if (!dev) {
+        error_set(error, "VM Generation ID device not found: the machine was started without "
+                         "-device vmgenid");
+        return NULL;
+    }
+    json_object *result = json_object_new_object();
+    json_add_string(result, "guid", vmgenid_guid(dev));
+    return result;
+}
+
+static void hmp_vm_generation_id(GString *out, char **args)
+{
+    GError *error = NULL;
+    json_object *result = query_vm_generation_id(NULL, &error);
+    hmp_error(out, error);
+    if (result) {
+        g_string_append_printf(out, "%s\n",
+                               json_object_get_string(json_object_object_get(result, "guid")));
+        json_object_put(result);
+    }
+}
+
 static const QmpHandler qmp[] = {
     { "query-acpi-ospm-status", query_acpi_ospm_status },
     { "query-memory-devices", query_memory_devices },
+    { "query-vm-generation-id", query_vm_generation_id },
     { NULL },
 };
 
 static const HmpCommand hmp[] = {
     { "info memory-devices", NULL, "the DIMMs in the machine's slots", hmp_memory_devices },
+    { "info vm-generation-id", NULL, "the UUID of the machine's generation", hmp_vm_generation_id },
     { NULL },
 };
 

@@ -70,13 +70,18 @@ static uint8_t checksum(const uint8_t *data, size_t len)
     return (uint8_t)-sum;
 }
 
-/* At `offset` is an address inside the block, which a linker moves. */
-static void note_address(Builder *b, guint offset, unsigned size)
+/* At `offset` is an address inside the block, or in a file, which a linker moves. */
+static void note_pointer(Builder *b, guint offset, unsigned size, const char *file)
 {
     if (b->links) {
-        AcpiPointer pointer = { offset, size };
+        AcpiPointer pointer = { offset, size, file };
         g_array_append_val(b->links->pointers, pointer);
     }
+}
+
+static void note_address(Builder *b, guint offset, unsigned size)
+{
+    note_pointer(b, offset, size, NULL);
 }
 
 static void put_address(Builder *b, uint64_t addr, unsigned size)
@@ -373,6 +378,13 @@ static void build_hotplug(Builder *b, const AcpiConfig *config)
     }
 }
 
+static void build_vmgenid(Builder *b, const AcpiConfig *config)
+{
+    guint start = table_begin(b, "SSDT", 1, true);
+    note_pointer(b, acpi_build_vmgenid_ssdt(config, b->out), 4, config->vmgenid->file);
+    table_end(b, start);
+}
+
 static void build_numa(Builder *b, const AcpiConfig *config)
 {
     guint start = table_begin(b, "SRAT", 1, true);
@@ -430,6 +442,9 @@ static GByteArray *build(const AcpiConfig *config, uint64_t base, AcpiLinks *lin
         build_mcfg(&b, config->pci);
     }
     build_hotplug(&b, config);
+    if (config->vmgenid) {
+        build_vmgenid(&b, config);
+    }
     if (config->numa) {
         build_numa(&b, config);
     }

@@ -166,6 +166,10 @@ bool pc_add_hotplug(Machine *machine, unsigned port, void (*raise)(void *opaque,
 {
     g_autofree char *iobase = g_strdup_printf("%u", port);
     const char *props[] = { "iobase", iobase, NULL };
+    PcBoard *pc = machine->board;
+
+    pc->raise_gpe = raise;
+    pc->gpe_opaque = opaque;
     if (!pc_add_device(machine, acpi_cpu_hotplug_class.name, NULL, props, error)) {
         return false;
     }
@@ -240,16 +244,21 @@ bool pc_build_acpi(Machine *machine, const AcpiConfig *config, GError **error)
 {
     PcBoard *pc = machine->board;
     uint64_t top = ALIGN_DOWN(machine->ram_below_4g, PC_ACPI_TOP_ALIGN);
+    AcpiConfig all = *config;
 
+    if (!pc_areas_describe(machine, &all, error)) {
+        return false;
+    }
     if (!pc->image) {
-        return pc_add_acpi_files(machine, config, error);
+        return pc_add_acpi_files(machine, &all, error);
     }
     if (top < MIB + 2 * PC_ACPI_RESERVE) {
         return error_set(error, "-m: %" G_GUINT64_FORMAT " KiB are too little to boot a kernel",
                          (guint64)(machine->ram->size / KIB));
     }
-    pc->acpi_base = top - PC_ACPI_RESERVE;
-    pc->acpi = acpi_build(config, pc->acpi_base);
+    pc->areas_base = pc_areas_reserve(machine, top);
+    pc->acpi_base = pc->areas_base - PC_ACPI_RESERVE;
+    pc->acpi = acpi_build(&all, pc->acpi_base);
     if (pc->acpi->len > PC_ACPI_RESERVE) {
         return error_set(error, "the ACPI tables take %u bytes; %llu are reserved for them",
                          pc->acpi->len, PC_ACPI_RESERVE);
@@ -279,7 +288,9 @@ void pc_make_map(Machine *machine, const MemoryMapEntry *reserved, unsigned coun
         map_add(map, MIB, usable - MIB, MEMORY_MAP_RAM);
     }
     if (pc->acpi) {
-        map_add(map, usable, low - usable, MEMORY_MAP_ACPI);
+        uint64_t end = pc->areas_base < ALIGN_DOWN(low, PC_ACPI_TOP_ALIGN) ? pc->areas_base : low;
+        map_add(map, usable, end - usable, MEMORY_MAP_ACPI);
+        map_add(map, end, low - end, MEMORY_MAP_RESERVED);
     }
     for (unsigned i = 0; i < count; i++) {
         map->entries[map->count++] = reserved[i];
@@ -299,6 +310,7 @@ bool pc_boot(Machine *machine, GError **error)
     if (pc->acpi) {
         dma_write(machine->memory, pc->acpi_base, pc->acpi->data, pc->acpi->len);
         dma_write(machine->memory, PC_RSDP_ADDRESS, pc->acpi->data, ACPI_RSDP_SIZE);
+        pc_areas_place(machine);
     }
     dma_write(machine->memory, PC_SMBIOS_BASE, pc->smbios->data, pc->smbios->len);
     if (!boot_image_place(pc->image, machine, &pc->map, rsdp, &cpu, error)) {

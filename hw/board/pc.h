@@ -41,6 +41,10 @@ typedef struct PcBoard {
     GByteArray *acpi;   /* NULL: no tables */
     GByteArray *smbios; /* NULL: no kernel */
     MemoryMap map;
+    void (*raise_gpe)(void *opaque, unsigned bit); /* NULL: no general-purpose events */
+    void *gpe_opaque;
+    AcpiArea vmgenid;    /* pc_areas.c */
+    uint64_t areas_base; /* of them, up to the end of low RAM */
 } PcBoard;
 
 /* A property of QEMU's board that Vireo's has not: `wrong` when the user asked for the other than
@@ -85,6 +89,16 @@ bool pc_finish_fw_cfg(Machine *machine, uint64_t mem64_first, GError **error);
 bool pc_reset_firmware(Machine *machine, GError **error);
 /* A machine's device of a class; NULL. */
 Device *pc_find_device(Machine *machine, const DeviceClass *cls);
+
+/* ---- Memory that tables point to (pc_areas.c) ---- */
+/* What there is, for the tables. */
+bool pc_areas_describe(Machine *machine, AcpiConfig *config, GError **error);
+/* For a kernel started directly: places them below `top`; where they begin. */
+uint64_t pc_areas_reserve(Machine *machine, uint64_t top);
+void pc_areas_place(Machine *machine); /* their contents into RAM, as firmware would */
+/* For firmware: commands that come before all others, and those behind. */
+void pc_areas_allocate(Machine *machine, GByteArray *script);
+void pc_areas_write_back(Machine *machine, GByteArray *script);
 
 /* What ACPI tables say of an ISA device; false for devices that they do not name. */
 bool pc_describe_isa(Device *dev, AcpiIsaDevice *out);

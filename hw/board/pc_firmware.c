@@ -123,16 +123,18 @@ static const char *locate(uint32_t *offset)
     return FILE_TABLES;
 }
 
-static GByteArray *make_script(const AcpiLinks *links)
+static GByteArray *make_script(Machine *machine, const AcpiLinks *links)
 {
     GByteArray *script = g_byte_array_new();
 
     loader_allocate(script, FILE_RSDP, 16, LOADER_ZONE_FSEG);
     loader_allocate(script, FILE_TABLES, 64, LOADER_ZONE_HIGH);
+    pc_areas_allocate(machine, script);
     for (guint i = 0; i < links->pointers->len; i++) {
         AcpiPointer pointer = g_array_index(links->pointers, AcpiPointer, i);
         const char *file = locate(&pointer.offset);
-        loader_add_pointer(script, file, FILE_TABLES, pointer.offset, (uint8_t)pointer.size);
+        loader_add_pointer(script, file, pointer.file ? pointer.file : FILE_TABLES, pointer.offset,
+                           (uint8_t)pointer.size);
     }
     for (guint i = 0; i < links->checksums->len; i++) {
         AcpiChecksum sum = g_array_index(links->checksums, AcpiChecksum, i);
@@ -141,6 +143,7 @@ static GByteArray *make_script(const AcpiLinks *links)
         locate(&sum.start);
         loader_add_checksum(script, file, moved, sum.start, sum.length);
     }
+    pc_areas_write_back(machine, script);
     return script;
 }
 
@@ -149,7 +152,7 @@ bool pc_add_acpi_files(Machine *machine, const AcpiConfig *config, GError **erro
     PcBoard *pc = machine->board;
     AcpiLinks links;
     g_autoptr(GByteArray) block = acpi_build_links(config, &links);
-    g_autoptr(GByteArray) script = make_script(&links);
+    g_autoptr(GByteArray) script = make_script(machine, &links);
 
     acpi_links_clear(&links);
     return fw_cfg_add_file(pc->fw_cfg, FILE_RSDP, block->data, ACPI_RSDP_SIZE, error) &&

@@ -286,7 +286,7 @@ static void test_every_query_answers(void)
     QTest *qts = qtest_start("-m 16 -object iothread,id=io0 "
                              "-object memory-backend-ram,id=m0,size=1M "
                              "-blockdev driver=null-co,node-name=n0,size=1M "
-                             "-device virtio-blk-pci,drive=n0,id=d0");
+                             "-device virtio-blk-pci,drive=n0,id=d0 -device vmgenid");
     json_object *commands = qtest_qmp_ok(qts, "{'execute': 'query-commands'}");
     for (size_t i = 0; i < json_object_array_length(commands); i++) {
         const char *name = json_text(json_object_array_get_idx(commands, i), "name");

@@ -73,6 +73,8 @@ static const char *const q35_options[] = {
     "-device",   "usb-mouse,bus=x.0,port=1.2",
     "-device",   "usb-tablet,bus=x.0,port=3",
     "-device",   "pvpanic-pci",
+    "-device",   "vmgenid",
+    "-device",   "vmcoreinfo",
     "-device",   "i6300esb",
     "-device",   "ib700",
     "-action",   "watchdog=none",

@@ -114,6 +114,9 @@ static void run_script(Loader *loader, Device *fw)
         case 3:
             add_checksum(loader, script + 4);
             break;
+        case 4:
+            g_assert_nonnull(find_blob(loader, script + 4 + NAME));
+            break;
         default:
             g_error("command %u", load_le32(script));
         }
@@ -143,7 +146,8 @@ static void check_root(Loader *loader, uint64_t root, unsigned size, char *signa
 
 static void test_acpi_tables_are_linked(void)
 {
-    Machine *machine = pc_machine_new("q35", NULL);
+    static const char *const devices[] = { "vmgenid", NULL };
+    Machine *machine = pc_machine_new("q35", devices);
     g_autofree Loader *loader = g_new0(Loader, 1);
     char by_rsdt[MAX_TABLES * 4 + 1] = "", by_xsdt[MAX_TABLES * 4 + 1] = "";
     run_script(loader, fw_cfg_find(machine));

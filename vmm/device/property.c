@@ -433,7 +433,9 @@ void property_set_defaults(void *base, const Property *props)
             }
             break;
         case PROP_TYPE_JSON:
-            *(json_object **)field(base, prop) = NULL;
+            if (!prop->get) { /* computed: there is no field */
+                *(json_object **)field(base, prop) = NULL;
+            }
             break;
         default:
             number_store(base, prop, (uint64_t)prop->def);

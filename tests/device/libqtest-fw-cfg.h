@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The device test kit: files of fw_cfg, read by the data port, written by DMA. */
+#ifndef TESTS_DEVICE_LIBQTEST_FW_CFG_H
+#define TESTS_DEVICE_LIBQTEST_FW_CFG_H
+
+#include "tests/device/libqtest.h"
+
+/* The whole file, the caller's to free; NULL when there is none of that name. */
+uint8_t *qfw_read(QTest *qts, const char *name, uint32_t *size);
+/* Writes into a file; false when the device says that it cannot. */
+bool qfw_write(QTest *qts, const char *name, uint32_t offset, const void *data, uint32_t len);
+
+#endif
