@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The table of contents of the hardware: every device class and every board. */
 #include "hw/devices.h"
+#include "hw/board/versions.h"
 #include "hw/misc/irqchip.h"
 
 const DeviceClass *const device_classes[] = {
@@ -91,8 +92,11 @@ const DeviceClass *const device_classes[] = {
 };
 
 const MachineClass *const machine_classes[] = {
-    &q35_machine_class,
-    &i440fx_machine_class,
-    &microvm_machine_class,
-    NULL,
+    &microvm_machine_class,          &i440fx_machine_classes[PC_7_2],
+    &i440fx_machine_classes[PC_7_1], &i440fx_machine_classes[PC_7_0],
+    &i440fx_machine_classes[PC_6_2], &i440fx_machine_classes[PC_6_1],
+    &i440fx_machine_classes[PC_6_0], &q35_machine_classes[PC_7_2],
+    &q35_machine_classes[PC_7_1],    &q35_machine_classes[PC_7_0],
+    &q35_machine_classes[PC_6_2],    &q35_machine_classes[PC_6_1],
+    &q35_machine_classes[PC_6_0],    NULL,
 };

@@ -83,7 +83,7 @@ extern const DeviceClass scsi_hd_class, scsi_cd_class;
 
 /* hw/board */
 extern const MachineClass microvm_machine_class;
-extern const MachineClass i440fx_machine_class;
-extern const MachineClass q35_machine_class;
+extern const MachineClass i440fx_machine_classes[]; /* by PcVersion: hw/board/versions.h */
+extern const MachineClass q35_machine_classes[];
 
 #endif

@@ -13,6 +13,8 @@
 #include "vmm/monitor/monitor.h"
 #include "vmm/object/object.h"
 
+#define CDROM_INDEX 2 /* of -cdrom, in the row of IDE drives */
+
 /* ---- Help of back ends ---- */
 
 static bool asks_help(GPtrArray *list, const char *key)
@@ -299,6 +301,53 @@ static bool add_default_nic(Cli *cli, const Machine *machine)
     return wanted;
 }
 
+/* Devices that bring their own CD drive, or another idea of one. */
+static bool names_disk_device(const Cli *cli)
+{
+    static const char *const disks[] = { "ide-cd", "ide-hd", "scsi-cd", "scsi-hd", NULL };
+    for (guint i = 0; i < cli->devices->len; i++) {
+        const char *driver = opts_get(g_ptr_array_index(cli->devices, i), "driver");
+        if (driver && g_strv_contains(disks, driver)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+typedef struct DrivePlace {
+    int bus, unit;
+    bool taken;
+} DrivePlace;
+
+static void find_ide_place(Drive *drive, void *opaque)
+{
+    DrivePlace *place = opaque;
+    place->taken |= g_str_equal(drive->interface, "ide") && drive->bus == place->bus &&
+                    drive->unit == place->unit;
+}
+
+/* Without a word about it a machine has an empty CD drive where -cdrom would be, as in QEMU. */
+static bool make_default_cdrom(const Cli *cli, Machine *machine, GError **error)
+{
+    int units = (int)machine->cls->ide_units;
+    if (cli->nodefaults || !units || names_disk_device(cli)) {
+        return true;
+    }
+    DrivePlace place = { .bus = CDROM_INDEX / units, .unit = CDROM_INDEX % units };
+    g_autofree char *bus = g_strdup_printf("ide.%d", place.bus);
+    drive_foreach(find_ide_place, &place);
+    if (place.taken || !bus_find(machine, bus)) {
+        return true;
+    }
+    g_autofree char *text = g_strdup_printf("if=ide,index=%d,media=cdrom", CDROM_INDEX);
+    g_autoptr(Opts) opts = opts_parse(text, NULL, error);
+    if (!opts || !make_drive(machine, opts, error)) {
+        g_prefix_error(error, "the default CD drive: ");
+        return false;
+    }
+    return true;
+}
+
 static bool make_devices(Cli *cli, Machine *machine, GError **error)
 {
     if (add_default_nic(cli, machine)) {
@@ -310,6 +359,9 @@ static bool make_devices(Cli *cli, Machine *machine, GError **error)
             g_prefix_error(error, "-drive: ");
             return false;
         }
+    }
+    if (!make_default_cdrom(cli, machine, error)) {
+        return false;
     }
     for (guint i = 0; i < cli->nics->len; i++) {
         if (!make_nic(machine, g_ptr_array_index(cli->nics, i), i, error)) {

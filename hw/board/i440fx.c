@@ -6,6 +6,7 @@
 #include <linux/pci_regs.h>
 #include "hw/acpi/cpu_hotplug.h"
 #include "hw/board/pc.h"
+#include "hw/board/versions.h"
 #include "hw/devices.h"
 #include "hw/isa/acpi_pm.h"
 #include "hw/isa/isa.h"
@@ -277,22 +278,32 @@ static void i440fx_reset(Machine *machine)
     }
 }
 
-const MachineClass i440fx_machine_class = {
-    .name = "pc-i440fx-7.2",
-    .alias = "pc",
-    .desc = "Standard PC (i440FX + PIIX, 1996)",
-    .max_cpus = 255,
-    .cpu_hotplug = true,
-    .size = sizeof(I440fxBoard),
-    .props = i440fx_props,
-    .build = i440fx_build,
-    .finish = i440fx_finish,
-    .reset = i440fx_reset,
-    .destroy = pc_destroy,
-    .default_nic = "virtio-net-pci",
-    .default_disk = "virtio",
-    .has_flash = true,
-    .virtio_suffix = "-pci",
-    .ide_units = 2,
-    .default_firmware = "bios-256k.bin",
+#define I440FX_CLASS(ID, VERSION, ...)                                                             \
+    [ID] = { .name = "pc-i440fx-" VERSION,                                                         \
+             .desc = "Standard PC (i440FX + PIIX, 1996)",                                          \
+             .compat = pc_compat[ID],                                                              \
+             .prefer_sockets = PC_PREFERS_SOCKETS(ID),                                             \
+             .max_cpus = 255,                                                                      \
+             .cpu_hotplug = true,                                                                  \
+             .size = sizeof(I440fxBoard),                                                          \
+             .props = i440fx_props,                                                                \
+             .build = i440fx_build,                                                                \
+             .finish = i440fx_finish,                                                              \
+             .reset = i440fx_reset,                                                                \
+             .destroy = pc_destroy,                                                                \
+             .default_nic = "virtio-net-pci",                                                      \
+             .default_disk = "virtio",                                                             \
+             .has_flash = true,                                                                    \
+             .virtio_suffix = "-pci",                                                              \
+             .ide_units = 2,                                                                       \
+             .default_firmware = "bios-256k.bin",                                                  \
+             __VA_ARGS__ }
+
+const MachineClass i440fx_machine_classes[PC_VERSIONS] = {
+    I440FX_CLASS(PC_7_2, "7.2", .alias = "pc"),
+    I440FX_CLASS(PC_7_1, "7.1"),
+    I440FX_CLASS(PC_7_0, "7.0"),
+    I440FX_CLASS(PC_6_2, "6.2"),
+    I440FX_CLASS(PC_6_1, "6.1"),
+    I440FX_CLASS(PC_6_0, "6.0"),
 };

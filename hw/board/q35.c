@@ -4,6 +4,7 @@
  * does what firmware would: PCI resources, chipset bases, ACPI tables, memory map.
  */
 #include "hw/board/pc.h"
+#include "hw/board/versions.h"
 #include "hw/acpi/cpu_hotplug.h"
 #include "hw/devices.h"
 #include "hw/isa/acpi_pm.h"
@@ -260,23 +261,32 @@ static void q35_reset(Machine *machine)
     }
 }
 
-const MachineClass q35_machine_class = {
-    .name = "pc-q35-7.2",
-    .alias = "q35",
-    .desc = "Standard PC (Q35 + ICH9, 2009)",
-    .is_default = true,
-    .max_cpus = 255,
-    .cpu_hotplug = true,
-    .size = sizeof(Q35Board),
-    .props = q35_props,
-    .build = q35_build,
-    .finish = q35_finish,
-    .reset = q35_reset,
-    .destroy = pc_destroy,
-    .default_nic = "virtio-net-pci",
-    .default_disk = "virtio",
-    .has_flash = true,
-    .virtio_suffix = "-pci",
-    .ide_units = 1,
-    .default_firmware = "bios-256k.bin",
+#define Q35_CLASS(ID, VERSION, ...)                                                                \
+    [ID] = { .name = "pc-q35-" VERSION,                                                            \
+             .desc = "Standard PC (Q35 + ICH9, 2009)",                                             \
+             .compat = pc_compat[ID],                                                              \
+             .prefer_sockets = PC_PREFERS_SOCKETS(ID),                                             \
+             .max_cpus = 255,                                                                      \
+             .cpu_hotplug = true,                                                                  \
+             .size = sizeof(Q35Board),                                                             \
+             .props = q35_props,                                                                   \
+             .build = q35_build,                                                                   \
+             .finish = q35_finish,                                                                 \
+             .reset = q35_reset,                                                                   \
+             .destroy = pc_destroy,                                                                \
+             .default_nic = "virtio-net-pci",                                                      \
+             .default_disk = "virtio",                                                             \
+             .has_flash = true,                                                                    \
+             .virtio_suffix = "-pci",                                                              \
+             .ide_units = 1,                                                                       \
+             .default_firmware = "bios-256k.bin",                                                  \
+             __VA_ARGS__ }
+
+const MachineClass q35_machine_classes[PC_VERSIONS] = {
+    Q35_CLASS(PC_7_2, "7.2", .alias = "q35", .is_default = true),
+    Q35_CLASS(PC_7_1, "7.1"),
+    Q35_CLASS(PC_7_0, "7.0"),
+    Q35_CLASS(PC_6_2, "6.2"),
+    Q35_CLASS(PC_6_1, "6.1"),
+    Q35_CLASS(PC_6_0, "6.0"),
 };

@@ -4,9 +4,12 @@
 #include "hw/devices.h"
 #include "hw/nvme/nvme.h"
 
+#define DEFAULT_EUI64 0x5254000000000000ULL
+
 typedef struct NvmeNsDevice {
     Device dev;
     NvmeNamespace ns;
+    bool default_eui64;
 } NvmeNsDevice;
 
 static const Property nvme_ns_props[] = {
@@ -15,6 +18,8 @@ static const Property nvme_ns_props[] = {
                    "Namespace id; 0: the first that is free"),
     PROP_STRING("uuid", NvmeNsDevice, ns.uuid_text, NULL, "UUID; \"auto\": a random one"),
     PROP_U64("eui64", NvmeNsDevice, ns.eui64, 0, "EUI-64; 0: none"),
+    PROP_BOOL("eui64-default", NvmeNsDevice, default_eui64, false,
+              "Without eui64: one made of the namespace's number"),
     PROP_END,
 };
 
@@ -148,6 +153,8 @@ const StateSection nvme_namespace_state = {
 
 /* ---- nvme-ns ---- */
 
+static uint64_t default_eui64_count; /* namespaces that were given one */
+
 static bool ns_realize(Device *dev, GError **error)
 {
     NvmeNsDevice *self = (NvmeNsDevice *)dev;
@@ -165,6 +172,9 @@ static bool ns_realize(Device *dev, GError **error)
     if (ctrl->namespaces[self->ns.nsid]) {
         return error_set(error, "nsid=%u is taken on bus '%s'; leave nsid out for a free one",
                          self->ns.nsid, dev->bus->name);
+    }
+    if (self->default_eui64 && !self->ns.eui64) {
+        self->ns.eui64 = DEFAULT_EUI64 + ++default_eui64_count;
     }
     return nvme_ns_attach(ctrl, &self->ns, dev, error);
 }

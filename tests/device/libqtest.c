@@ -35,7 +35,7 @@ static char **command_line(const char *fixed, const char *format, va_list args)
 {
     g_autofree char *own = g_strdup_vprintf(format, args);
     g_autofree char *line =
-        g_strdup_printf("'%s' -accel qtest -nodefaults -display none %s %s", program(), fixed, own);
+        g_strdup_printf("'%s' -accel qtest -display none %s %s", program(), fixed, own);
     char **argv = NULL;
     GError *error = NULL;
     g_shell_parse_argv(line, NULL, &argv, &error);
@@ -59,19 +59,16 @@ static int connect_socket(QTest *qts, const char *name)
     g_error("vireo did not open %s", addr.sun_path);
 }
 
-QTest *qtest_start(const char *format, ...)
+static QTest *start(const char *defaults, const char *format, va_list args)
 {
     QTest *qts = g_new0(QTest, 1);
     GError *error = NULL;
     qts->dir = g_dir_make_tmp("vireo-qtest-XXXXXX", &error);
     g_assert_no_error(error);
-    g_autofree char *fixed = g_strdup_printf("-qtest 'unix:%s/qtest,server=on,wait=off' "
+    g_autofree char *fixed = g_strdup_printf("%s -qtest 'unix:%s/qtest,server=on,wait=off' "
                                              "-qmp 'unix:%s/qmp,server=on,wait=off'",
-                                             qts->dir, qts->dir);
-    va_list args;
-    va_start(args, format);
+                                             defaults, qts->dir, qts->dir);
     g_auto(GStrv) argv = command_line(fixed, format, args);
-    va_end(args);
     g_spawn_async(NULL, argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, child_setup, NULL, &qts->pid,
                   &error);
     g_assert_no_error(error);
@@ -82,6 +79,24 @@ QTest *qtest_start(const char *format, ...)
     qts->qtest_fd = connect_socket(qts, "qtest");
     qts->qmp_fd = connect_socket(qts, "qmp");
     json_object_put(qtest_qmp_ok(qts, "{'execute': 'qmp_capabilities'}"));
+    return qts;
+}
+
+QTest *qtest_start(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    QTest *qts = start("-nodefaults", format, args);
+    va_end(args);
+    return qts;
+}
+
+QTest *qtest_start_with_defaults(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    QTest *qts = start("-serial null -monitor none", format, args);
+    va_end(args);
     return qts;
 }
 
@@ -134,7 +149,7 @@ char *qtest_run_failing(int *status, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    g_auto(GStrv) argv = command_line("", format, args);
+    g_auto(GStrv) argv = command_line("-nodefaults", format, args);
     va_end(args);
     char *text = NULL;
     GError *error = NULL;

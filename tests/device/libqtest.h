@@ -32,6 +32,8 @@ typedef struct QTest {
 /* ---- The process ---- */
 /* Arguments of the command line behind "-accel qtest -nodefaults -display none", as for a shell. */
 QTest *qtest_start(const char *format, ...) G_GNUC_PRINTF(1, 2);
+/* The same without -nodefaults; serial port and monitor lead nowhere. */
+QTest *qtest_start_with_defaults(const char *format, ...) G_GNUC_PRINTF(1, 2);
 /* Quits over QMP and expects exit status 0. */
 void qtest_stop(QTest *qts);
 /* Waits for the process to end by itself: its exit status, or 128 + the signal. */

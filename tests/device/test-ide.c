@@ -700,6 +700,55 @@ static void random_registers(void)
     ide_close(&ide);
 }
 
+static void assert_drives(const char *args, const char *names)
+{
+    QTest *qts = qtest_start_with_defaults("%s", args);
+    json_object *list = qtest_qmp_ok(qts, "{'execute': 'query-block'}");
+    g_autoptr(GString) found = g_string_new(NULL);
+    for (size_t i = 0; i < json_object_array_length(list); i++) {
+        json_object *entry = json_object_array_get_idx(list, i);
+        g_string_append_printf(found, "%s%s", found->len ? " " : "", json_text(entry, "device"));
+    }
+    g_assert_cmpstr(found->str, ==, names);
+    json_object_put(list);
+    qtest_stop(qts);
+}
+
+static void a_cd_drive_is_there_unless_said_otherwise(void)
+{
+    assert_drives("-machine q35", "ide2-cd0");
+    assert_drives("-machine pc", "ide1-cd0");
+    assert_drives("-machine q35 -nodefaults", "");
+    assert_drives("-machine q35,sata=off", "");
+    assert_drives("-machine microvm", "");
+    assert_drives("-machine q35 -drive if=ide,index=2,media=cdrom,id=mine", "mine");
+    assert_drives("-machine pc -device ide-cd,id=own,bus=ide.0", "");
+}
+
+static void the_default_cd_drive_takes_a_medium(void)
+{
+    char path[] = "/tmp/vireo-cd-XXXXXX";
+    int fd = g_mkstemp(path);
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(ftruncate(fd, 1 << 20), ==, 0);
+    close(fd);
+    QTest *qts = qtest_start_with_defaults("-machine q35");
+    json_object_put(qtest_qmp_ok(qts,
+                                 "{'execute': 'blockdev-change-medium', 'arguments': "
+                                 "{'device': 'ide2-cd0', 'filename': '%s', 'format': 'raw'}}",
+                                 path));
+    json_object *list = qtest_qmp_ok(qts, "{'execute': 'query-block'}");
+    g_assert_cmpstr(json_text(json_object_array_get_idx(list, 0), "inserted.file"), ==, path);
+    json_object_put(list);
+    g_autofree char *said = qtest_hmp(qts, "eject ide2-cd0");
+    g_assert_cmpstr(said, ==, "");
+    list = qtest_qmp_ok(qts, "{'execute': 'query-block'}");
+    g_assert_null(json_at(json_object_array_get_idx(list, 0), "inserted"));
+    json_object_put(list);
+    qtest_stop(qts);
+    g_unlink(path);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -719,6 +768,10 @@ int main(int argc, char **argv)
     g_test_add_func("/ide/packets-beyond-the-disc-fail", packets_beyond_the_disc_fail);
     g_test_add_func("/ide/a-reset-in-the-middle-of-a-packet", a_reset_in_the_middle_of_a_packet);
     g_test_add_func("/ide/discs-are-changed", discs_are_changed);
+    g_test_add_func("/ide/a-cd-drive-is-there-unless-said-otherwise",
+                    a_cd_drive_is_there_unless_said_otherwise);
+    g_test_add_func("/ide/the-default-cd-drive-takes-a-medium",
+                    the_default_cd_drive_takes_a_medium);
     g_test_add_func("/ide/an-empty-drive-has-no-medium", an_empty_drive_has_no_medium);
     g_test_add_func("/ide/random-registers", random_registers);
     return g_test_run();

@@ -134,16 +134,16 @@ static void test_disk_images_come_first(void)
 static void test_smp_prefers_cores(void)
 {
     SmpConfig smp = { .cpus = 6, .threads = 2 };
-    g_assert_true(smp_complete(&smp, NULL));
+    g_assert_true(smp_complete(&smp, false, NULL));
     g_assert_cmpuint(smp.sockets, ==, 1);
     g_assert_cmpuint(smp.cores, ==, 3);
     SmpConfig by_topology = { .sockets = 2, .cores = 4 };
-    g_assert_true(smp_complete(&by_topology, NULL));
+    g_assert_true(smp_complete(&by_topology, false, NULL));
     g_assert_cmpuint(by_topology.cpus, ==, 8);
     g_assert_cmpuint(by_topology.maxcpus, ==, 8);
     SmpConfig huge = { .sockets = 1024, .dies = 1024, .cores = 1024, .threads = 1024 };
     g_autoptr(GError) error = NULL;
-    g_assert_false(smp_complete(&huge, &error));
+    g_assert_false(smp_complete(&huge, false, &error));
 }
 
 static void test_help_lists_every_option(void)

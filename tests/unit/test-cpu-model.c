@@ -11,7 +11,7 @@ static CpuModel parse_ok(const char *text)
 {
     CpuModel model;
     GError *error = NULL;
-    g_assert_true(cpu_model_parse(&model, text, &error));
+    g_assert_true(cpu_model_parse(&model, text, NULL, &error));
     g_assert_no_error(error);
     return model;
 }
@@ -20,7 +20,7 @@ static void assert_refused(const char *text, const char *why)
 {
     CpuModel model;
     GError *error = NULL;
-    g_assert_false(cpu_model_parse(&model, text, &error));
+    g_assert_false(cpu_model_parse(&model, text, NULL, &error));
     if (!strstr(error->message, why)) {
         g_error("expected '%s' in '%s'", why, error->message);
     }

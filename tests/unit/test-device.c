@@ -87,7 +87,9 @@ static const DeviceClass *const test_classes[] = { &widget_class, &hub_class, NU
 /* A machine of buses and devices only. */
 static Machine *bare_machine(void)
 {
+    static const MachineClass bare_class = { .name = "bare" };
     Machine *machine = g_new0(Machine, 1);
+    machine->cls = &bare_class;
     machine->buses = g_ptr_array_new();
     machine->devices = g_ptr_array_new();
     g_rec_mutex_init(&machine->topology);

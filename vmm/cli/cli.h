@@ -44,6 +44,6 @@ void cli_help(GString *out); /* `-help` */
 void cli_man(GString *out);  /* the manual page vireo(1), as roff */
 
 /* -smp's arithmetic: fills what was left out (zero) as QEMU does and checks the product. */
-bool smp_complete(SmpConfig *smp, GError **error);
+bool smp_complete(SmpConfig *smp, bool prefer_sockets, GError **error);
 
 #endif

@@ -70,7 +70,7 @@ void cli_free(Cli *cli)
 bool cli_finish(Cli *cli, GError **error)
 {
     MachineConfig *config = &cli->config;
-    if (!smp_complete(&config->smp, error)) {
+    if (!smp_complete(&config->smp, config->cls->prefer_sockets, error)) {
         g_prefix_error(error, "-smp: ");
         return false;
     }

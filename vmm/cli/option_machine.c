@@ -140,8 +140,10 @@ bool cli_opt_machine(Cli *cli, const char *value, GError **error)
     if (type) {
         const MachineClass *cls = machine_class_find(type);
         if (!cls) {
-            return error_set(error, "unsupported machine type '%s' (-machine help lists them)",
-                             type);
+            g_autofree char *near = machine_class_suggest(type);
+            return error_set(error, "unsupported machine type '%s'%s%s%s", type,
+                             near ? "; did you mean '" : " (-machine help lists them)",
+                             near ? near : "", near ? "'?" : "");
         }
         cli->config.cls = cls;
         opts_remove(opts, "type");
@@ -185,7 +187,7 @@ bool cli_opt_cpu(Cli *cli, const char *value, GError **error)
         cli->help_shown = true;
         return true;
     }
-    if (!cpu_model_parse(&model, value, error)) {
+    if (!cpu_model_parse(&model, value, NULL, error)) {
         return false;
     }
     g_free((char *)cli->config.cpu_model);

@@ -2,17 +2,27 @@
 /* -smp: completing the topology. */
 #include "vmm/cli/cli.h"
 
-bool smp_complete(SmpConfig *smp, GError **error)
+/* The one of sockets and cores that was not said takes what is left; when neither was, the other is
+ * 1. */
+static void share_out(SmpConfig *smp, unsigned maxcpus, bool prefer_sockets)
+{
+    bool sockets_last = prefer_sockets ? !smp->sockets : smp->cores != 0;
+    smp->threads = smp->threads ? smp->threads : 1;
+    if (sockets_last) {
+        smp->cores = smp->cores ? smp->cores : 1;
+        smp->sockets = maxcpus / (smp->dies * smp->cores * smp->threads);
+    } else {
+        smp->sockets = smp->sockets ? smp->sockets : 1;
+        smp->cores = maxcpus / (smp->sockets * smp->dies * smp->threads);
+    }
+}
+
+bool smp_complete(SmpConfig *smp, bool prefer_sockets, GError **error)
 {
     unsigned maxcpus = smp->maxcpus ? smp->maxcpus : smp->cpus;
     smp->dies = smp->dies ? smp->dies : 1;
-    if (maxcpus && !smp->cores) {
-        smp->sockets = smp->sockets ? smp->sockets : 1;
-        smp->threads = smp->threads ? smp->threads : 1;
-        smp->cores = maxcpus / (smp->sockets * smp->dies * smp->threads);
-    } else if (maxcpus && !smp->sockets) {
-        smp->threads = smp->threads ? smp->threads : 1;
-        smp->sockets = maxcpus / (smp->dies * smp->cores * smp->threads);
+    if (maxcpus && (!smp->cores || !smp->sockets)) {
+        share_out(smp, maxcpus, prefer_sockets);
     } else if (maxcpus && !smp->threads) {
         smp->threads = maxcpus / (smp->sockets * smp->dies * smp->cores);
     }

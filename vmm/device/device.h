@@ -148,6 +148,17 @@ bool device_global_add(const DeviceClass *cls, const char *property, const char 
                        GError **error);
 void device_globals_apply(Device *dev); /* private to vmm/device */
 
+/* What an older version of a machine had otherwise: a property's value in every device of a class
+ * that is made from now on, before any -global. Rows of CPU models ("x86_64-cpu",
+ * "qemu64-x86_64-cpu") are the CPU model's. */
+typedef struct CompatProp {
+    const char *driver; /* a class's name; NULL ends the table */
+    const char *property, *value;
+} CompatProp;
+/* tables: from the newest version's on, so that the older one's word is the last; NULL-terminated,
+ * constant; NULL: none. Main thread. */
+void device_compat_set(const CompatProp *const *tables);
+
 /* ---- Devices ---- */
 Device *device_new(const DeviceClass *cls, const char *id);
 /* Properties before realize (and live ones after); the string form is the command line's. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * All devices' state in one stream: magic, version u32, then for each device with state its path
- * and class name (u8 length, bytes each) and a part (u32 length) with its section; an empty path
- * ends.
+ * All devices' state in one stream: magic, version u32, the machine type's name, then for each
+ * device with state its path and class name and a part (u32 length) with its section; an empty path
+ * ends. Names are a u8 length and that many bytes.
  */
 #include <string.h>
 #include "vmm/device/device.h"
@@ -10,7 +10,7 @@
 #include "vmm/machine/machine.h"
 
 #define STREAM_MAGIC   0x56454456u /* "VDEV" */
-#define STREAM_VERSION 1
+#define STREAM_VERSION 2
 
 static void put_short_name(GByteArray *out, const char *name)
 {
@@ -37,6 +37,7 @@ void devices_save(Machine *machine, GByteArray *out)
 {
     stream_put_u32(out, STREAM_MAGIC);
     stream_put_u32(out, STREAM_VERSION);
+    stream_put_name(out, machine->cls->name);
     device_foreach(machine, save_one, out);
     stream_put_name(out, "");
 }
@@ -83,6 +84,21 @@ static bool load_one(GHashTable *missing, const char *path, Stream *in, GError *
            error_set(error, "saved state: device '%s' has bytes left over", path);
 }
 
+/* Another version of the machine has other registers behind the same names. */
+static bool check_machine_type(const Machine *machine, Stream *in, GError **error)
+{
+    char type[STREAM_NAME_SIZE];
+    stream_get_name(in, type);
+    if (in->bad) {
+        return error_set(error, "saved state: the machine type's name is cut short");
+    }
+    return g_str_equal(type, machine->cls->name) ||
+           error_set(error,
+                     "saved state: it is a '%s' machine's and this is a '%s'; start with "
+                     "-machine %s",
+                     type, machine->cls->name, type);
+}
+
 bool devices_load(Machine *machine, const uint8_t *data, size_t len, GError **error)
 {
     Stream in = { .at = data, .end = data + len };
@@ -91,6 +107,9 @@ bool devices_load(Machine *machine, const uint8_t *data, size_t len, GError **er
     }
     if (stream_get_u32(&in) != STREAM_VERSION) {
         return error_set(error, "saved state: of a version that this program does not read");
+    }
+    if (!check_machine_type(machine, &in, error)) {
+        return false;
     }
     g_autoptr(GHashTable) missing = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     device_foreach(machine, list_one, missing);

@@ -30,6 +30,19 @@ const MachineClass *machine_class_find(const char *name)
     return NULL;
 }
 
+char *machine_class_suggest(const char *name)
+{
+    g_autoptr(GPtrArray) names = g_ptr_array_new();
+    for (const MachineClass *const *cls = registered_classes; cls && *cls; cls++) {
+        g_ptr_array_add(names, (char *)(*cls)->name);
+        if ((*cls)->alias) {
+            g_ptr_array_add(names, (char *)(*cls)->alias);
+        }
+    }
+    g_ptr_array_add(names, NULL);
+    return suggest_nearest(name, (const char *const *)names->pdata);
+}
+
 const MachineClass *machine_class_default(void)
 {
     for (const MachineClass *const *cls = registered_classes; cls && *cls; cls++) {
@@ -148,6 +161,7 @@ Machine *machine_new(const MachineConfig *config, GError **error)
     machine->io = address_space_new("I/O", 0xffff);
     machine->board = g_malloc0(MAX(config->cls->size, sizeof(void *)));
     machine_life_init(machine);
+    device_compat_set(machine->cls->compat);
     g_atomic_pointer_set(&the_machine, machine);
 
     machine_topology_lock(machine);
@@ -233,6 +247,7 @@ void machine_free(Machine *machine)
     g_ptr_array_unref(machine->devices);
     g_rec_mutex_clear(&machine->topology);
     machine_life_free(machine);
+    device_compat_set(NULL);
     g_atomic_pointer_set(&the_machine, NULL);
     g_free(machine);
 }

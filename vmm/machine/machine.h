@@ -111,10 +111,13 @@ typedef struct MachineConfig {
 
 /* Boards: a constant table each, listed in hw/devices.c (hw/board). */
 struct MachineClass {
-    const char *name;  /* "pc-q35-1.0" ... */
+    const char *name;  /* "pc-q35-7.2" ... */
     const char *alias; /* "q35" */
     const char *desc;
     bool is_default;
+    /* What this version has otherwise than the newest (vmm/device/device.h); NULL: nothing. */
+    const CompatProp *const *compat;
+    bool prefer_sockets; /* vCPUs that -smp does not place are sockets, not cores */
     unsigned max_cpus;
     bool cpu_hotplug; /* its guests are told of vCPUs that come and go */
     size_t size;      /* of the board's struct at machine->board */
@@ -170,6 +173,7 @@ struct Machine {
 void machine_classes_register(const MachineClass *const *classes); /* NULL-terminated */
 const MachineClass *machine_class_find(const char *name_or_alias);
 const MachineClass *machine_class_default(void);
+char *machine_class_suggest(const char *name); /* the nearest name, or NULL */
 void machine_class_foreach(void (*fn)(const MachineClass *cls, void *opaque), void *opaque);
 
 Machine *machine_new(const MachineConfig *config, GError **error); /* accelerator up, board built */

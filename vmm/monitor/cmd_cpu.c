@@ -140,7 +140,7 @@ static json_object *query_cpu_model_expansion(const void *opaque, GError **error
     CpuModel model;
     json_object_object_get_ex(args->model, "name", &name);
     json_object_object_get_ex(args->model, "props", &props);
-    if (!cpu_model_init(&model, json_object_get_string(name), error) ||
+    if (!cpu_model_init(&model, json_object_get_string(name), machine_get()->cls->compat, error) ||
         !set_props(&model, props, error)) {
         return NULL;
     }

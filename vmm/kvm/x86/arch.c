@@ -76,7 +76,8 @@ static bool arch_enable_x2apic(KvmState *kvm, GError **error)
 bool kvm_arch_init(KvmState *kvm, GError **error)
 {
     kvm->arch = g_new0(KvmArch, 1);
-    if (!cpu_model_parse(&kvm->arch->model, kvm->machine->config->cpu_model, error) ||
+    if (!cpu_model_parse(&kvm->arch->model, kvm->machine->config->cpu_model,
+                         kvm->machine->cls->compat, error) ||
         !arch_required_caps(kvm, error) || !arch_reserve_pages(kvm, error) ||
         !arch_enable_x2apic(kvm, error) || !cpuid_build(kvm, &kvm->arch->cpuid, error)) {
         return false;

@@ -7,6 +7,7 @@
 #include "vmm/cli/opts.h"
 
 #define NUMBER_MAX UINT32_MAX
+#define CPU_TYPE   "x86_64-cpu" /* of all models; one model's is NAME-x86_64-cpu */
 
 /* Models that are no table's entry. */
 static const struct {
@@ -47,6 +48,7 @@ static const CpuProperty properties[] = {
     { "l3-cache", CPU_BOOL, FIELD(l3_cache) },
     { "legacy-cache", CPU_BOOL, FIELD(legacy_cache) },
     { "host-cache-info", CPU_BOOL, FIELD(host_cache_info) },
+    { "x-vendor-cpuid-only", CPU_BOOL, FIELD(vendor_cpuid_only) },
     { "cpuid-0xb", CPU_BOOL, FIELD(cpuid_0xb) },
     { "vmware-cpuid-freq", CPU_BOOL, FIELD(frequency_leaf) },
     { "kvm-pv-enforce-cpuid", CPU_BOOL, FIELD(enforce_pv) },
@@ -88,7 +90,6 @@ static const char *const foreign_properties[] = {
     "hv-tlbflush-direct",
     "x-hv-max-vps",
     "x-force-features",
-    "x-vendor-cpuid-only",
     "x-migrate-smi-count",
     "sgx1",
     "sgx2",
@@ -293,6 +294,7 @@ static void set_defaults(CpuModel *model)
         .migratable = true,
         .check = true,
         .l3_cache = true,
+        .vendor_cpuid_only = true,
         .cpuid_0xb = true,
         .frequency_leaf = true,
         .auto_level = true,
@@ -307,7 +309,21 @@ static void set_defaults(CpuModel *model)
     hyperv_defaults(&model->hyperv);
 }
 
-bool cpu_model_init(CpuModel *model, const char *name, GError **error)
+/* What older versions of the machine say of all models and of this one. */
+static void apply_compat(CpuModel *model, const CompatProp *const *compat)
+{
+    g_autofree char *type = g_strconcat(model->name, "-" CPU_TYPE, NULL);
+    for (; compat && *compat; compat++) {
+        for (const CompatProp *row = *compat; row->driver; row++) {
+            if (g_str_equal(row->driver, CPU_TYPE) || g_str_equal(row->driver, type)) {
+                bool ok = cpu_model_set(model, row->property, row->value, NULL);
+                g_assert(ok); /* the tables are ours; a test reads them all */
+            }
+        }
+    }
+}
+
+static bool init_model(CpuModel *model, const char *name, GError **error)
 {
     set_defaults(model);
     if (name[0] == '\0') {
@@ -330,10 +346,21 @@ bool cpu_model_init(CpuModel *model, const char *name, GError **error)
     return true;
 }
 
-bool cpu_model_parse(CpuModel *model, const char *text, GError **error)
+bool cpu_model_init(CpuModel *model, const char *name, const CompatProp *const *compat,
+                    GError **error)
+{
+    if (!init_model(model, name, error)) {
+        return false;
+    }
+    apply_compat(model, compat);
+    return true;
+}
+
+bool cpu_model_parse(CpuModel *model, const char *text, const CompatProp *const *compat,
+                     GError **error)
 {
     g_auto(GStrv) elements = g_strsplit(text ? text : "host", ",", -1);
-    if (!cpu_model_init(model, elements[0] ? elements[0] : "", error)) {
+    if (!cpu_model_init(model, elements[0] ? elements[0] : "", compat, error)) {
         return false;
     }
     for (unsigned i = 1; elements[i]; i++) {

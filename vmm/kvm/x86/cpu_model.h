@@ -23,19 +23,20 @@ typedef struct CpuModel {
     uint32_t unusual[FEATURE_WORDS]; /* what KVM takes from every named model */
     uint32_t on[FEATURE_WORDS];      /* what the user wrote */
     uint32_t off[FEATURE_WORDS];
-    bool check, enforce;                           /* say what is missing; refuse */
-    bool kvm;                                      /* kvm=off hides KVM's paravirtual leaves */
-    bool pmu;                                      /* performance counters */
-    bool migratable;                               /* no invtsc unless asked for by name */
-    bool l3_cache, legacy_cache, host_cache_info;  /* which caches are told */
-    bool cpuid_0xb;                                /* leaf 0xb */
-    bool frequency_leaf;                           /* vmware-cpuid-freq: 40000010 */
-    bool enforce_pv;                               /* kvm-pv-enforce-cpuid */
-    bool auto_level;                               /* full-cpuid-auto-level */
-    bool host_phys_bits;                           /* the host's number of address bits */
-    uint64_t host_phys_bits_limit;                 /* 0: none */
-    uint64_t phys_bits;                            /* 0: host_phys_bits decides */
-    uint64_t tsc_frequency;                        /* Hz, 0: the host's */
+    bool check, enforce;                          /* say what is missing; refuse */
+    bool kvm;                                     /* kvm=off hides KVM's paravirtual leaves */
+    bool pmu;                                     /* performance counters */
+    bool migratable;                              /* no invtsc unless asked for by name */
+    bool l3_cache, legacy_cache, host_cache_info; /* which caches are told */
+    bool vendor_cpuid_only;        /* x-vendor-cpuid-only: no leaves 2 and 4 on AMD's processors */
+    bool cpuid_0xb;                /* leaf 0xb */
+    bool frequency_leaf;           /* vmware-cpuid-freq: 40000010 */
+    bool enforce_pv;               /* kvm-pv-enforce-cpuid */
+    bool auto_level;               /* full-cpuid-auto-level */
+    bool host_phys_bits;           /* the host's number of address bits */
+    uint64_t host_phys_bits_limit; /* 0: none */
+    uint64_t phys_bits;            /* 0: host_phys_bits decides */
+    uint64_t tsc_frequency;        /* Hz, 0: the host's */
     uint64_t family, model, stepping;              /* CPU_NUMBER_UNSET: the model's */
     uint64_t level, xlevel, min_level, min_xlevel; /* the same */
     uint64_t ucode_rev;                            /* 0: KVM's */
@@ -45,10 +46,12 @@ typedef struct CpuModel {
     HypervOptions hyperv;
 } CpuModel;
 
-/* text: the whole -cpu argument, NULL: "host". */
-bool cpu_model_parse(CpuModel *model, const char *text, GError **error);
+/* text: the whole -cpu argument, NULL: "host". compat: the machine version's tables, or NULL. */
+bool cpu_model_parse(CpuModel *model, const char *text, const CompatProp *const *compat,
+                     GError **error);
 /* The model of this name without properties. */
-bool cpu_model_init(CpuModel *model, const char *name, GError **error);
+bool cpu_model_init(CpuModel *model, const char *name, const CompatProp *const *compat,
+                    GError **error);
 /* A feature or property by name, value as in `-cpu`. */
 bool cpu_model_set(CpuModel *model, const char *key, const char *value, GError **error);
 

@@ -109,10 +109,12 @@ void cpuid_caches(const CpuModel *model, const CpuidTable *supported, CpuidTable
     const CpuCaches *own = model->def.entry && !model->legacy_cache ? model->def.entry->caches
                                                                     : NULL;
     put_amd(table, own ? own : &legacy_caches_amd, model->l3_cache);
-    if (!cpuid_is_amd(table)) {
+    bool amd = cpuid_is_amd(table);
+    if (!amd || !model->vendor_cpuid_only) {
         put_descriptors(table, model);
         put_leaves(table, LEAF_CACHE, own ? own : &legacy_caches, model->l3_cache);
-    } else if (cpuid_has(table, FEATURE_8000_0001_ECX, BIT_TOPOEXT)) {
+    }
+    if (amd && cpuid_has(table, FEATURE_8000_0001_ECX, BIT_TOPOEXT)) {
         put_leaves(table, LEAF_AMD_CACHE, own ? own : &legacy_caches_amd, model->l3_cache);
     }
 }
