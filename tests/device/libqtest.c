@@ -59,6 +59,7 @@ static int connect_socket(QTest *qts, const char *name)
     g_error("vireo did not open %s", addr.sun_path);
 }
 
+G_GNUC_PRINTF(2, 0)
 static QTest *start(const char *defaults, const char *format, va_list args)
 {
     QTest *qts = g_new0(QTest, 1);
