@@ -2,12 +2,14 @@
 /* The table of contents of the hardware: every device class and every board. */
 #include "hw/devices.h"
 #include "hw/board/versions.h"
+#include "hw/misc/hpet.h"
 #include "hw/misc/irqchip.h"
 
 const DeviceClass *const device_classes[] = {
     &i8259_class,
     &ioapic_class,
     &i8254_class,
+    &hpet_class,
     &isa_debugcon_class,
     &isa_serial_class,
     &i440fx_host_class,

@@ -98,6 +98,7 @@ typedef struct AcpiConfig {
     uint8_t reset_value;
     bool has_i8042; /* with keyboard and mouse */
     bool has_rtc;
+    uint32_t hpet_id;   /* event timer block id of the HPET at HPET_BASE; 0: none */
     const AcpiPci *pci; /* NULL: none */
     uint8_t isa_devfn;  /* of the ISA bridge, where the ISA devices stand; without pci they stand
                            under \_SB */

@@ -3,6 +3,7 @@
  * virtio-mmio devices, sleep states. */
 #include "hw/acpi/acpi.h"
 #include "hw/acpi/aml.h"
+#include "hw/misc/hpet.h"
 #include "vmm/util/bytes.h"
 
 #define PCI_HOST_OSC_UUID   "33db4d5b-1ff7-401c-9657-7441c03dd766" /* PCI Firmware 3.2, 4.5.1 */
@@ -285,6 +286,19 @@ static void build_pci_host(const AcpiConfig *config, GByteArray *out)
     aml_close(out, scope);
 }
 
+static void build_hpet(GByteArray *out)
+{
+    AmlMark dev = aml_device(out, "HPET");
+    aml_name_eisa(out, "_HID", "PNP0103");
+    aml_name_integer(out, "_UID", 0);
+    aml_op(out, AML_OP_NAME);
+    aml_path(out, "_CRS");
+    AmlMark crs = aml_resources(out);
+    aml_res_memory32_fixed(out, HPET_BASE, HPET_SIZE, false);
+    aml_close_resources(out, crs);
+    aml_close(out, dev);
+}
+
 /* ---- Hardware-reduced machines ---- */
 
 static void build_ged(const AcpiGed *ged, GByteArray *out)
@@ -379,6 +393,9 @@ void acpi_build_dsdt(const AcpiConfig *config, GByteArray *out)
     AmlMark scope = aml_scope(out, "\\_SB");
     if (!config->pci) {
         build_isa_devices(config, out);
+    }
+    if (config->hpet_id) {
+        build_hpet(out);
     }
     build_virtio_mmio(config, out);
     if (config->ged) {

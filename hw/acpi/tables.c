@@ -3,6 +3,7 @@
 #include "hw/acpi/acpi.h"
 
 #include <string.h>
+#include "hw/misc/hpet.h"
 #include "vmm/machine/apic_id.h"
 #include "vmm/machine/cpus.h"
 #include "vmm/machine/numa.h"
@@ -356,6 +357,18 @@ static void build_mcfg(Builder *b, const AcpiPci *pci)
     table_end(b, start);
 }
 
+/* IA-PC HPET specification 1.0a, 3.2.4. */
+static void build_hpet(Builder *b, uint32_t block_id)
+{
+    guint start = table_begin(b, "HPET", 1, true);
+    put(b->out, block_id, 4);
+    put_gas(b->out, 0, 64, 0, HPET_BASE);
+    put(b->out, 0, 1); /* its number */
+    put(b->out, HPET_MIN_TICK, 2);
+    put(b->out, 0, 1); /* no page protection */
+    table_end(b, start);
+}
+
 /* Windows ACPI Emulated devices Table: the PM timer needs to be read once only. */
 static void build_waet(Builder *b)
 {
@@ -440,6 +453,9 @@ static GByteArray *build(const AcpiConfig *config, uint64_t base, AcpiLinks *lin
     build_madt(&b, config);
     if (config->pci && config->pci->ecam_base) {
         build_mcfg(&b, config->pci);
+    }
+    if (config->hpet_id) {
+        build_hpet(&b, config->hpet_id);
     }
     build_hotplug(&b, config);
     if (config->vmgenid) {

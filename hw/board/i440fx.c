@@ -26,12 +26,14 @@
 #define RESET_VALUE      0x06        /* hard reset */
 #define HOTPLUG_SLOTS    0xfffffffcU /* all but the chipset's */
 #define ISA_DEVICES_MAX  8
+#define HPET_ROUTES      0x4U /* I/O APIC input 2 */
 
 typedef struct I440fxBoard {
     PcBoard pc;
     Device *host, *pmc, *piix3, *pm, *rtc;
     bool i8042, usb;
-    bool hpet, smbus, graphics; /* what a board of QEMU has and this one not yet */
+    bool hpet;
+    bool smbus, graphics; /* what a board of QEMU has and this one not yet */
     int smm, vmport;
     AcpiIsaDevice isa_devices[ISA_DEVICES_MAX];
     unsigned isa_device_count;
@@ -41,7 +43,7 @@ static const Property i440fx_props[] = {
     PC_SMBIOS_PROP(I440fxBoard),
     PC_FLASH_PROPS(I440fxBoard),
     PROP_BOOL("i8042", I440fxBoard, i8042, true, "Keyboard controller, PS/2 keyboard and mouse"),
-    PROP_BOOL("hpet", I440fxBoard, hpet, false, "High precision event timer: only off"),
+    PROP_BOOL("hpet", I440fxBoard, hpet, false, "High precision event timer"),
     PROP_BOOL("smbus", I440fxBoard, smbus, false, "SMBus controller: only off"),
     PROP_BOOL("usb", I440fxBoard, usb, false, "A USB controller (qemu-xhci)"),
     PROP_BOOL("graphics", I440fxBoard, graphics, false, "Graphics adapter: only off"),
@@ -55,7 +57,6 @@ static const Property i440fx_props[] = {
 static bool check_props(const I440fxBoard *board, GError **error)
 {
     const PcAbsent absent[] = {
-        { "hpet=on", "a high precision event timer", board->hpet },
         { "smbus=on", "an SMBus controller", board->smbus },
         { "graphics=on", "a graphics adapter", board->graphics },
         { "smm=on", "system management mode", board->smm == ON_OFF_AUTO_ON },
@@ -130,7 +131,8 @@ static bool i440fx_build(Machine *machine, GError **error)
     address_space_begin(machine->memory);
     address_space_begin(machine->io);
     pc_map_ram(machine, machine->ram->size < LOW_RAM_MAX ? LOW_RAM_MAX : LOW_RAM_SPLIT);
-    ok = irqchip_create_user(machine, error) && pc_add_fw_cfg(machine, error) &&
+    ok = (!board->hpet || pc_add_hpet(machine, HPET_ROUTES, error)) &&
+         irqchip_create_user(machine, error) && pc_add_fw_cfg(machine, error) &&
          build_pci(machine, board, error) && build_isa(machine, board, error);
     address_space_commit(machine->io);
     address_space_commit(machine->memory);
@@ -203,6 +205,7 @@ static bool describe(Machine *machine, I440fxBoard *board, GError **error)
         .reset_value = RESET_VALUE,
         .has_rtc = true,
         .has_i8042 = board->i8042,
+        .hpet_id = pc_hpet_id(&board->pc),
         .pci = &pci,
         .isa_devfn = PCI_DEVFN(PIIX_SLOT, PIIX_ISA_FUNCTION),
         .isa_devices = board->isa_devices,

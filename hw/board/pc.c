@@ -9,6 +9,7 @@
 #include "hw/firmware/smbios.h"
 #include "hw/isa/isa.h"
 #include "hw/isa/serial.h"
+#include "hw/misc/hpet.h"
 #include "vmm/memory/dma.h"
 #include "vmm/util/bytes.h"
 
@@ -77,6 +78,21 @@ Device *pc_add_device(Machine *machine, const char *name, Bus *bus, const char *
         return NULL;
     }
     return dev;
+}
+
+bool pc_add_hpet(Machine *machine, uint32_t routes, GError **error)
+{
+    PcBoard *pc = machine->board;
+    if (machine->config->no_hpet) {
+        return true;
+    }
+    pc->hpet = hpet_new(machine, routes, error);
+    return pc->hpet != NULL;
+}
+
+uint32_t pc_hpet_id(const PcBoard *pc)
+{
+    return pc->hpet ? hpet_block_id(pc->hpet) : 0;
 }
 
 bool pc_add_serials(Machine *machine, Bus *bus, GError **error)

@@ -32,6 +32,7 @@ typedef struct PcBoard {
     MemRegion ram_low, ram_high;
     BootImage *image; /* NULL: firmware, or a test */
     Device *fw_cfg;
+    Device *hpet;                /* NULL: none */
     char *flash[PC_FLASH_UNITS]; /* properties: drives or block nodes, or NULL */
     int smbios_entry;            /* property; SMBIOS_ENTRY_... */
     AcpiSleep sleep;             /* what the guest is offered */
@@ -62,6 +63,9 @@ void pc_map_ram(Machine *machine, uint64_t low_size);
 /* A built-in device: properties as NULL-terminated pairs of strings. NULL and error. */
 Device *pc_add_device(Machine *machine, const char *cls, Bus *bus, const char *const *props,
                       GError **error);
+/* The high precision event timers, unless -no-hpet; before irqchip_create_user(). */
+bool pc_add_hpet(Machine *machine, uint32_t routes, GError **error);
+uint32_t pc_hpet_id(const PcBoard *pc); /* for AcpiConfig; 0: none */
 /* Flash memory (pc_flash.c), when the drives are there; *has_firmware: unit 0 has the firmware. */
 bool pc_add_flash(Machine *machine, bool *has_firmware, GError **error);
 bool pc_add_serials(Machine *machine, Bus *bus, GError **error); /* -serial and -debugcon */

@@ -8,6 +8,7 @@
 #include "hw/firmware/table_loader.h"
 #include "hw/isa/isa.h"
 #include "hw/isa/serial.h"
+#include "hw/misc/hpet.h"
 #include "hw/pci/pci.h"
 #include "vmm/cli/opts.h"
 #include "vmm/device/boot_order.h"
@@ -38,6 +39,21 @@ const char *const pc_smbios_entries[] = { "32", "64", NULL };
 
 /* ---- From the start ---- */
 
+#define HPET_FW_MAX   8
+#define HPET_FW_BYTES 15 /* of each: block id, address, shortest period, page protection */
+
+static void set_hpet(PcBoard *pc)
+{
+    uint8_t item[1 + HPET_FW_MAX * HPET_FW_BYTES] = { 1 };
+    if (!pc->hpet) {
+        return;
+    }
+    store_le32(item + 1, hpet_block_id(pc->hpet));
+    store_le64(item + 5, HPET_BASE);
+    store_le16(item + 13, HPET_MIN_TICK);
+    fw_cfg_set(pc->fw_cfg, FW_CFG_HPET, item, sizeof(item));
+}
+
 bool pc_add_fw_cfg(Machine *machine, GError **error)
 {
     PcBoard *pc = machine->board;
@@ -56,6 +72,7 @@ bool pc_add_fw_cfg(Machine *machine, GError **error)
     fw_cfg_set_int(pc->fw_cfg, FW_CFG_MAX_CPUS, apic_ids, 2);
     fw_cfg_set_int(pc->fw_cfg, FW_CFG_BOOT_MENU, config->boot.menu, 2);
     fw_cfg_set_int(pc->fw_cfg, FW_CFG_IRQ0_OVERRIDE, 1, 4);
+    set_hpet(pc);
     fw_cfg_set(pc->fw_cfg, FW_CFG_NUMA, numa, (1 + apic_ids) * 8);
     return true;
 }

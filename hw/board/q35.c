@@ -25,13 +25,15 @@
 #define RESET_PORT       0xcf9
 #define RESET_VALUE      0x06 /* hard reset */
 #define ISA_DEVICES_MAX  8
+#define HPET_ROUTES      0xff0104U /* I/O APIC inputs 2, 8, 16 to 23 */
 
 typedef struct Q35Board {
     PcBoard pc;
     Device *host, *mch, *lpc, *rtc;
     bool i8042;
     bool sata, usb;
-    bool hpet, smbus, graphics; /* what a board of QEMU has and this one not yet */
+    bool hpet;
+    bool smbus, graphics; /* what a board of QEMU has and this one not yet */
     int smm, vmport;
     AcpiIsaDevice isa_devices[ISA_DEVICES_MAX];
     unsigned isa_device_count;
@@ -41,7 +43,7 @@ static const Property q35_props[] = {
     PC_SMBIOS_PROP(Q35Board),
     PC_FLASH_PROPS(Q35Board),
     PROP_BOOL("i8042", Q35Board, i8042, true, "Keyboard controller, PS/2 keyboard and mouse"),
-    PROP_BOOL("hpet", Q35Board, hpet, false, "High precision event timer: only off"),
+    PROP_BOOL("hpet", Q35Board, hpet, false, "High precision event timer"),
     PROP_BOOL("sata", Q35Board, sata, true, "AHCI controller with six ports"),
     PROP_BOOL("smbus", Q35Board, smbus, false, "SMBus controller: only off"),
     PROP_BOOL("usb", Q35Board, usb, false, "A USB controller (qemu-xhci)"),
@@ -55,7 +57,6 @@ static const Property q35_props[] = {
 static bool check_props(const Q35Board *board, GError **error)
 {
     const PcAbsent absent[] = {
-        { "hpet=on", "a high precision event timer", board->hpet },
         { "smbus=on", "an SMBus controller", board->smbus },
         { "graphics=on", "a graphics adapter", board->graphics },
         { "smm=on", "system management mode", board->smm == ON_OFF_AUTO_ON },
@@ -124,7 +125,8 @@ static bool q35_build(Machine *machine, GError **error)
     address_space_begin(machine->memory);
     address_space_begin(machine->io);
     pc_map_ram(machine, machine->ram->size < LOW_RAM_MAX ? LOW_RAM_MAX : LOW_RAM_SPLIT);
-    ok = irqchip_create_user(machine, error) && pc_add_fw_cfg(machine, error) &&
+    ok = (!board->hpet || pc_add_hpet(machine, HPET_ROUTES, error)) &&
+         irqchip_create_user(machine, error) && pc_add_fw_cfg(machine, error) &&
          build_pci(machine, board, error) && build_isa(machine, board, error);
     address_space_commit(machine->io);
     address_space_commit(machine->memory);
@@ -186,6 +188,7 @@ static bool describe(Machine *machine, Q35Board *board, GError **error)
         .reset_value = RESET_VALUE,
         .has_rtc = true,
         .has_i8042 = board->i8042,
+        .hpet_id = pc_hpet_id(&board->pc),
         .pci = &pci,
         .isa_devfn = PCI_DEVFN(ICH9_LPC_SLOT, 0),
         .isa_devices = board->isa_devices,

@@ -189,7 +189,7 @@ static void pit_schedule(PitState *pit, int64_t after)
 static void pit_set_irq(PitState *pit, int level)
 {
     pit->level = level != 0;
-    irq_set(&pit->dev.machine->gsi[TIMER_GSI], level);
+    irq_set(irqchip_timer_line(), level);
 }
 
 static void pit_fire(void *opaque)

@@ -9,12 +9,12 @@
 #include <time.h>
 #include "hw/devices.h"
 #include "hw/isa/isa.h"
+#include "hw/misc/irqchip.h"
 #include "vmm/machine/machine.h"
 #include "vmm/monitor/monitor.h"
 #include "vmm/util/bytes.h"
 
 #define RTC_PORT        0x70
-#define RTC_IRQ         8
 #define RTC_UIP_NS      244140 /* update in progress is seen this long before the update */
 #define RTC_PERIODIC_HZ 32768
 #define TIME_LIMIT_NS   (INT64_MAX / 2)
@@ -511,7 +511,7 @@ static bool rtc_realize(Device *dev, GError **error)
     const MachineConfig *config = dev->machine->config;
 
     rtc->clock = config->rtc_clock;
-    rtc->irq = &dev->machine->gsi[RTC_IRQ];
+    rtc->irq = irqchip_rtc_line();
     timer_init(&rtc->update, event_loop_main(), rtc->clock, &dev->lock, rtc_fire, rtc);
     timer_init(&rtc->periodic, event_loop_main(), rtc->clock, &dev->lock, rtc_fire, rtc);
     rtc->cmos[REG_A] = DIVIDER_ON | 6;

@@ -5,6 +5,7 @@
 
 #define ISA_IRQS    16
 #define CASCADE_IRQ 2
+#define RTC_IRQ     8
 #define TIMER_PIN   2 /* of the IOAPIC, for ISA IRQ 0 */
 
 static void gsi_to_accel(void *opaque, int pin, int level)
@@ -25,6 +26,48 @@ static void gsi_to_chips(void *opaque, int pin, int level)
     }
     if (chips.ioapic && pin != CASCADE_IRQ) {
         ioapic_set_irq(chips.ioapic, pin == 0 ? TIMER_PIN : (unsigned)pin, level);
+    }
+}
+
+/* ---- ISA IRQ 0 and 8: of timer and clock, or of the HPET ---- */
+
+static struct {
+    GMutex lock; /* a leaf: above the chips' own only */
+    bool replaced;
+    bool level[2]; /* as timer and clock drive them */
+    IrqLine line[2];
+} legacy;
+
+static void legacy_set(void *opaque, int pin, int level)
+{
+    Machine *machine = opaque;
+    g_mutex_lock(&legacy.lock);
+    legacy.level[pin] = level != 0;
+    if (!legacy.replaced) {
+        irq_set(&machine->gsi[pin == 0 ? 0 : RTC_IRQ], level);
+    }
+    g_mutex_unlock(&legacy.lock);
+}
+
+IrqLine *irqchip_timer_line(void)
+{
+    return &legacy.line[0];
+}
+
+IrqLine *irqchip_rtc_line(void)
+{
+    return &legacy.line[1];
+}
+
+void irqchip_replace_legacy(Machine *machine, bool on)
+{
+    g_mutex_lock(&legacy.lock);
+    legacy.replaced = on;
+    irq_set(&machine->gsi[0], !on && legacy.level[0]);
+    irq_set(&machine->gsi[RTC_IRQ], !on && legacy.level[1]);
+    g_mutex_unlock(&legacy.lock);
+    if (machine->accel->timer_silence) {
+        machine->accel->timer_silence(machine, on);
     }
 }
 
@@ -76,6 +119,11 @@ bool irqchip_create_user(Machine *machine, GError **error)
     machine->gsi = g_new0(IrqLine, IRQCHIP_GSI_COUNT);
     for (int i = 0; i < IRQCHIP_GSI_COUNT; i++) {
         irq_line_init(&machine->gsi[i], kernel ? gsi_to_accel : gsi_to_chips, machine, i);
+    }
+    legacy.replaced = false;
+    for (int i = 0; i < 2; i++) {
+        legacy.level[i] = false;
+        irq_line_init(&legacy.line[i], legacy_set, machine, i);
     }
     return kernel || chips_create(machine, error);
 }

@@ -19,6 +19,13 @@ bool irqchip_create_user(Machine *machine, GError **error);
 /* Undoes the lines, after the devices are gone. */
 void irqchip_destroy_user(Machine *machine);
 
+/* ISA IRQ 0 and 8 for the timer (i8254) and the clock (mc146818). */
+IrqLine *irqchip_timer_line(void);
+IrqLine *irqchip_rtc_line(void);
+/* The HPET's legacy replacement: the two lines, and the accelerator's timer, are not heard while it
+ * is on; the HPET drives GSI 0 and 8. Any thread. */
+void irqchip_replace_legacy(Machine *machine, bool on);
+
 /* ---- For irqchip.c and the chips ---- */
 
 /* The i8259 pair: an input changed; the pending interrupt's vector, acknowledged, or -1. Any

@@ -374,6 +374,12 @@ bool cli_opt_no_acpi(Cli *cli, const char *value, GError **error)
     return true;
 }
 
+bool cli_opt_no_hpet(Cli *cli, const char *value, GError **error)
+{
+    cli->config.no_hpet = true;
+    return true;
+}
+
 bool cli_opt_usb(Cli *cli, const char *value, GError **error)
 {
     return cli_opt_machine(cli, "usb=on", error);

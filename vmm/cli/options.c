@@ -54,7 +54,7 @@ static const CliOption options[] = {
     { "no-user-config", NULL, NULL, "Standard",
       "read no configuration files (Vireo reads none anyway)", cli_opt_nothing },
     { "no-acpi", NULL, NULL, "Standard", "no ACPI tables", cli_opt_no_acpi },
-    { "no-hpet", NULL, NULL, "Standard", "no HPET (Vireo's machines have none)", cli_opt_nothing },
+    { "no-hpet", NULL, NULL, "Standard", "no HPET, as -machine hpet=off", cli_opt_no_hpet },
 
     { "kernel", NULL, "FILE", "Boot", "Linux bzImage, PVH ELF or multiboot kernel",
       cli_opt_kernel },

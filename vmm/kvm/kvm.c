@@ -310,6 +310,7 @@ const AccelOps kvm_accel = {
     .msi_route_unbind = kvm_msi_route_unbind,
     .user_irqchip_set = kvm_arch_user_irqchip_set,
     .extint_set = kvm_arch_extint_set,
+    .timer_silence = kvm_arch_timer_silence,
     .ioapic_pin_set = kvm_arch_ioapic_pin_set,
     .nmi = kvm_nmi,
     .vcpu_dump = kvm_vcpu_dump,

@@ -187,6 +187,7 @@ bool kvm_arch_handle_exit(KvmVcpu *vcpu);
 /* AccelOps of a split irqchip. */
 void kvm_arch_user_irqchip_set(Machine *machine, const UserIrqchip *chip);
 void kvm_arch_extint_set(Machine *machine, int level);
+void kvm_arch_timer_silence(Machine *machine, bool on); /* AccelOps; also of no split irqchip */
 void kvm_arch_ioapic_pin_set(Machine *machine, unsigned pin, MsiMessage message);
 /* Rewrites a guest's message for KVM (extended destination ids). Any thread. */
 MsiMessage kvm_arch_fix_msi(KvmState *kvm, MsiMessage message);

@@ -76,7 +76,9 @@ typedef struct AccelOps {
     void (*vcpu_set_boot)(Machine *machine, const BootCpu *boot);
 
     void (*gsi_set)(Machine *machine, unsigned gsi, int level); /* any thread */
-    void (*msi_send)(Machine *machine, MsiMessage message);     /* any thread */
+    /* The accelerator's own 8254 gives no interrupts, or again; NULL: it has none. Any thread. */
+    void (*timer_silence)(Machine *machine, bool on);
+    void (*msi_send)(Machine *machine, MsiMessage message); /* any thread */
     bool (*gsi_attach_irqfd)(Machine *machine, unsigned gsi, int fd, int resample_fd,
                              GError **error);
     void (*gsi_detach_irqfd)(Machine *machine, unsigned gsi, int fd);

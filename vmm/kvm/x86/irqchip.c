@@ -73,6 +73,23 @@ static bool irqchip_create_kernel(KvmState *kvm, GError **error)
     return true;
 }
 
+/* KVM_PIT_FLAGS_HPET_LEGACY stops counter 0's timer; KVM starts it again when the flag goes. */
+void kvm_arch_timer_silence(Machine *machine, bool on)
+{
+    KvmState *kvm = machine->accel_data;
+    struct kvm_pit_state2 pit = { 0 };
+    if (machine->irqchip != IRQCHIP_KERNEL || machine->config->pit_off ||
+        kvm_ioctl(kvm->vm_fd, KVM_GET_PIT2, &pit) < 0) {
+        return;
+    }
+    uint32_t flags = on ? pit.flags | KVM_PIT_FLAGS_HPET_LEGACY
+                        : pit.flags & ~(uint32_t)KVM_PIT_FLAGS_HPET_LEGACY;
+    if (flags != pit.flags) {
+        pit.flags = flags;
+        kvm_ioctl(kvm->vm_fd, KVM_SET_PIT2, &pit);
+    }
+}
+
 bool kvm_arch_create_irqchip(KvmState *kvm, GError **error)
 {
     if (kvm->machine->irqchip == IRQCHIP_SPLIT) {
