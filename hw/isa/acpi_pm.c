@@ -33,6 +33,7 @@ enum { /* sleep types */
 #define COMMON_REGS 4 /* of pm_regs: those of a block without GPE0 */
 
 #define SMI_EN_APMC (1U << 5) /* set from the start: there is no system management mode */
+#define SMI_TCO     (1U << 13)
 
 static uint64_t ticks_now(void)
 {
@@ -135,6 +136,20 @@ static uint64_t timer_read(void *opaque, uint64_t stored)
     return ticks_now() & TIMER_MASK;
 }
 
+static void smi_en_written(void *opaque, uint64_t old, uint64_t now)
+{
+    AcpiPm *pm = opaque;
+
+    if (pm->tco_locked && pm->tco_locked(pm->dev)) {
+        pm->smi_en = (uint32_t)old;
+    }
+}
+
+void acpi_pm_tco_event(AcpiPm *pm)
+{
+    pm->smi_sts |= SMI_TCO;
+}
+
 #define PM_REG(reg, at, bytes, member, ...)                                                        \
     {                                                                                              \
         .name = (reg), .offset = (at), .size = (bytes), .field = offsetof(AcpiPm, member),         \
@@ -151,8 +166,9 @@ static const RegisterDesc pm_regs[] = {
     PM_REG("PM_TMR", 0x08, 4, timer_value, .read = timer_read),
     PM_REG("GPE0_STS", 0x20, 8, gpe0_sts, .w1c = UINT64_MAX, .written = any_written),
     PM_REG("GPE0_EN", 0x28, 8, gpe0_en, .writable = UINT64_MAX, .written = any_written),
-    PM_REG("SMI_EN", 0x30, 4, smi_en, .reset = SMI_EN_APMC),
-    PM_REG("SMI_STS", 0x34, 4, smi_sts),
+    PM_REG("SMI_EN", 0x30, 4, smi_en, .reset = SMI_EN_APMC, .writable = SMI_TCO,
+           .written = smi_en_written),
+    PM_REG("SMI_STS", 0x34, 4, smi_sts, .w1c = SMI_TCO),
 };
 
 static const RegisterFile pm_file = { pm_regs, G_N_ELEMENTS(pm_regs), 0 };
@@ -317,6 +333,8 @@ static bool pm_post_load(void *base, uint16_t version, GError **error)
 
     g_mutex_lock(&pm->dev->lock);
     pm->pm1_cnt &= ~PM1_CNT_SLP_EN;
+    pm->smi_en = SMI_EN_APMC | (pm->smi_en & SMI_TCO);
+    pm->smi_sts &= SMI_TCO;
     if (pm->layout->gpe_port) {
         pm->gpe0_sts &= UINT16_MAX;
         pm->gpe0_en &= UINT16_MAX;
@@ -343,12 +361,14 @@ static const StateField pm_fields[] = {
     STATE_INT(AcpiPm, overflow_ticks),
     STATE_INT(AcpiPm, apm_control),
     STATE_INT(AcpiPm, apm_status),
+    STATE_FIELD(AcpiPm, smi_en, STATE_KIND_UINT, .size = sizeof(uint32_t), .count = 1, .since = 2),
+    STATE_FIELD(AcpiPm, smi_sts, STATE_KIND_UINT, .size = sizeof(uint32_t), .count = 1, .since = 2),
     STATE_END,
 };
 
 const StateSection acpi_pm_state = {
     .name = "acpi-pm",
-    .version = 1,
+    .version = 2,
     .fields = pm_fields,
     .pre_save = pm_pre_save,
     .post_load = pm_post_load,

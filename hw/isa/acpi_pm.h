@@ -35,7 +35,8 @@ typedef struct AcpiPm {
     uint16_t pm1_sts, pm1_en, pm1_cnt;
     uint64_t gpe0_sts, gpe0_en;
     uint32_t smi_en, smi_sts, timer_value;
-    uint64_t overflow_ticks; /* when the top bit of the timer turns next */
+    bool (*tco_locked)(Device *dev); /* SMI_EN.TCO_EN may not change; NULL: there is no TCO timer */
+    uint64_t overflow_ticks;         /* when the top bit of the timer turns next */
     Timer overflow;
 } AcpiPm;
 
@@ -49,6 +50,7 @@ void acpi_pm_cleanup(AcpiPm *pm);
 void acpi_pm_reset(AcpiPm *pm);
 /* The sleep states of this machine: S3 with firmware only. Before it starts; main thread. */
 AcpiSleep acpi_pm_sleep(AcpiPm *pm, bool firmware);
+void acpi_pm_tco_event(AcpiPm *pm);               /* SMI_STS.TCO_STS; with the lock */
 void acpi_pm_power_button(AcpiPm *pm);            /* main thread; takes the lock */
 void acpi_pm_raise_gpe(AcpiPm *pm, unsigned bit); /* any thread; takes the lock */
 

@@ -6,6 +6,7 @@
 #include "hw/devices.h"
 #include "hw/isa/acpi_pm.h"
 #include "hw/isa/ich9.h"
+#include "hw/isa/ich9_tco.h"
 #include "vmm/device/registers.h"
 #include "vmm/util/bytes.h"
 
@@ -24,12 +25,14 @@
 #define PIRQ_IRQ_MASK 0x0f
 #define DIR_DEFAULT   0x3210 /* INTA to PIRQA ... INTD to PIRQD */
 #define DIR_WRITABLE  0x7777
-#define GCS_NO_REBOOT 0x20 /* the TCO timer is absent: it cannot reset */
+#define GCS_NO_REBOOT 0x20 /* the TCO timer cannot reset */
 
 typedef struct Ich9Lpc {
     PciDevice pci;
     Bus *isa;
     AcpiPm pm;
+    Ich9Tco tco;
+    bool no_reboot; /* property: GCS_NO_REBOOT at reset */
     MemRegion rcba;
     /* Interrupt routing, under route_lock: a leaf below the root bus's. */
     GMutex route_lock;
@@ -154,6 +157,7 @@ static const RegisterDesc rcba_regs[] = {
       .offset = 0x3410,
       .size = 4,
       .reset = GCS_NO_REBOOT,
+      .writable = GCS_NO_REBOOT,
       .field = offsetof(Ich9Lpc, gcs) },
 };
 
@@ -176,7 +180,8 @@ static const MemOps rcba_ops = { .read = rcba_read, .write = rcba_write, .max_si
 
 /* ---- Windows that configuration registers move ---- */
 
-static void window_move(AddressSpace *space, MemRegion *region, bool on, uint64_t base)
+static void window_move(AddressSpace *space, MemRegion *region, bool on, uint64_t base,
+                        int priority)
 {
     if (on == (region->space != NULL) && (!on || region->addr == base)) {
         return;
@@ -184,7 +189,7 @@ static void window_move(AddressSpace *space, MemRegion *region, bool on, uint64_
     address_space_begin(space);
     address_space_unmap(region);
     if (on) {
-        address_space_map(space, region, base, 0);
+        address_space_map(space, region, base, priority);
     }
     address_space_commit(space);
 }
@@ -196,9 +201,10 @@ static void lpc_remap(PciDevice *pci)
     uint32_t rcba = load_le32(pci->config + LPC_RCBA);
 
     routes_refresh(lpc);
-    window_move(pci->dev.machine->io, &lpc->pm.region,
-                (pci->config[LPC_ACPI_CNTL] & ACPI_CNTL_ENABLE) && pmbase, pmbase);
-    window_move(pci->dev.machine->memory, &lpc->rcba, rcba & RCBA_ENABLE, rcba & RCBA_MASK);
+    bool pm_on = (pci->config[LPC_ACPI_CNTL] & ACPI_CNTL_ENABLE) && pmbase;
+    window_move(pci->dev.machine->io, &lpc->pm.region, pm_on, pmbase, 0);
+    window_move(pci->dev.machine->io, &lpc->tco.region, pm_on, pmbase + ICH9_TCO_OFFSET, 1);
+    window_move(pci->dev.machine->memory, &lpc->rcba, rcba & RCBA_ENABLE, rcba & RCBA_MASK, 0);
 }
 
 void ich9_lpc_configure(Device *dev)
@@ -222,6 +228,30 @@ Bus *ich9_lpc_isa_bus(Device *dev)
 {
     return ((Ich9Lpc *)dev)->isa;
 }
+
+/* ---- The TCO timer ---- */
+
+static bool tco_no_reboot(void *opaque)
+{
+    Ich9Lpc *lpc = opaque;
+
+    g_mutex_lock(&lpc->route_lock);
+    bool no = lpc->gcs & GCS_NO_REBOOT;
+    g_mutex_unlock(&lpc->route_lock);
+    return no;
+}
+
+static void tco_event(void *opaque)
+{
+    acpi_pm_tco_event(&((Ich9Lpc *)opaque)->pm);
+}
+
+static bool tco_locked(Device *dev)
+{
+    return ich9_tco_smi_locked(&((Ich9Lpc *)dev)->tco);
+}
+
+static const Ich9TcoOps tco_ops = { .no_reboot = tco_no_reboot, .event = tco_event };
 
 /* ---- Life ---- */
 
@@ -257,6 +287,8 @@ static bool lpc_realize(Device *dev, GError **error)
     store_le32(wmask + LPC_RCBA, RCBA_MASK | RCBA_ENABLE);
 
     acpi_pm_init(&lpc->pm, dev, &machine->gsi[ICH9_SCI_GSI], &pm_layout);
+    lpc->pm.tco_locked = tco_locked;
+    ich9_tco_init(&lpc->tco, dev, &tco_ops);
     mem_region_init_io(&lpc->rcba, "lpc-rcrb", RCBA_SIZE, &rcba_ops, lpc, &lpc->route_lock);
     machine_add_powerdown_notifier(machine, power_button, lpc);
     lpc->isa = bus_new(BUS_ISA, "isa.0", machine, dev);
@@ -271,8 +303,10 @@ static void lpc_unrealize(Device *dev)
     machine_remove_powerdown_notifier(dev->machine, power_button, lpc);
     machine_topology_lock(dev->machine);
     address_space_unmap(&lpc->rcba);
+    address_space_unmap(&lpc->tco.region);
     machine_topology_unlock(dev->machine);
     acpi_pm_cleanup(&lpc->pm);
+    ich9_tco_cleanup(&lpc->tco);
     pci_device_unrealize(&lpc->pci);
     g_mutex_clear(&lpc->route_lock);
 }
@@ -291,8 +325,10 @@ static void lpc_reset(Device *dev)
     memset(lpc->pci.config + ICH9_LPC_PIRQ_E_H, PIRQ_DISABLED, 4);
     g_mutex_lock(&lpc->route_lock);
     register_reset(&rcba_file, lpc);
+    lpc->gcs = lpc->no_reboot ? GCS_NO_REBOOT : 0;
     g_mutex_unlock(&lpc->route_lock);
     acpi_pm_reset(&lpc->pm);
+    ich9_tco_reset(&lpc->tco);
     routes_refresh(lpc);
 }
 
@@ -303,20 +339,30 @@ static bool lpc_post_load(void *base, uint16_t version, GError **error)
     for (unsigned i = 0; i < G_N_ELEMENTS(lpc->dir); i++) {
         lpc->dir[i] &= DIR_WRITABLE;
     }
+    lpc->gcs &= GCS_NO_REBOOT;
     routes_refresh(lpc);
     return true;
 }
+
+static const Property lpc_props[] = {
+    PROP_BOOL("noreboot", Ich9Lpc, no_reboot, true,
+              "The TCO timer does not reset until the guest allows it"),
+    PROP_END,
+};
 
 static const StateField lpc_fields[] = {
     STATE_STRUCT(Ich9Lpc, pci, &pci_device_state),
     STATE_STRUCT(Ich9Lpc, pm, &acpi_pm_state),
     STATE_INT_ARRAY(Ich9Lpc, dir),
+    STATE_FIELD(Ich9Lpc, gcs, STATE_KIND_UINT, .size = sizeof(uint32_t), .count = 1, .since = 2),
+    STATE_FIELD(Ich9Lpc, tco, STATE_KIND_STRUCT, .size = sizeof(Ich9Tco), .count = 1, .since = 2,
+                .section = &ich9_tco_state),
     STATE_END,
 };
 
 static const StateSection lpc_state = {
     .name = "ICH9-LPC",
-    .version = 1,
+    .version = 2,
     .fields = lpc_fields,
     .post_load = lpc_post_load,
 };
@@ -341,6 +387,7 @@ const DeviceClass ich9_lpc_class = {
     .bus = BUS_PCI,
     .category = DEVICE_CATEGORY_BRIDGE,
     .size = sizeof(Ich9Lpc),
+    .props = lpc_props,
     .groups = lpc_groups,
     .state = &lpc_state,
     .internal = true,

@@ -88,6 +88,36 @@ static void test_hpet(void)
     g_assert_cmphex(load(machine->memory, HPET + 0x20, 8), ==, 1);
 }
 
+/* ---- TCO timer: between the two expiries, in the middle of a count ---- */
+
+#define LPC_CONFIG  (1U << 31 | 0x1f << 11)
+#define PM_BASE     0x600
+#define TCO_RELOAD  (PM_BASE + 0x60)
+#define TCO_STATUS1 (PM_BASE + 0x64)
+#define TCO_STATUS2 (PM_BASE + 0x66)
+#define TCO_TIMER   (PM_BASE + 0x72)
+#define TCO_TICK_NS 600000000LL
+
+static void test_tco(void)
+{
+    begin();
+    store(machine->io, 0xcf8, LPC_CONFIG | 0x40, 4);
+    store(machine->io, 0xcfc, PM_BASE | 1, 4);
+    store(machine->io, 0xcf8, LPC_CONFIG | 0x44, 4);
+    store(machine->io, 0xcfc, 0x80, 4);
+    store(machine->io, TCO_STATUS2, 0xffff, 2);
+    store(machine->io, TCO_TIMER, 10, 2);
+    store(machine->io, TCO_RELOAD, 1, 2);
+    step(13 * TCO_TICK_NS);
+    save_reset_load();
+    g_assert_cmphex(load(machine->io, TCO_STATUS1, 2), ==, 0x8);
+    g_assert_cmpuint(load(machine->io, TCO_RELOAD, 2), ==, 7);
+    step(7 * TCO_TICK_NS - 1);
+    g_assert_cmphex(load(machine->io, TCO_STATUS2, 2), ==, 0);
+    step(1); /* the second one: the first is not forgotten */
+    g_assert_cmphex(load(machine->io, TCO_STATUS2, 2), ==, 0x6);
+}
+
 /* ---- i8042: a command whose byte is still to come, an answer of which half was read ---- */
 
 #define KBD_DATA   0x60
@@ -262,6 +292,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     machine = fuzz_machine("q35");
     g_test_add_func("/midwork/hpet-between-two-matches", test_hpet);
+    g_test_add_func("/midwork/tco-between-two-expiries", test_tco);
     g_test_add_func("/midwork/i8042-command-half-written", test_i8042);
     g_test_add_func("/midwork/i8237-half-a-channel", test_i8237);
     g_test_add_func("/midwork/fdc-half-a-sector", test_fdc);
