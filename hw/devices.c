@@ -12,6 +12,7 @@ const DeviceClass *const device_classes[] = {
     &hpet_class,
     &isa_debugcon_class,
     &isa_serial_class,
+    &isa_parallel_class,
     &i440fx_host_class,
     &i440fx_class,
     &q35_host_class,

@@ -14,7 +14,7 @@ extern const DeviceClass ich9_ahci_class, ide_cd_class, ide_hd_class, piix3_ide_
     piix4_ide_class;
 
 /* hw/isa */
-extern const DeviceClass isa_debugcon_class, isa_serial_class;
+extern const DeviceClass isa_debugcon_class, isa_parallel_class, isa_serial_class;
 
 /* hw/nvme */
 extern const DeviceClass nvme_class, nvme_ns_class;

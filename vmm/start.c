@@ -140,12 +140,24 @@ static bool make_serials(Cli *cli, GError **error)
     return true;
 }
 
+static bool make_parallels(Cli *cli, GError **error)
+{
+    for (guint i = 0; i < cli->parallels->len; i++) {
+        if (!make_legacy_chardev(g_ptr_array_index(cli->parallels, i), "parallel", "parallel", i,
+                                 &cli->config.parallel[i], error)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool make_backends(Cli *cli, GError **error)
 {
     return for_each_opts(cli->objects, "object", make_object, error) &&
            for_each_opts(cli->chardevs, "chardev", make_chardev, error) &&
            for_each_opts(cli->blockdevs, "blockdev", make_blockdev, error) &&
            for_each_opts(cli->netdevs, "netdev", make_netdev, error) && make_serials(cli, error) &&
+           make_parallels(cli, error) &&
            (!cli->debugcon || make_legacy_chardev(cli->debugcon, "debugcon", "debugcon", 0,
                                                   &cli->config.debugcon, error));
 }

@@ -25,7 +25,7 @@
 #define RESET_PORT       0xcf9
 #define RESET_VALUE      0x06        /* hard reset */
 #define HOTPLUG_SLOTS    0xfffffffcU /* all but the chipset's */
-#define ISA_DEVICES_MAX  8
+#define ISA_DEVICES_MAX  12
 #define HPET_ROUTES      0x4U /* I/O APIC input 2 */
 
 typedef struct I440fxBoard {

@@ -116,6 +116,12 @@ static bool build_isa(Machine *machine, MicrovmBoard *board, GError **error)
     if (!board->acpi && !pc_add_device(machine, i8042_class.name, board->isa, NULL, error)) {
         return false;
     }
+    for (unsigned i = 0; i < G_N_ELEMENTS(machine->config->parallel); i++) {
+        if (machine->config->parallel[i]) {
+            return error_set(error, "-parallel: a microvm has no parallel ports; -chardev with "
+                                    "-device isa-parallel,chardev=ID makes one");
+        }
+    }
     return !board->isa_serial || pc_add_serials(machine, board->isa, error);
 }
 

@@ -99,6 +99,13 @@ bool pc_add_serials(Machine *machine, Bus *bus, GError **error)
 {
     const MachineConfig *config = machine->config;
 
+    for (unsigned i = 0; i < G_N_ELEMENTS(config->parallel); i++) {
+        char index[2] = { '0' + i, 0 };
+        const char *props[] = { "index", index, "chardev", config->parallel[i], NULL };
+        if (config->parallel[i] && !pc_add_device(machine, "isa-parallel", bus, props, error)) {
+            return false;
+        }
+    }
     for (unsigned i = 0; i < G_N_ELEMENTS(config->serial); i++) {
         char index[2] = { '0' + i, 0 };
         const char *props[] = { "index", index, "chardev", config->serial[i], NULL };
@@ -116,6 +123,7 @@ bool pc_add_serials(Machine *machine, Bus *bus, GError **error)
 bool pc_describe_isa(Device *dev, AcpiIsaDevice *out)
 {
     static const char *const ports[] = { "COM1", "COM2", "COM3", "COM4" };
+    static const char *const printers[] = { "LPT1", "LPT2", "LPT3" };
     uint16_t iobase;
     unsigned irq, index, dma;
 
@@ -124,6 +132,15 @@ bool pc_describe_isa(Device *dev, AcpiIsaDevice *out)
                                 .hid = "PNP0501",
                                 .io = iobase,
                                 .io_len = 8,
+                                .irq = irq,
+                                .uid = index + 1 };
+        return true;
+    }
+    if (isa_parallel_resources(dev, &iobase, &irq, &index)) {
+        *out = (AcpiIsaDevice){ .name = printers[index],
+                                .hid = "PNP0400",
+                                .io = iobase,
+                                .io_len = iobase % 8 ? 3 : 8, /* with room for EPP, or without */
                                 .irq = irq,
                                 .uid = index + 1 };
         return true;

@@ -68,7 +68,8 @@ bool pc_add_hpet(Machine *machine, uint32_t routes, GError **error);
 uint32_t pc_hpet_id(const PcBoard *pc); /* for AcpiConfig; 0: none */
 /* Flash memory (pc_flash.c), when the drives are there; *has_firmware: unit 0 has the firmware. */
 bool pc_add_flash(Machine *machine, bool *has_firmware, GError **error);
-bool pc_add_serials(Machine *machine, Bus *bus, GError **error); /* -serial and -debugcon */
+bool pc_add_serials(Machine *machine, Bus *bus,
+                    GError **error); /* -serial, -parallel and -debugcon */
 
 /* The registers of vCPU hotplug, at port, and of memory hotplug; raise: of the board's
  * general-purpose events. */

@@ -24,7 +24,7 @@
 #define KVM_PRIVATE_PAGE 0xfeffc000ULL
 #define RESET_PORT       0xcf9
 #define RESET_VALUE      0x06 /* hard reset */
-#define ISA_DEVICES_MAX  8
+#define ISA_DEVICES_MAX  12
 #define HPET_ROUTES      0xff0104U /* I/O APIC inputs 2, 8, 16 to 23 */
 
 typedef struct Q35Board {

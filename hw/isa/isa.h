@@ -20,6 +20,9 @@ void isa_fdc_set_cmos(Machine *machine, Device *rtc);
 /* What a device of isa_fdc_class takes; false for others. */
 bool isa_fdc_resources(const Device *dev, uint16_t *iobase, unsigned *irq, unsigned *dma);
 
+/* What a device of isa_parallel_class takes; false for others. */
+bool isa_parallel_resources(const Device *dev, uint16_t *iobase, unsigned *irq, unsigned *index);
+
 uint16_t pvpanic_port(const Device *dev); /* of a device of pvpanic_class */
 
 #endif

@@ -78,6 +78,7 @@ static const char *const q35_options[] = {
     "-device",   "i6300esb",
     "-device",   "ib700",
     "-action",   "watchdog=none",
+    "-parallel", "null",
     "-device",   "pvpanic",
     "-device",   "isa-debug-exit",
     "-device",   "ide-hd,drive=n4,bus=ide.0",

@@ -118,6 +118,22 @@ static void test_tco(void)
     g_assert_cmphex(load(machine->io, TCO_STATUS2, 2), ==, 0x6);
 }
 
+/* ---- Parallel port: within the strobe, and before its acknowledge was seen ---- */
+
+static void test_parallel(void)
+{
+    begin();
+    out(0x378, 'x');
+    out(0x37a, 0x0d); /* strobe */
+    save_reset_load();
+    g_assert_cmphex(in(0x378), ==, 'x');
+    g_assert_cmphex(in(0x379), ==, 0x59); /* busy */
+    out(0x37a, 0x0c);
+    save_reset_load();
+    g_assert_cmphex(in(0x379), ==, 0x19); /* acknowledged */
+    g_assert_cmphex(in(0x379), ==, 0xd9);
+}
+
 /* ---- i8042: a command whose byte is still to come, an answer of which half was read ---- */
 
 #define KBD_DATA   0x60
@@ -293,6 +309,7 @@ int main(int argc, char **argv)
     machine = fuzz_machine("q35");
     g_test_add_func("/midwork/hpet-between-two-matches", test_hpet);
     g_test_add_func("/midwork/tco-between-two-expiries", test_tco);
+    g_test_add_func("/midwork/parallel-within-the-strobe", test_parallel);
     g_test_add_func("/midwork/i8042-command-half-written", test_i8042);
     g_test_add_func("/midwork/i8237-half-a-channel", test_i8237);
     g_test_add_func("/midwork/fdc-half-a-sector", test_fdc);

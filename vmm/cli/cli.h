@@ -19,6 +19,7 @@ typedef struct Cli {
     GPtrArray *nics;        /* Opts *, type */
     GPtrArray *devices;     /* Opts *, driver */
     GPtrArray *serials;     /* char *: -serial texts */
+    GPtrArray *parallels;   /* char *: -parallel texts */
     GPtrArray *monitors;    /* char *: -monitor texts */
     GPtrArray *qmps;        /* char *: -qmp texts */
     GPtrArray *qmps_pretty; /* char *: -qmp-pretty texts */

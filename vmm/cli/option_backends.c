@@ -30,6 +30,7 @@ void cli_init(Cli *cli)
     cli->devices = g_ptr_array_new_with_free_func(opts_destroy);
     cli->mons = g_ptr_array_new_with_free_func(opts_destroy);
     cli->serials = g_ptr_array_new();
+    cli->parallels = g_ptr_array_new();
     cli->monitors = g_ptr_array_new();
     cli->qmps = g_ptr_array_new();
     cli->qmps_pretty = g_ptr_array_new();
@@ -49,10 +50,10 @@ void cli_init(Cli *cli)
 
 void cli_free(Cli *cli)
 {
-    GPtrArray *lists[] = { cli->objects,       cli->chardevs,     cli->blockdevs, cli->drives,
-                           cli->netdevs,       cli->nics,         cli->devices,   cli->mons,
-                           cli->serials,       cli->monitors,     cli->qmps,      cli->qmps_pretty,
-                           cli->config.smbios, cli->config.fw_cfg };
+    GPtrArray *lists[] = { cli->objects,     cli->chardevs,      cli->blockdevs,    cli->drives,
+                           cli->netdevs,     cli->nics,          cli->devices,      cli->mons,
+                           cli->serials,     cli->parallels,     cli->monitors,     cli->qmps,
+                           cli->qmps_pretty, cli->config.smbios, cli->config.fw_cfg };
     for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
         g_ptr_array_unref(lists[i]);
     }
@@ -330,7 +331,7 @@ bool cli_opt_echr(Cli *cli, const char *value, GError **error)
     return true;
 }
 
-/* -display, -vga, -parallel: this version has none of them, and "none" says so. */
+/* -display, -vga: this version has none of them, and "none" says so. */
 static bool only_none(const char *value, const char *what, GError **error)
 {
     return g_str_equal(value, "none") ||
@@ -350,7 +351,11 @@ bool cli_opt_vga(Cli *cli, const char *value, GError **error)
 
 bool cli_opt_parallel(Cli *cli, const char *value, GError **error)
 {
-    return only_none(value, "parallel port", error);
+    if (cli->parallels->len == G_N_ELEMENTS(cli->config.parallel)) {
+        return error_set(error, "too many parallel ports: a machine has %zu",
+                         G_N_ELEMENTS(cli->config.parallel));
+    }
+    return add_text(cli->parallels, value);
 }
 
 bool cli_opt_monitor(Cli *cli, const char *value, GError **error)

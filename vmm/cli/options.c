@@ -116,7 +116,10 @@ static const CliOption options[] = {
       "the character that -nographic's keys begin with, as a number; 1 is Ctrl-a", cli_opt_echr },
     { "display", NULL, "none", "Character devices", "no display", cli_opt_display },
     { "vga", NULL, "none", "Character devices", "no graphics card", cli_opt_vga },
-    { "parallel", NULL, "none", "Character devices", "no parallel port", cli_opt_parallel },
+    { "parallel", NULL, "DEV", "Character devices",
+      "the next parallel port, its printer writing to: file:PATH, stdio, pty, null, none, "
+      "chardev:ID ...",
+      cli_opt_parallel },
 
     { "monitor", NULL, "DEV", "Monitor", "a human monitor on a character device", cli_opt_monitor },
     { "qmp", NULL, "DEV", "Monitor", "a QMP server on a character device", cli_opt_qmp },

@@ -105,8 +105,9 @@ typedef struct MachineConfig {
     int64_t rtc_base;  /* seconds since 1970 to start from, or -1: now */
     bool start_paused; /* -S */
     bool nodefaults;
-    const char *serial[4]; /* chardev ids for COM1 to COM4, NULL: no port */
-    const char *debugcon;  /* chardev id, or NULL */
+    const char *parallel[3]; /* chardev ids for LPT1 to LPT3, NULL: no port */
+    const char *serial[4];   /* chardev ids for COM1 to COM4, NULL: no port */
+    const char *debugcon;    /* chardev id, or NULL */
 } MachineConfig;
 
 /* Boards: a constant table each, listed in hw/devices.c (hw/board). */
