@@ -9,6 +9,7 @@ const DeviceClass *const device_classes[] = {
     &i8259_class,
     &ioapic_class,
     &i8254_class,
+    &pcspk_class,
     &hpet_class,
     &isa_debugcon_class,
     &isa_serial_class,

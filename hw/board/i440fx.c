@@ -35,6 +35,7 @@ typedef struct I440fxBoard {
     bool hpet;
     bool smbus, graphics; /* what a board of QEMU has and this one not yet */
     int smm, vmport;
+    char *pcspk_audiodev;
     AcpiIsaDevice isa_devices[ISA_DEVICES_MAX];
     unsigned isa_device_count;
 } I440fxBoard;
@@ -46,6 +47,8 @@ static const Property i440fx_props[] = {
     PROP_BOOL("hpet", I440fxBoard, hpet, false, "High precision event timer"),
     PROP_BOOL("smbus", I440fxBoard, smbus, false, "SMBus controller: only off"),
     PROP_BOOL("usb", I440fxBoard, usb, false, "A USB controller (qemu-xhci)"),
+    PROP_STRING("pcspk-audiodev", I440fxBoard, pcspk_audiodev, NULL,
+                "The speaker's sound: only unset"),
     PROP_BOOL("graphics", I440fxBoard, graphics, false, "Graphics adapter: only off"),
     PROP_ONOFFAUTO("smm", I440fxBoard, smm, ON_OFF_AUTO_AUTO,
                    "System management mode: only off or auto"),
@@ -61,6 +64,7 @@ static bool check_props(const I440fxBoard *board, GError **error)
         { "graphics=on", "a graphics adapter", board->graphics },
         { "smm=on", "system management mode", board->smm == ON_OFF_AUTO_ON },
         { "vmport=on", "VMware's port", board->vmport == ON_OFF_AUTO_ON },
+        { "pcspk-audiodev", "sound", board->pcspk_audiodev != NULL },
     };
 
     return pc_check_absent(absent, G_N_ELEMENTS(absent), error);

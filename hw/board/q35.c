@@ -35,6 +35,7 @@ typedef struct Q35Board {
     bool hpet;
     bool smbus, graphics; /* what a board of QEMU has and this one not yet */
     int smm, vmport;
+    char *pcspk_audiodev;
     AcpiIsaDevice isa_devices[ISA_DEVICES_MAX];
     unsigned isa_device_count;
 } Q35Board;
@@ -47,6 +48,8 @@ static const Property q35_props[] = {
     PROP_BOOL("sata", Q35Board, sata, true, "AHCI controller with six ports"),
     PROP_BOOL("smbus", Q35Board, smbus, false, "SMBus controller: only off"),
     PROP_BOOL("usb", Q35Board, usb, false, "A USB controller (qemu-xhci)"),
+    PROP_STRING("pcspk-audiodev", Q35Board, pcspk_audiodev, NULL,
+                "The speaker's sound: only unset"),
     PROP_BOOL("graphics", Q35Board, graphics, false, "Graphics adapter: only off"),
     PROP_ONOFFAUTO("smm", Q35Board, smm, ON_OFF_AUTO_AUTO,
                    "System management mode: only off or auto"),
@@ -61,6 +64,7 @@ static bool check_props(const Q35Board *board, GError **error)
         { "graphics=on", "a graphics adapter", board->graphics },
         { "smm=on", "system management mode", board->smm == ON_OFF_AUTO_ON },
         { "vmport=on", "VMware's port", board->vmport == ON_OFF_AUTO_ON },
+        { "pcspk-audiodev", "sound", board->pcspk_audiodev != NULL },
     };
 
     return pc_check_absent(absent, G_N_ELEMENTS(absent), error);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Interval timer (Intel 8254 data sheet): counter 0 drives ISA IRQ 0, counter 2 the speaker through
- * the gate in port 0x61 (IBM PC/AT technical reference). Counters are not stepped: their values
- * follow from the time of the last load.
+ * Interval timer (Intel 8254 data sheet): counter 0 drives ISA IRQ 0, counter 2 the speaker, whose
+ * port is pcspk.c's. Counters are not stepped: their values follow from the time of the last load.
  */
 #include "hw/devices.h"
+#include "hw/isa/i8254.h"
 #include "hw/isa/isa.h"
 #include "hw/misc/irqchip.h"
 #include "vmm/event/loop.h"
@@ -13,7 +13,6 @@
 #define PIT_HZ       1193182
 #define PIT_COUNTERS 3
 #define PIT_PORT     0x40
-#define GATE_PORT    0x61
 #define TIMER_GSI    0
 #define SPEAKER      2 /* the counter */
 
@@ -32,11 +31,6 @@ enum { ACCESS_LATCH, ACCESS_LOW, ACCESS_HIGH, ACCESS_BOTH };
 #define STATUS_OUT          (1 << 7)
 #define STATUS_NULL         (1 << 6)
 
-#define GATE_SPEAKER (1 << 0)
-#define GATE_DATA    (1 << 1)
-#define GATE_REFRESH (1 << 4)
-#define GATE_OUT     (1 << 5)
-
 typedef struct PitCounter {
     uint32_t count;  /* 1 to 65536 (10000 in BCD) */
     int64_t loaded;  /* VM_CLOCK_VIRTUAL, when counting began */
@@ -54,12 +48,10 @@ typedef struct PitCounter {
 typedef struct PitState {
     Device dev;
     PitCounter counters[PIT_COUNTERS];
-    uint8_t speaker; /* written bits of port 0x61 */
-    bool refresh;
     bool level; /* of counter 0's line, as last driven */
     Timer timer;
     int64_t next; /* when counter 0's output changes, -1: never */
-    MemRegion ports, gate_port;
+    MemRegion ports;
 } PitState;
 
 /* ---- Time ---- */
@@ -351,23 +343,17 @@ static void counter_set_gate(PitCounter *c, bool gate)
     }
 }
 
-static uint64_t gate_read(void *opaque, uint64_t offset, unsigned size)
+bool i8254_speaker_out(const Device *pit)
 {
-    PitState *pit = opaque;
-    bool out = counter_out(&pit->counters[SPEAKER], clock_now(VM_CLOCK_VIRTUAL));
-    pit->refresh = !pit->refresh;
-    return pit->speaker | (pit->refresh ? GATE_REFRESH : 0) | (out ? GATE_OUT : 0);
+    return counter_out(&((const PitState *)pit)->counters[SPEAKER], clock_now(VM_CLOCK_VIRTUAL));
 }
 
-static void gate_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
+void i8254_set_speaker_gate(Device *pit, bool gate)
 {
-    PitState *pit = opaque;
-    pit->speaker = value & (GATE_SPEAKER | GATE_DATA);
-    counter_set_gate(&pit->counters[SPEAKER], value & GATE_SPEAKER);
+    counter_set_gate(&((PitState *)pit)->counters[SPEAKER], gate);
 }
 
 static const MemOps pit_ops = { .read = pit_read, .write = pit_write, .max_size = 1 };
-static const MemOps gate_ops = { .read = gate_read, .write = gate_write, .max_size = 1 };
 
 /* ---- Life ---- */
 
@@ -377,9 +363,7 @@ static bool pit_realize(Device *dev, GError **error)
     pit->next = -1;
     timer_init(&pit->timer, event_loop_main(), VM_CLOCK_VIRTUAL, &dev->lock, pit_fire, pit);
     mem_region_init_io(&pit->ports, "pit", 4, &pit_ops, pit, &dev->lock);
-    mem_region_init_io(&pit->gate_port, "pcspk", 1, &gate_ops, pit, &dev->lock);
     isa_map_ports(dev, &pit->ports, PIT_PORT);
-    isa_map_ports(dev, &pit->gate_port, GATE_PORT);
     return true;
 }
 
@@ -387,7 +371,6 @@ static void pit_unrealize(Device *dev)
 {
     PitState *pit = (PitState *)dev;
     isa_unmap_ports(dev, &pit->ports);
-    isa_unmap_ports(dev, &pit->gate_port);
     g_mutex_lock(&dev->lock);
     timer_cancel(&pit->timer);
     g_mutex_unlock(&dev->lock);
@@ -398,8 +381,6 @@ static void pit_reset(Device *dev)
 {
     PitState *pit = (PitState *)dev;
     g_mutex_lock(&dev->lock);
-    pit->speaker = 0;
-    pit->refresh = false;
     for (unsigned i = 0; i < PIT_COUNTERS; i++) {
         pit->counters[i] = (PitCounter){
             .count = 65536,
@@ -464,22 +445,20 @@ static const StateSection counter_section = { .name = "counter",
 
 static const StateField pit_fields[] = {
     STATE_STRUCT_ARRAY(PitState, counters, &counter_section),
-    STATE_INT(PitState, speaker),
-    STATE_BOOL(PitState, refresh),
     STATE_FIELD(PitState, level, STATE_KIND_BOOL, .size = 1, .count = 1, .since = 2),
     STATE_END,
 };
 
 static const StateSection pit_section = {
     .name = "isa-pit",
-    .version = 2,
+    .version = 3,
     .fields = pit_fields,
     .post_load = pit_post_load,
 };
 
 const DeviceClass i8254_class = {
     .name = "isa-pit",
-    .desc = "Interval timer and speaker gate (Intel 8254)",
+    .desc = "Interval timer (Intel 8254)",
     .bus = BUS_SYSTEM,
     .category = DEVICE_CATEGORY_MISC,
     .size = sizeof(PitState),

@@ -109,7 +109,11 @@ static bool chips_create(Machine *machine, GError **error)
         const UserIrqchip chip = { .pic_acknowledge = acknowledge, .ioapic_eoi = end_of_interrupt };
         machine->accel->user_irqchip_set(machine, &chip);
     }
-    return machine->config->pit_off || chip_new(machine, &i8254_class, error);
+    if (machine->config->pit_off) {
+        return true;
+    }
+    Device *pit = chip_new(machine, &i8254_class, error);
+    return pit && pcspk_create(machine, pit, error);
 }
 
 bool irqchip_create_user(Machine *machine, GError **error)

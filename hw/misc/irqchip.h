@@ -43,5 +43,9 @@ void irqchip_forget(Device *dev);
 extern const DeviceClass i8259_class;
 extern const DeviceClass ioapic_class;
 extern const DeviceClass i8254_class;
+extern const DeviceClass pcspk_class;
+
+/* The speaker's port, with a timer of ours. Main thread. */
+bool pcspk_create(Machine *machine, Device *pit, GError **error);
 
 #endif

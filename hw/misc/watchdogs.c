@@ -18,6 +18,10 @@
 #define CONFIG_FAST    0x0004 /* ticks of 1 us, else of 1 ms */
 #define CONFIG_NO_BOOT 0x0020 /* an expiry of the second stage does nothing */
 #define CONFIG_BITS    0x0027
+#define CONFIG_TYPE    0x0003 /* of the first stage's interrupt: */
+#define TYPE_IRQ       0      /* input 10 of the I/O APIC; 2: SMI, which there is not; 3: none */
+#define ESB_GSI        10
+#define STATUS_STAGE_1 0x01 /* its interrupt; a written 1 clears it */
 #define LOCK_LOCKED    0x01
 #define LOCK_ENABLED   0x02
 #define LOCK_FREE_RUN  0x04 /* starts again by itself */
@@ -42,11 +46,23 @@ typedef struct I6300Esb {
     uint8_t stage;  /* 1 or 2 */
     uint8_t unlock; /* steps of the unlocking sequence done */
     bool rebooted;  /* RELOAD_TIMEOUT */
+    uint8_t status; /* STATUS_STAGE_1 */
+    bool level;     /* of the line */
 } I6300Esb;
 
 static bool esb_enabled(const I6300Esb *esb)
 {
     return esb->pci.config[ESB_LOCK] & LOCK_ENABLED;
+}
+
+static void esb_update_irq(I6300Esb *esb)
+{
+    Machine *machine = esb->pci.dev.machine;
+    bool level = esb->status & STATUS_STAGE_1;
+    if (level != esb->level && machine->gsi_count > ESB_GSI) {
+        irq_set(&machine->gsi[ESB_GSI], level);
+    }
+    esb->level = level;
 }
 
 static void esb_start(I6300Esb *esb, uint8_t stage)
@@ -65,7 +81,11 @@ static void esb_fire(void *opaque)
         return;
     }
     if (esb->stage == 1) {
-        esb_start(esb, 2); /* the first stage's interrupt is not wired */
+        if ((load_le16(esb->pci.config + ESB_CONFIG) & CONFIG_TYPE) == TYPE_IRQ) {
+            esb->status = STATUS_STAGE_1;
+            esb_update_irq(esb);
+        }
+        esb_start(esb, 2);
         return;
     }
     if (!(load_le16(esb->pci.config + ESB_CONFIG) & CONFIG_NO_BOOT)) {
@@ -101,7 +121,10 @@ static uint64_t esb_read(void *opaque, uint64_t offset, unsigned size)
 {
     const I6300Esb *esb = opaque;
     uint32_t reload = esb->rebooted ? RELOAD_TIMEOUT : 0;
-    return (offset & ~3U) == ESB_RELOAD ? reload >> 8 * (offset & 3) : 0;
+    if ((offset & ~3U) == ESB_RELOAD) {
+        return reload >> 8 * (offset & 3);
+    }
+    return offset == ESB_STATUS ? esb->status : 0;
 }
 
 static void esb_reload_write(I6300Esb *esb, uint32_t value)
@@ -119,7 +142,10 @@ static void esb_reload_write(I6300Esb *esb, uint32_t value)
 static void esb_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
 {
     I6300Esb *esb = opaque;
-    if (offset == ESB_RELOAD && value == UNLOCK_FIRST) {
+    if (offset == ESB_STATUS) {
+        esb->status &= ~(uint8_t)value;
+        esb_update_irq(esb);
+    } else if (offset == ESB_RELOAD && value == UNLOCK_FIRST) {
         esb->unlock = 1;
     } else if (offset == ESB_RELOAD && value == UNLOCK_SECOND && esb->unlock == 1) {
         esb->unlock = 2;
@@ -154,6 +180,8 @@ static void esb_unrealize(Device *dev)
     I6300Esb *esb = (I6300Esb *)dev;
     g_mutex_lock(&dev->lock);
     timer_cancel(&esb->timer);
+    esb->status = 0;
+    esb_update_irq(esb);
     g_mutex_unlock(&dev->lock);
     pci_device_unrealize(&esb->pci);
 }
@@ -171,6 +199,8 @@ static void esb_reset(Device *dev)
     esb->preload[0] = esb->preload[1] = PRELOAD_MASK;
     esb->stage = 1;
     esb->unlock = 0;
+    esb->status = 0;
+    esb_update_irq(esb);
     g_mutex_unlock(&dev->lock);
 }
 
@@ -181,7 +211,9 @@ static bool esb_post_load(void *base, uint16_t version, GError **error)
     esb->preload[1] &= PRELOAD_MASK;
     esb->stage = esb->stage == 2 ? 2 : 1;
     esb->unlock = MIN(esb->unlock, 2);
+    esb->status &= STATUS_STAGE_1;
     esb_set_lock(esb);
+    esb_update_irq(esb);
     return true;
 }
 
@@ -192,12 +224,13 @@ static const StateField esb_fields[] = {
     STATE_INT(I6300Esb, stage),
     STATE_INT(I6300Esb, unlock),
     STATE_BOOL(I6300Esb, rebooted),
+    STATE_FIELD(I6300Esb, status, STATE_KIND_UINT, .size = 1, .count = 1, .since = 2),
     STATE_END,
 };
 
 static const StateSection esb_state = {
     .name = "i6300esb",
-    .version = 1,
+    .version = 2,
     .fields = esb_fields,
     .post_load = esb_post_load,
 };

@@ -143,6 +143,27 @@ static void test_speaker(void)
     qtest_stop(qts);
 }
 
+/* The enables of the NMI sources are kept; nothing raises one. The other bits are read-only. */
+static void test_speaker_port(void)
+{
+    QTest *qts = start();
+    g_assert_cmphex(qtest_inb(qts, GATE) & ~0x10, ==, GATE_OUT);
+    qtest_outb(qts, GATE, 0xff);
+    g_assert_cmphex(qtest_inb(qts, GATE) & 0xcf, ==, 0x0f);
+    qtest_outb(qts, GATE, 0xf0);
+    g_assert_cmphex(qtest_inb(qts, GATE) & 0xcf, ==, 0);
+    qtest_stop(qts);
+    qts = qtest_start("-m 16 -global isa-pcspk.iobase=0x62 -machine i8042=off");
+    qtest_outb(qts, 0x62, 0x04);
+    g_assert_cmphex(qtest_inb(qts, 0x62) & 0xcf, ==, 0x04);
+    g_assert_cmphex(qtest_inb(qts, GATE), ==, 0xff);
+    qtest_stop(qts);
+    qtest_assert_refused("-machine pcspk-audiodev=a", "sound");
+    qtest_assert_refused("-machine pc,pcspk-audiodev=a", "sound");
+    qtest_assert_refused("-global isa-pcspk.audiodev=a", "sound");
+    qtest_assert_refused("-device isa-pcspk", "isa-pcspk");
+}
+
 static void test_nonsense(void)
 {
     QTest *qts = start();
@@ -168,6 +189,7 @@ int main(int argc, char **argv)
     g_test_add_func("/i8254/interrupts", test_interrupts);
     g_test_add_func("/i8254/the-fastest-period-is-bounded", test_fastest_period_is_bounded);
     g_test_add_func("/i8254/speaker-gate", test_speaker);
+    g_test_add_func("/i8254/speaker-port", test_speaker_port);
     g_test_add_func("/i8254/nonsense-hurts-nothing", test_nonsense);
     return g_test_run();
 }

@@ -76,6 +76,48 @@ static void test_i6300esb(void)
     qtest_stop(qts);
 }
 
+static void start_stages(QPci *pci, uint16_t config)
+{
+    qpci_config_write(pci->qts, 0, 4 << 3, 0x60, config, 2);
+    for (unsigned stage = 0; stage < 2; stage++) {
+        unlock(pci);
+        qpci_write(pci, 0, stage * 4, 1000, 4);
+    }
+    qpci_config_write(pci->qts, 0, 4 << 3, 0x68, 0x02, 1);
+}
+
+/* The first stage interrupts and leaves its status; with another type it does neither. */
+static void test_first_stage(void)
+{
+    QTest *qts = qtest_start("-m 32 -device i6300esb,addr=4 -action watchdog=none");
+    int64_t period = (1000LL << 15) * 30;
+    QPci *pci = qpci_open(qts, 4 << 3);
+    qtest_intercept(qts);
+    start_stages(pci, 0);
+    qtest_clock_step(qts, period - 1);
+    g_assert_false(qts->irq[10]);
+    qtest_clock_step(qts, 1);
+    g_assert_true(qts->irq[10]);
+    g_assert_cmphex(qpci_read(pci, 0, 8, 4), ==, 1);
+    qpci_write(pci, 0, 8, 0, 4);
+    g_assert_true(qts->irq[10]);
+    qpci_write(pci, 0, 8, 1, 4);
+    g_assert_false(qts->irq[10]);
+    g_assert_cmphex(qpci_read(pci, 0, 8, 4), ==, 0);
+    qtest_clock_step(qts, period); /* the second stage is the watchdog's */
+    expect_expiry(qts, "none");
+    qpci_config_write(qts, 0, 4 << 3, 0x68, 0, 1);
+    for (uint16_t type = 1; type <= 3; type++) {
+        start_stages(pci, type);
+        qtest_clock_step(qts, period);
+        g_assert_false(qts->irq[10]);
+        g_assert_cmphex(qpci_read(pci, 0, 8, 4), ==, 0);
+        qpci_config_write(qts, 0, 4 << 3, 0x68, 0, 1);
+    }
+    g_free(pci);
+    qtest_stop(qts);
+}
+
 static void test_set_action(void)
 {
     QTest *qts = qtest_start("-m 32 -device ib700");
@@ -105,6 +147,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/watchdog/ib700", test_ib700);
     g_test_add_func("/watchdog/i6300esb", test_i6300esb);
+    g_test_add_func("/watchdog/first-stage", test_first_stage);
     g_test_add_func("/watchdog/set-action", test_set_action);
     g_test_add_func("/watchdog/poweroff", test_poweroff);
     return g_test_run();

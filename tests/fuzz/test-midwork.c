@@ -7,7 +7,9 @@
 #include "tests/fuzz/machine.h"
 #include "hw/devices.h"
 #include "hw/isa/i8237.h"
+#include "hw/pci/pci.h"
 #include "vmm/machine/life.h"
+#include "vmm/util/bytes.h"
 
 #define ROUNDS 100000 /* of looking for a state: a limit for what hangs */
 
@@ -132,6 +134,46 @@ static void test_parallel(void)
     save_reset_load();
     g_assert_cmphex(in(0x379), ==, 0x19); /* acknowledged */
     g_assert_cmphex(in(0x379), ==, 0xd9);
+}
+
+/* ---- i6300esb: in its second stage, the first one's interrupt not yet acknowledged ---- */
+
+static void find_watchdog(Device *dev, void *opaque)
+{
+    if (dev->cls == &i6300esb_class) {
+        *(PciDevice **)opaque = (PciDevice *)dev;
+    }
+}
+
+static void test_i6300esb(void)
+{
+    const int64_t period = (100LL << 15) * 30;
+    PciDevice *pci = NULL;
+    begin();
+    device_foreach(machine, find_watchdog, &pci);
+    g_assert_nonnull(pci);
+    uint64_t bar = load_le32(pci->config + 0x10) & ~0xfULL;
+    uint32_t lock = 1U << 31 | (uint32_t)pci->devfn << 8 | 0x68;
+    store(machine->memory, bar + 0xc, 0x80, 2);
+    store(machine->memory, bar + 0xc, 0x86, 2);
+    store(machine->memory, bar + 0xc, 0x200, 2); /* no expiry of before */
+    for (unsigned stage = 0; stage < 2; stage++) {
+        store(machine->memory, bar + 0xc, 0x80, 2);
+        store(machine->memory, bar + 0xc, 0x86, 2);
+        if (stage) {
+            save_reset_load(); /* unlocked for one write */
+        }
+        store(machine->memory, bar + stage * 4, 100, 4);
+    }
+    store(machine->io, 0xcf8, lock, 4);
+    store(machine->io, 0xcfc, 0x02, 1);
+    step(period + period / 2);
+    save_reset_load();
+    g_assert_cmphex(load(machine->memory, bar + 8, 4), ==, 1);
+    step(period / 2 - 1);
+    g_assert_cmphex(load(machine->memory, bar + 0xc, 2), ==, 0);
+    step(1);
+    g_assert_cmphex(load(machine->memory, bar + 0xc, 2), ==, 0x200);
 }
 
 /* ---- i8042: a command whose byte is still to come, an answer of which half was read ---- */
@@ -310,6 +352,7 @@ int main(int argc, char **argv)
     g_test_add_func("/midwork/hpet-between-two-matches", test_hpet);
     g_test_add_func("/midwork/tco-between-two-expiries", test_tco);
     g_test_add_func("/midwork/parallel-within-the-strobe", test_parallel);
+    g_test_add_func("/midwork/i6300esb-in-its-second-stage", test_i6300esb);
     g_test_add_func("/midwork/i8042-command-half-written", test_i8042);
     g_test_add_func("/midwork/i8237-half-a-channel", test_i8237);
     g_test_add_func("/midwork/fdc-half-a-sector", test_fdc);
