@@ -46,6 +46,8 @@ const DeviceClass *const device_classes[] = {
     &ib700_class,
     &pvpanic_class,
     &pvpanic_pci_class,
+    &tpm_crb_class,
+    &tpm_tis_class,
     &vmcoreinfo_class,
     &vmgenid_class,
     &fw_cfg_class,

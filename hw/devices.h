@@ -59,6 +59,10 @@ extern const DeviceClass vmgenid_class;
 /* hw/firmware */
 extern const DeviceClass fw_cfg_class;
 
+/* hw/tpm */
+extern const DeviceClass tpm_crb_class;
+extern const DeviceClass tpm_tis_class;
+
 /* hw/usb */
 extern const DeviceClass qemu_xhci_class, nec_xhci_class;
 extern const DeviceClass usb_hub_class, usb_storage_class;

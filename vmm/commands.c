@@ -5,12 +5,14 @@
 #include "block/qmp.h"
 #include "hw/acpi/qmp.h"
 #include "hw/pci/qmp.h"
+#include "hw/tpm/qmp.h"
 #include "hw/usb/qmp.h"
 #include "net/qmp.h"
 #include "ui/input.h"
 
 const MonitorCommands *const all_monitor_commands[] = {
-    &control_commands, &machine_commands, &info_commands, &memory_commands, &cpu_commands,
-    &device_commands,  &acpi_commands,    &pci_commands,  &usb_commands,    &chardev_commands,
-    &block_commands,   &media_commands,   &net_commands,  &input_commands,  NULL,
+    &control_commands, &machine_commands, &info_commands,  &memory_commands,
+    &cpu_commands,     &device_commands,  &acpi_commands,  &pci_commands,
+    &usb_commands,     &chardev_commands, &block_commands, &media_commands,
+    &net_commands,     &input_commands,   &tpm_commands,   NULL,
 };

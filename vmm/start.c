@@ -12,6 +12,7 @@
 #include "vmm/machine/qtest.h"
 #include "vmm/monitor/monitor.h"
 #include "vmm/object/object.h"
+#include "vmm/tpm/tpm.h"
 
 #define CDROM_INDEX 2 /* of -cdrom, in the row of IDE drives */
 
@@ -35,6 +36,8 @@ bool start_help(const Cli *cli)
         net_backends_help(text);
     } else if (asks_help(cli->chardevs, "backend")) {
         chardevs_help(text);
+    } else if (asks_help(cli->tpmdevs, "type")) {
+        tpm_backends_help(text);
     } else if (asks_help(cli->blockdevs, "driver") || asks_help(cli->drives, "format")) {
         block_drivers_help(text);
     } else {
@@ -155,6 +158,7 @@ static bool make_backends(Cli *cli, GError **error)
 {
     return for_each_opts(cli->objects, "object", make_object, error) &&
            for_each_opts(cli->chardevs, "chardev", make_chardev, error) &&
+           for_each_opts(cli->tpmdevs, "tpmdev", tpm_backend_new, error) &&
            for_each_opts(cli->blockdevs, "blockdev", make_blockdev, error) &&
            for_each_opts(cli->netdevs, "netdev", make_netdev, error) && make_serials(cli, error) &&
            make_parallels(cli, error) &&
@@ -520,6 +524,7 @@ void start_undo(Machine *machine)
     monitors_close();
     qtest_server_stop();
     machine_free(machine);
+    tpm_backends_free();
     net_close_all();
     block_close_all();
     chardev_close_all();

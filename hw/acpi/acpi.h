@@ -79,6 +79,14 @@ typedef struct AcpiArea {
     uint64_t address;
 } AcpiArea;
 
+/* A TPM 2.0: its registers and, CRB only, control area; its event log. */
+typedef struct AcpiTpm {
+    uint32_t base, size;
+    uint64_t control; /* 0: FIFO interface */
+    AcpiArea log;
+    uint32_t log_size;
+} AcpiTpm;
+
 typedef struct AcpiConfig {
     const SmpConfig *smp;
     const struct MachineCpu *cpus; /* who is there; NULL: the first smp->cpus */
@@ -107,6 +115,7 @@ typedef struct AcpiConfig {
     const AcpiVirtioMmio *virtio_mmio;
     unsigned virtio_mmio_count;
     const AcpiArea *vmgenid; /* the page of the generation ID; NULL: none */
+    const AcpiTpm *tpm;      /* NULL: none */
 } AcpiConfig;
 
 /* All tables as one block to be placed at guest-physical `base` (16-byte aligned, below 4 GiB). The

@@ -367,6 +367,22 @@ static void build_sleep_state(const char *name, unsigned type, GByteArray *out)
     aml_close(out, package);
 }
 
+/* No interrupt: IRQ 5, which the FIFO interface has, belongs to others too. */
+static void build_tpm(const AcpiTpm *tpm, GByteArray *out)
+{
+    AmlMark dev = aml_device(out, "TPM");
+    aml_name_string(out, "_HID", "MSFT0101");
+    aml_name_buffer(out, "_STR", u"TPM 2.0 Device", sizeof(u"TPM 2.0 Device"));
+    aml_name_integer(out, "_UID", 1);
+    aml_name_integer(out, "_STA", 0xf);
+    aml_op(out, AML_OP_NAME);
+    aml_path(out, "_CRS");
+    AmlMark crs = aml_resources(out);
+    aml_res_memory32_fixed(out, tpm->base, tpm->size, true);
+    aml_close_resources(out, crs);
+    aml_close(out, dev);
+}
+
 /* Soft off: SLP_TYP 0 on a PC's chipset, 5 on the generic event device. */
 static void build_sleep_states(const AcpiConfig *config, GByteArray *out)
 {
@@ -400,6 +416,9 @@ void acpi_build_dsdt(const AcpiConfig *config, GByteArray *out)
     build_virtio_mmio(config, out);
     if (config->ged) {
         build_ged(config->ged, out);
+    }
+    if (config->tpm) {
+        build_tpm(config->tpm, out);
     }
     aml_close(out, scope);
     build_sleep_states(config, out);

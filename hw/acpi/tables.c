@@ -21,6 +21,8 @@
 #define MAX_XAPIC_ID   254
 #define ALL_PROCESSORS 0xff
 
+enum { TPM2_START_MMIO = 6, TPM2_START_CRB = 7 };
+
 /* FADT flags (5.2.9). */
 enum {
     FADT_WBINVD = 1 << 0,
@@ -398,6 +400,21 @@ static void build_vmgenid(Builder *b, const AcpiConfig *config)
     table_end(b, start);
 }
 
+/* TCG ACPI Specification, table 7. */
+static void build_tpm2(Builder *b, const AcpiTpm *tpm)
+{
+    guint start = table_begin(b, "TPM2", 4, true);
+    put(b->out, 0, 2); /* platform class: client */
+    put(b->out, 0, 2);
+    put(b->out, tpm->control, 8);
+    put(b->out, tpm->control ? TPM2_START_CRB : TPM2_START_MMIO, 4);
+    put_zeroes(b->out, 12); /* parameters of the start method */
+    put(b->out, tpm->log_size, 4);
+    note_pointer(b, b->out->len, 8, tpm->log.file);
+    put(b->out, tpm->log.address, 8);
+    table_end(b, start);
+}
+
 static void build_numa(Builder *b, const AcpiConfig *config)
 {
     guint start = table_begin(b, "SRAT", 1, true);
@@ -460,6 +477,9 @@ static GByteArray *build(const AcpiConfig *config, uint64_t base, AcpiLinks *lin
     build_hotplug(&b, config);
     if (config->vmgenid) {
         build_vmgenid(&b, config);
+    }
+    if (config->tpm) {
+        build_tpm2(&b, config->tpm);
     }
     if (config->numa) {
         build_numa(&b, config);

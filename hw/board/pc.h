@@ -44,7 +44,8 @@ typedef struct PcBoard {
     MemoryMap map;
     void (*raise_gpe)(void *opaque, unsigned bit); /* NULL: no general-purpose events */
     void *gpe_opaque;
-    AcpiArea vmgenid;    /* pc_areas.c */
+    AcpiArea vmgenid; /* pc_areas.c */
+    AcpiTpm tpm;
     uint64_t areas_base; /* of them, up to the end of low RAM */
 } PcBoard;
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "hw/devices.h"
 #include "hw/pci/pci.h"
+#include "tests/device/fake-swtpm.h"
 #include "vmm/cli/cli.h"
 #include "vmm/commands.h"
 #include "vmm/machine/life.h"
@@ -74,6 +75,7 @@ static const char *const q35_options[] = {
     "-device",   "usb-tablet,bus=x.0,port=3",
     "-device",   "pvpanic-pci",
     "-device",   "vmgenid",
+    "-device",   "tpm-tis,tpmdev=t",
     "-device",   "vmcoreinfo",
     "-device",   "i6300esb",
     "-device",   "ib700",
@@ -98,6 +100,7 @@ static const char *const pc_options[] = {
     "-device",  "virtio-rng-pci",
     "-device",  "virtio-net-pci,netdev=u0,mac=52:54:00:12:34:56",
     "-device",  "pvpanic",
+    "-device",  "tpm-crb,tpmdev=t",
     NULL
 };
 
@@ -118,6 +121,18 @@ static const char *const *board_options(const char *board)
                                       : microvm_options;
 }
 
+/* A TPM that says yes to everything, with its own thread. */
+static void add_tpm(GPtrArray *line)
+{
+    static const FakePlan obedient;
+    int fd;
+    fake_swtpm_pair(&obedient, &fd);
+    g_ptr_array_add(line, g_strdup("-chardev"));
+    g_ptr_array_add(line, g_strdup_printf("socket,id=tpm,fd=%d", fd));
+    g_ptr_array_add(line, g_strdup("-tpmdev"));
+    g_ptr_array_add(line, g_strdup("emulator,id=t,chardev=tpm"));
+}
+
 static GPtrArray *command_line(const char *board)
 {
     const char *const *lists[] = { common_options, board_options(board) };
@@ -127,6 +142,7 @@ static GPtrArray *command_line(const char *board)
             g_ptr_array_add(line, g_strdup(*option));
         }
     }
+    add_tpm(line);
     g_ptr_array_add(line, NULL);
     return line;
 }

@@ -55,6 +55,10 @@ static const AcpiVirtioMmio mmio[] = { { 0xfeb00000, 0x200, 16 }, { 0xfeb00200, 
 
 static const AcpiArea vmgenid = { .file = "etc/vmgenid_guid", .address = 0x7ff0000 };
 
+static const AcpiTpm tpm = {
+    .base = 0xfed40000, .size = 0x5000, .log = { "etc/tpm/log", 0x7fe0000 }, .log_size = 65536
+};
+
 static GByteArray *build(unsigned cpus, bool reduced)
 {
     SmpConfig smp = {
@@ -76,6 +80,7 @@ static GByteArray *build(unsigned cpus, bool reduced)
         .isa_device_count = G_N_ELEMENTS(isa),
         .virtio_mmio = mmio,
         .virtio_mmio_count = reduced ? G_N_ELEMENTS(mmio) : 0,
+        .tpm = &tpm,
     };
     return acpi_build(&config, BASE);
 }
@@ -104,7 +109,7 @@ static const uint8_t *find_table(const GByteArray *blob, const char *signature)
 
 static void test_every_table_sums_to_zero(void)
 {
-    static const char *const names[] = { "FACP", "APIC", "MCFG", "WAET" };
+    static const char *const names[] = { "FACP", "APIC", "MCFG", "WAET", "TPM2" };
     g_autoptr(GByteArray) blob = build(4, false);
     g_assert_cmpmem(blob->data, 8, "RSD PTR ", 8);
     g_assert_cmpint(sum(blob->data, 20), ==, 0);

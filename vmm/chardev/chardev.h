@@ -92,5 +92,8 @@ void char_set_line(CharFrontend *frontend, unsigned baud, unsigned data_bits, un
 /* Descriptors received by SCM_RIGHTS on a unix socket since the last call (getfd). Main thread; -1
  * when none. */
 int char_take_fd(CharFrontend *frontend);
+/* A duplicate of the connected socket or other descriptor, for who talks on it by itself and takes
+ * no input through the front end (can_read is NULL). Main thread; -1 when nobody is connected. */
+int char_dup_connection(CharFrontend *frontend);
 
 #endif

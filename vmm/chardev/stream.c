@@ -518,6 +518,11 @@ void char_set_line(CharFrontend *fe, unsigned baud, unsigned data_bits, unsigned
     }
 }
 
+int char_dup_connection(CharFrontend *fe)
+{
+    return fe->chardev->out_fd < 0 ? -1 : fcntl(fe->chardev->out_fd, F_DUPFD_CLOEXEC, 0);
+}
+
 int char_take_fd(CharFrontend *fe)
 {
     Chardev *c = fe->chardev;

@@ -24,6 +24,7 @@ typedef struct Cli {
     GPtrArray *qmps;        /* char *: -qmp texts */
     GPtrArray *qmps_pretty; /* char *: -qmp-pretty texts */
     GPtrArray *mons;        /* Opts *: -mon, chardev */
+    GPtrArray *tpmdevs;     /* Opts *, type */
     const char *debugcon;   /* -debugcon text, or NULL */
     const char *qtest, *qtest_log;
     const char *pidfile;

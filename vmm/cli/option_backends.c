@@ -28,6 +28,7 @@ void cli_init(Cli *cli)
     cli->netdevs = g_ptr_array_new_with_free_func(opts_destroy);
     cli->nics = g_ptr_array_new_with_free_func(opts_destroy);
     cli->devices = g_ptr_array_new_with_free_func(opts_destroy);
+    cli->tpmdevs = g_ptr_array_new_with_free_func(opts_destroy);
     cli->mons = g_ptr_array_new_with_free_func(opts_destroy);
     cli->serials = g_ptr_array_new();
     cli->parallels = g_ptr_array_new();
@@ -50,10 +51,10 @@ void cli_init(Cli *cli)
 
 void cli_free(Cli *cli)
 {
-    GPtrArray *lists[] = { cli->objects,     cli->chardevs,      cli->blockdevs,    cli->drives,
-                           cli->netdevs,     cli->nics,          cli->devices,      cli->mons,
-                           cli->serials,     cli->parallels,     cli->monitors,     cli->qmps,
-                           cli->qmps_pretty, cli->config.smbios, cli->config.fw_cfg };
+    GPtrArray *lists[] = { cli->objects,     cli->chardevs,      cli->blockdevs,     cli->drives,
+                           cli->netdevs,     cli->nics,          cli->devices,       cli->mons,
+                           cli->serials,     cli->parallels,     cli->monitors,      cli->qmps,
+                           cli->qmps_pretty, cli->config.smbios, cli->config.fw_cfg, cli->tpmdevs };
     for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
         g_ptr_array_unref(lists[i]);
     }
@@ -298,6 +299,11 @@ bool cli_opt_net(Cli *cli, const char *value, GError **error)
 bool cli_opt_chardev(Cli *cli, const char *value, GError **error)
 {
     return add_opts(cli->chardevs, value, "backend", error);
+}
+
+bool cli_opt_tpmdev(Cli *cli, const char *value, GError **error)
+{
+    return add_opts(cli->tpmdevs, value, "type", error);
 }
 
 bool cli_opt_serial(Cli *cli, const char *value, GError **error)

@@ -103,6 +103,8 @@ static const CliOption options[] = {
 
     { "chardev", NULL, "BACKEND,id=ID[,OPTION=VALUE...]", "Character devices",
       "a character device (-chardev help)", cli_opt_chardev },
+    { "tpmdev", NULL, "emulator,id=ID,chardev=CHARDEV", "Character devices",
+      "swtpm as a TPM 2.0 for -device tpm-tis or tpm-crb", cli_opt_tpmdev },
     { "serial", NULL, "DEV", "Character devices",
       "the next serial port: stdio, mon:stdio, pty, unix:PATH,server=on, tcp:..., file:PATH, null, "
       "none, chardev:ID",
@@ -161,7 +163,6 @@ static const struct {
     { "soundhw", "this version has no sound" },
     { "virtfs", "this version has no shared folders" },
     { "fsdev", "this version has no shared folders" },
-    { "tpmdev", "this version has no TPM" },
     { "sandbox", "this version has no seccomp filter" },
     { "gdb", "this version has no GDB stub" },
     { "s", "this version has no GDB stub" },
