@@ -206,7 +206,10 @@ static uint64_t with_high(uint64_t old, uint32_t value)
     return (old & 0xffffffff) | (uint64_t)value << 32;
 }
 
-/* The guest has taken events: what waited for room goes on; what it has not seen yet is told again.
+/*
+ * The guest has taken events: what waited for room goes on; what it has not seen yet is told again.
+ * With nothing left no message follows (4.17.2): Linux would take it for another device's, and
+ * leave the handler busy for ever.
  */
 static void dequeue_written(XhciState *xhci, unsigned index, bool clear_busy)
 {
@@ -216,6 +219,9 @@ static void dequeue_written(XhciState *xhci, unsigned index, bool clear_busy)
         intr->erdp &= ~(uint64_t)ERDP_EHB;
         if (ring_ready(intr) && ring_used(intr, &used) && used) {
             intr->iman |= IMAN_IP;
+            xhci->usbsts |= USBSTS_EINT;
+        } else if (msix_enabled(&xhci->pci) || msi_enabled(&xhci->pci)) {
+            intr->iman &= ~(uint32_t)IMAN_IP;
         }
         xhci_intr_update(xhci, index);
     }

@@ -729,6 +729,34 @@ static void test_msix_and_moderation(void)
     qxhci_free(x);
 }
 
+/* What the guest takes before its handler ends needs no second message, and leaves nothing busy. */
+static void test_events_taken_are_not_told_again(void)
+{
+    QXhci *x = open_with("");
+    uint64_t word = qpci_msix_aim(x->pci, 0, 0x77);
+    qpci_write(x->pci, 0, 0x1024, 0, 4); /* no moderation */
+    g_assert_cmpuint(qxhci_command(x, XCMD_NOOP, 0, 0, NULL), ==, XCC_SUCCESS);
+    qtest_write(x->qts, word, 0, 4);
+    uint64_t last = x->events.addr + 16 * (x->events.next + 1);
+    qxhci_put(x, &x->commands, 0, 0, XCMD_NOOP << XTRB_TYPE);
+    qxhci_put(x, &x->commands, 0, 0, XCMD_NOOP << XTRB_TYPE);
+    qxhci_doorbell(x, 0, 0);
+    for (unsigned i = 0; !(qtest_read(x->qts, last + 12, 4) & 1); i++) {
+        g_assert_cmpuint(i, <, 20000);
+        g_usleep(100);
+    }
+    g_assert_cmphex(qtest_read(x->qts, word, 4), ==, 0x77);
+    qtest_write(x->qts, word, 0, 4);
+    x->events.next += 2;
+    qpci_write(x->pci, 0, 0x1038, (last + 16) | 8, 4);
+    qpci_write(x->pci, 0, 0x103c, 0, 4);
+    g_assert_cmphex(qpci_read(x->pci, 0, 0x1038, 4), ==, last + 16);
+    g_assert_cmphex(qtest_read(x->qts, word, 4), ==, 0);
+    g_assert_cmpuint(qxhci_command(x, XCMD_NOOP, 0, 0, NULL), ==, XCC_SUCCESS);
+    g_assert_cmphex(qtest_read(x->qts, word, 4), ==, 0x77);
+    qxhci_free(x);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -758,5 +786,6 @@ int main(int argc, char **argv)
     g_test_add_func("/xhci/dma-to-registers-fails", test_dma_to_registers_fails);
     g_test_add_func("/xhci/random-registers-and-trbs", test_random_registers_and_trbs);
     g_test_add_func("/xhci/msix-and-moderation", test_msix_and_moderation);
+    g_test_add_func("/xhci/events-taken-are-not-told-again", test_events_taken_are_not_told_again);
     return g_test_run();
 }
