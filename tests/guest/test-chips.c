@@ -22,6 +22,25 @@ static void test_split_irqchip_interrupts_arrive(void)
     guest_run_pass(run);
 }
 
+static void run_hpet(const char *machine)
+{
+    g_autoptr(GuestRun) run = guest_run_new(machine);
+
+    guest_run_boot(run, "pvh", "test=hpet");
+    g_assert_nonnull(strstr(guest_run_pass(run), "the PIT ticks again"));
+}
+
+/* The PIT is KVM's. */
+static void test_hpet_silences_the_kernels_timer(void)
+{
+    run_hpet("q35,hpet=on");
+}
+
+static void test_hpet_silences_our_timer(void)
+{
+    run_hpet("pc,hpet=on,kernel-irqchip=split");
+}
+
 static void test_every_function_is_enumerated(void)
 {
     g_autoptr(GuestRun) run = guest_run_new(NULL);
@@ -69,6 +88,9 @@ int main(int argc, char **argv)
     guest_test_add("/guest/chips/interrupts-arrive", test_interrupts_arrive);
     guest_test_add("/guest/chips/split-irqchip-interrupts-arrive",
                    test_split_irqchip_interrupts_arrive);
+    guest_test_add("/guest/chips/hpet-silences-the-kernels-timer",
+                   test_hpet_silences_the_kernels_timer);
+    guest_test_add("/guest/chips/hpet-silences-our-timer", test_hpet_silences_our_timer);
     guest_test_add("/guest/chips/every-function-is-enumerated", test_every_function_is_enumerated);
     guest_test_add("/guest/chips/ecam-shows-what-the-ports-show",
                    test_ecam_shows_what_the_ports_show);

@@ -77,6 +77,64 @@ void test_irq(void)
     print("serial transmitter interrupt delivered\n");
 }
 
+#define HPET             0xfed00000u
+#define HPET_CONFIG      (HPET + 0x10)
+#define HPET_COUNTER     (HPET + 0xf0)
+#define HPET_TIMER0      (HPET + 0x100)
+#define HPET_COMPARATOR0 (HPET + 0x108)
+#define HPET_MS          100000u
+
+static void wait_ticks(uint32_t count, const char *what)
+{
+    uint32_t before = ticks;
+    while (ticks - before < count) {
+        irq_wait();
+    }
+    print("%s\n", what);
+}
+
+/* What was on its way may still come; then nothing does for 50 ms. */
+static void wait_silence(void)
+{
+    uint32_t start = read32(HPET_COUNTER), since = start, seen = ticks, now = start;
+    irq_enable();
+    while (now - since < 50 * HPET_MS) {
+        now = read32(HPET_COUNTER);
+        if (ticks != seen) {
+            seen = ticks;
+            since = now;
+        }
+        expect(now - start < 10000 * HPET_MS, "the PIT ticks in the HPET's place");
+    }
+    irq_disable();
+}
+
+/* Timer 0 takes the place of the PIT, which is silent then, and gives it back. */
+void test_hpet(void)
+{
+    apic_setup();
+    expect(read32(HPET) == 0x8086a201, "no HPET: %x", read32(HPET));
+    irq_handle(VECTOR_TIMER, on_tick);
+    ioapic_route(2, VECTOR_TIMER, false);
+    outb(0x43, 0x34); /* 1 kHz */
+    outb(0x40, 0xa9);
+    outb(0x40, 0x04);
+    wait_ticks(5, "the PIT ticks");
+
+    write32(HPET_CONFIG, 3);
+    wait_silence();
+    print("the PIT is silent\n");
+
+    write32(HPET_TIMER0, 0x14c); /* enabled, periodic, of 32 bits; the value is set */
+    write32(HPET_COMPARATOR0, read32(HPET_COUNTER) + HPET_MS);
+    write32(HPET_COMPARATOR0, HPET_MS);
+    wait_ticks(5, "the HPET ticks");
+
+    write32(HPET_TIMER0, 0);
+    write32(HPET_CONFIG, 1);
+    wait_ticks(5, "the PIT ticks again");
+}
+
 void test_msix(void)
 {
     VirtioDev dev;

@@ -13,6 +13,7 @@ static const struct {
     { "pci", test_pci },
     { "ecam", test_ecam },
     { "irq", test_irq },
+    { "hpet", test_hpet },
     { "msix", test_msix },
     { "blk", test_blk },
     { "net-arp", test_net_arp },

@@ -11,6 +11,7 @@ void test_smp(void);
 void test_pci(void);
 void test_ecam(void);
 void test_irq(void);
+void test_hpet(void);
 void test_msix(void);
 void test_blk(void);
 void test_net_arp(void);
