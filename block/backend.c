@@ -309,6 +309,26 @@ void block_backend_cancel_kept(BlockBackend *backend)
 
 /* ---- Completion ---- */
 
+static void leave_queue(BlockQueue *queue)
+{
+    queue->in_flight--;
+    if (G_UNLIKELY(queue->drain) && !queue->in_flight) {
+        drain_signal(queue);
+    }
+}
+
+void block_backend_enter(BlockBackend *backend)
+{
+    BlockQueue *queue = find_queue(backend, event_loop_current());
+    g_assert(queue); /* block_backend_add_loop() was forgotten */
+    queue->in_flight++;
+}
+
+void block_backend_leave(BlockBackend *backend)
+{
+    leave_queue(find_queue(backend, event_loop_current()));
+}
+
 void block_request_complete(BlockRequest *request, int ret)
 {
     BlockQueue *queue = request->queue;
@@ -325,10 +345,7 @@ void block_request_complete(BlockRequest *request, int ret)
         account(queue, request, ret);
         request->done(request, ret);
     }
-    queue->in_flight--;
-    if (G_UNLIKELY(queue->drain) && !queue->in_flight) {
-        drain_signal(queue);
-    }
+    leave_queue(queue);
 }
 
 static void resume_queue(void *opaque)

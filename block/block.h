@@ -190,6 +190,36 @@ void block_backend_stats(BlockBackend *backend, BlockStats *stats); /* any threa
 /* Submits again all requests that "stop" policies kept: the machine continues. Main thread. */
 void block_resume_stopped(void);
 
+/* ---- SCSI commands to a device of the host (sg.c) ---- */
+typedef struct BlockScsi BlockScsi;
+struct BlockScsi {
+    uint8_t cdb[16];
+    unsigned cdb_len;
+    void *data; /* of length bytes; stays until done */
+    uint32_t length;
+    bool to_device;
+    unsigned timeout_ms;
+    /* What the device answered; valid when the result is 0. */
+    uint8_t status, sense_len;
+    uint8_t sense[96];
+    uint32_t residual; /* bytes of length that did not move */
+    /* 0, or -errno: the host could not have it done. On the loop that submitted. */
+    void (*done)(BlockScsi *command, int ret);
+    void *opaque;
+    /* private to the block layer */
+    BlockBackend *backend;
+    int fd;
+    AioRequest aio;
+};
+/* Whether the medium is a SCSI device of the host, whole; says why not. Main thread. */
+bool block_scsi_check(BlockBackend *backend, GError **error);
+/* Bytes that one command may move; after block_scsi_check(). Main thread. */
+uint32_t block_scsi_max_transfer(BlockBackend *backend);
+/* Runs a command and waits for it: at start. Main thread. */
+int block_scsi_run(BlockBackend *backend, BlockScsi *command);
+/* Runs it in a worker thread; a drain waits for it. Loop thread. */
+void block_scsi_submit(BlockBackend *backend, BlockScsi *command);
+
 /* ---- Removable media (media.c) ---- */
 /* Requests without a medium end with -ENOMEDIUM, without an error policy; whether an open tray
  * hides the medium is the device's to say. */

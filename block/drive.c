@@ -2,7 +2,9 @@
 /* -drive: QEMU's one-line way to a disk: where it is attached, and the nodes behind it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/major.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 #include "block/internal.h"
 
@@ -302,10 +304,15 @@ static size_t protocol_length(const char *file)
     return n > 1 && file[n] == ':' ? n : 0;
 }
 
+static bool is_scsi_generic(const struct stat *st)
+{
+    return S_ISCHR(st->st_mode) && major(st->st_rdev) == SCSI_GENERIC_MAJOR;
+}
+
 static bool set_driver_of_path(Opts *options, const char *path)
 {
     struct stat st;
-    bool device = stat(path, &st) == 0 && S_ISBLK(st.st_mode);
+    bool device = stat(path, &st) == 0 && (S_ISBLK(st.st_mode) || is_scsi_generic(&st));
     opts_set(options, "driver", device ? "host_device" : "file");
     opts_set(options, "filename", path);
     return true;

@@ -58,7 +58,8 @@ static bool check_type(BlockNode *node, FileState *s, GError **error)
         return error_set(error, "'%s' is not a regular file%s", node->filename,
                          s->block_device ? ": use driver host_device" : "");
     }
-    if (node->driver == &host_device_driver && !s->block_device) {
+    s->generic = S_ISCHR(st.st_mode) && file_is_sg(s->fd);
+    if (node->driver == &host_device_driver && !s->block_device && !s->generic) {
         return error_set(error, "'%s' is not a block device", node->filename);
     }
     return true;
@@ -138,7 +139,7 @@ static void probe_limits(BlockNode *node, FileState *s)
 
 static bool read_length(BlockNode *node, FileState *s, GError **error)
 {
-    off_t end = lseek(s->fd, 0, SEEK_END);
+    off_t end = s->generic ? 0 : lseek(s->fd, 0, SEEK_END);
     if (end < 0) {
         return error_set_errno(error, errno, "'%s': cannot find its size", node->filename);
     }

@@ -9,6 +9,7 @@
 typedef struct FileState {
     int fd;
     bool block_device;
+    bool generic; /* a SCSI device without blocks: takes commands only */
     bool locking;
     AioEngine engine;
     bool engine_required; /* the user named it */

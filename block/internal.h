@@ -133,6 +133,15 @@ struct BlockBackend {
     _Atomic int queue_count;
 };
 
+/* Something that is no BlockRequest is with the host: drains wait for it. Loop thread. */
+void block_backend_enter(BlockBackend *backend);
+void block_backend_leave(BlockBackend *backend);
+
+/* sg.c: ioctl(2); set by unit tests only. */
+extern int (*block_sg_ioctl)(int fd, unsigned long request, void *arg);
+/* The descriptor takes SCSI commands. */
+bool file_is_sg(int fd);
+
 /* Makes node the medium: conflicts, permissions, engines; then requests go to it. Takes a
  * reference. On failure nothing has changed. */
 bool backend_insert(BlockBackend *backend, BlockNode *node, GError **error);

@@ -83,7 +83,7 @@ VIRTIO_CLASSES(virtio_balloon);
 extern const DeviceClass virtconsole_class, virtserialport_class;
 
 /* hw/scsi */
-extern const DeviceClass scsi_hd_class, scsi_cd_class;
+extern const DeviceClass scsi_hd_class, scsi_cd_class, scsi_block_class, scsi_generic_class;
 
 /* hw/board */
 extern const MachineClass microvm_machine_class;

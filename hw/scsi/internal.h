@@ -30,18 +30,22 @@ enum {
     OP_VERIFY_10 = 0x2f,
     OP_PREFETCH_10 = 0x34,
     OP_SYNC_CACHE_10 = 0x35,
+    OP_READ_DEFECTS_10 = 0x37,
     OP_WRITE_SAME_10 = 0x41,
     OP_UNMAP = 0x42, /* a disk's; a CD drive's is READ SUB-CHANNEL */
     OP_READ_SUBCHANNEL = 0x42,
     OP_READ_TOC = 0x43,
+    OP_READ_HEADER = 0x44,
     OP_GET_CONFIGURATION = 0x46,
     OP_GET_EVENT_STATUS = 0x4a,
+    OP_LOG_SENSE = 0x4d,
     OP_READ_DISC_INFO = 0x51,
     OP_READ_TRACK_INFO = 0x52,
     OP_MODE_SELECT_10 = 0x55,
     OP_RESERVE_10 = 0x56,
     OP_RELEASE_10 = 0x57,
     OP_MODE_SENSE_10 = 0x5a,
+    OP_READ_BUFFER_CAPACITY = 0x5c,
     OP_PERSISTENT_RESERVE_IN = 0x5e,
     OP_PERSISTENT_RESERVE_OUT = 0x5f,
     OP_READ_16 = 0x88,
@@ -54,6 +58,7 @@ enum {
     OP_SERVICE_ACTION_IN_16 = 0x9e,
     OP_REPORT_LUNS = 0xa0,
     OP_MAINTENANCE_IN = 0xa3,
+    OP_REPORT_KEY = 0xa4,
     OP_READ_12 = 0xa8,
     OP_WRITE_12 = 0xaa,
     OP_READ_DVD_STRUCTURE = 0xad,
@@ -253,6 +258,23 @@ ScsiSense scsi_no_medium_sense(const ScsiLun *lun);
 /* The blocks lie on the medium. */
 bool scsi_range_ok(const ScsiLun *lun, ScsiRange range);
 void scsi_media_events_init(ScsiLun *lun); /* media.c */
+
+/* Units whose commands go to a device of the host; lun->opaque is a ScsiPass. */
+typedef struct ScsiPass {
+    uint32_t timeout; /* s, of one command */
+    bool reservations;
+    uint32_t max_transfer; /* bytes of one command */
+    unsigned running;      /* commands that are with the host; atomic */
+} ScsiPass;
+extern const ScsiLunClass scsi_generic_disk_lun; /* everything goes to the host */
+extern const ScsiLunClass scsi_block_disk_lun;   /* reading and writing is the block layer's */
+extern const ScsiLunClass scsi_pass_cd_lun;
+/* pass_commands.c: the command goes to the host as it is, or is refused. */
+void scsi_run_pass(ScsiRequest *request);
+void scsi_pass_collected(ScsiRequest *request);
+void scsi_run_pass_reservation(ScsiRequest *request);
+void scsi_run_pass_verify(ScsiRequest *request);
+void scsi_run_pass_unsaved(ScsiRequest *request);
 
 /* What hangs on a bus in its device struct: cls->ops of the BUS_SCSI classes. */
 typedef struct ScsiBusDevice {

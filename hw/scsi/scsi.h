@@ -47,6 +47,7 @@ enum {
     SCSI_CHECK_CONDITION = 0x02,
     SCSI_BUSY = 0x08,
     SCSI_RESERVATION_CONFLICT = 0x18,
+    SCSI_TASK_SET_FULL = 0x28,
     SCSI_TASK_ABORTED = 0x40,
 };
 
@@ -148,7 +149,6 @@ struct ScsiRequest {
     uint32_t reply_base; /* what of reply has moved before */
     BlockRequest block;
     LoopTask task;
-    AioRequest aio;
     struct iovec *part; /* of the window; part_inline, or on the heap */
     struct iovec part_inline[2];
 };

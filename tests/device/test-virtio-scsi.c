@@ -696,6 +696,34 @@ static void test_refused(void)
     }
 }
 
+static void test_passing_through_needs_a_scsi_device(void)
+{
+    char path[] = "/tmp/vireo-scsi-XXXXXX";
+    int fd = g_mkstemp(path);
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(ftruncate(fd, 1 << 20), ==, 0);
+    close(fd);
+    static const char *const devices[] = { "scsi-block", "scsi-generic" };
+    for (unsigned i = 0; i < G_N_ELEMENTS(devices); i++) {
+        g_autofree char *image =
+            g_strdup_printf("-device virtio-scsi-pci -drive if=none,id=d,format=raw,file=%s "
+                            "-device %s,drive=d",
+                            path, devices[i]);
+        g_autofree char *null =
+            g_strdup_printf("-device virtio-scsi-pci -blockdev null-co,node-name=d,size=1M "
+                            "-device %s,drive=d",
+                            devices[i]);
+        g_autofree char *none = g_strdup_printf("-device virtio-scsi-pci -device %s", devices[i]);
+        qtest_assert_refused(image, "is no SCSI device of the host");
+        qtest_assert_refused(null, "not to an image");
+        qtest_assert_refused(none, "give drive=ID");
+    }
+    qtest_assert_refused("-device virtio-scsi-pci -drive if=none,id=d,file=/dev/null,format=raw "
+                         "-device scsi-generic,drive=d",
+                         "not a regular file");
+    g_unlink(path);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -720,5 +748,7 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio-scsi/several-queues-on-io-threads", test_several_queues);
     g_test_add_func("/virtio-scsi/stop-and-cont-under-load", test_stop_and_cont);
     g_test_add_func("/virtio-scsi/bad-properties-are-refused", test_refused);
+    g_test_add_func("/virtio-scsi/passing-through-needs-a-scsi-device",
+                    test_passing_through_needs_a_scsi_device);
     return g_test_run();
 }
