@@ -341,11 +341,51 @@ static void test_users_word_is_the_last(void)
     qtest_stop(qts);
 }
 
+/* ---- Help ---- */
+
+/* What a command line that ends with status 0 prints. */
+static char *printed(const char *option, const char *value)
+{
+    char *argv[] = { (char *)g_getenv("VIREO"), (char *)option, (char *)value, NULL };
+    char *text = NULL;
+    int status = -1;
+    g_assert_true(
+        g_spawn_sync(NULL, argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, &text, NULL, &status, NULL));
+    g_assert_cmpint(status, ==, 0);
+    return text;
+}
+
+static void assert_printed(const char *option, const char *value, const char *line)
+{
+    g_autofree char *text = printed(option, value);
+    g_test_message("%s %s: %s", option, value, line);
+    g_assert_nonnull(strstr(text, line));
+}
+
+static void test_help_lists_what_there_is(void)
+{
+    assert_printed("-machine", "help",
+                   "\nq35                  Standard PC (Q35 + ICH9, 2009) (alias of pc-q35-7.2)\n");
+    assert_printed("-machine", "help",
+                   "\npc-q35-7.2           Standard PC (Q35 + ICH9, 2009) (default)\n");
+    assert_printed("-machine", "help",
+                   "\npc-i440fx-6.0        Standard PC (i440FX + PIIX, 1996)\n");
+    assert_printed("-machine", "pc,help", "pc-i440fx-7.2-machine options:\n");
+    assert_printed("-machine", "pc-q35-6.1,help", "\n  i8042=<bool> ");
+    assert_printed("-accel", "kvm,help", "\n  kernel-irqchip=<on|split> ");
+    assert_printed("-cpu", "EPYC,help", "\n  avx2=<bool>            -  (default: on)\n");
+    assert_printed("-cpu", "EPYC,-avx2,help", "\n  avx2=<bool>            -  (default: off)\n");
+    assert_printed("-cpu", "host,help", "\n  avx2=<bool>\n");
+    qtest_assert_refused("-cpu Nope,help", "there is no CPU model 'Nope'");
+    qtest_assert_refused("-accel xen,help", "invalid accelerator xen");
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/versions/guests-see-what-they-saw", test_guests_see_what_they_saw);
     g_test_add_func("/versions/names-choose-a-version", test_names_choose_a_version);
     g_test_add_func("/versions/the-users-word-is-the-last", test_users_word_is_the_last);
+    g_test_add_func("/versions/help-lists-what-there-is", test_help_lists_what_there_is);
     return g_test_run();
 }

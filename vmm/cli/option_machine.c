@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "vmm/cli/device_add.h"
+#include "vmm/cli/help.h"
 #include "vmm/kvm/x86/cpu_model.h"
 #include "vmm/machine/watchdog.h"
 #include "vmm/util/bytes.h"
@@ -12,27 +13,6 @@
 #define MAX_MEMORY_SLOTS 256
 #define MAX_RAM          (16ULL * 1024 * GIB)
 #define MAX_CPUS         1024 /* of the option; the board's own limit is checked later */
-
-static void print_machine(const MachineClass *cls, void *opaque)
-{
-    if (cls->alias) {
-        printf("%-20s %s (alias of %s)\n", cls->alias, cls->desc, cls->name);
-    }
-    printf("%-20s %s%s\n", cls->name, cls->desc, cls->is_default ? " (default)" : "");
-}
-
-static void print_machine_props(const MachineClass *cls)
-{
-    printf("%s options:\n", cls->name);
-    for (const Property *prop = cls->props; prop && prop->name; prop++) {
-        printf("  %s=<%s>%*s- %s\n", prop->name, property_type_name(prop),
-               MAX(1, 30 - (int)strlen(prop->name) - (int)strlen(property_type_name(prop))), "",
-               prop->desc);
-    }
-    printf(
-        "  accel=<kvm|qtest>, kernel-irqchip=<on|split>, memory-backend=<id>, mem-merge=<bool>,\n"
-        "  dump-guest-core=<bool>, hmat=<bool>, acpi=<bool>, pit=<OnOffAuto>\n");
-}
 
 static bool set_irqchip(Cli *cli, const char *value, GError **error)
 {
@@ -55,7 +35,7 @@ static bool set_irqchip(Cli *cli, const char *value, GError **error)
 
 static bool set_accel(Cli *cli, const char *value, GError **error)
 {
-    if (g_str_equal(value, "help")) {
+    if (g_str_equal(value, "help") || g_str_equal(value, "?")) {
         printf("Accelerators supported by Vireo:\nkvm\nqtest\n");
         cli->help_shown = true;
         return true;
@@ -132,9 +112,8 @@ bool cli_opt_machine(Cli *cli, const char *value, GError **error)
     }
     const char *type = opts_get(opts, "type");
     if (g_strcmp0(type, "help") == 0 || g_strcmp0(type, "?") == 0) {
-        printf("Supported machines are:\n");
-        machine_class_foreach(print_machine, NULL);
         cli->help_shown = true;
+        help_machines();
         return true;
     }
     if (type) {
@@ -149,8 +128,8 @@ bool cli_opt_machine(Cli *cli, const char *value, GError **error)
         opts_remove(opts, "type");
     }
     if (opts_has(opts, "help")) {
-        print_machine_props(cli->config.cls);
         cli->help_shown = true;
+        help_machine(cli->config.cls);
         return true;
     }
     MachineKeys keys = { cli, error, true };
@@ -164,6 +143,10 @@ bool cli_opt_accel(Cli *cli, const char *value, GError **error)
     g_autoptr(Opts) opts = opts_parse(value, "accel", error);
     if (!opts) {
         return false;
+    }
+    if (opts_has(opts, "help")) {
+        cli->help_shown = true;
+        return help_accel(opts_get(opts, "accel"), error);
     }
     const char *accel = opts_get(opts, "accel");
     const char *irqchip = opts_get(opts, "kernel-irqchip");
@@ -181,11 +164,13 @@ bool cli_opt_cpu(Cli *cli, const char *value, GError **error)
 {
     CpuModel model;
     if (g_str_equal(value, "help") || g_str_equal(value, "?")) {
-        g_autoptr(GString) text = g_string_new(NULL);
-        cpu_model_help(text);
-        fputs(text->str, stdout);
         cli->help_shown = true;
+        help_cpus();
         return true;
+    }
+    if (g_str_has_suffix(value, ",help") || g_str_has_suffix(value, ",?")) {
+        cli->help_shown = true;
+        return help_cpu(value, error);
     }
     if (!cpu_model_parse(&model, value, NULL, error)) {
         return false;

@@ -172,33 +172,50 @@ static char *default_text(const Property *prop)
     }
 }
 
-static void collect_line(const Property *prop, size_t base, void *opaque)
+char *help_option_line(const char *name, const char *type, const char *desc, const char *preset)
 {
-    GPtrArray *lines = opaque;
-    if (prop->get) {
-        return;
-    }
     GString *line = g_string_new(NULL);
-    g_autofree char *shown = default_text(prop);
-    g_string_append_printf(line, "  %s=<%s>", prop->name, property_type_name(prop));
-    const char *desc = prop->desc ? prop->desc : prop->type == PROP_TYPE_BOOL ? "on/off" : NULL;
-    if (desc || shown) {
+    g_string_append_printf(line, "  %s=<%s>", name, type);
+    if (desc || preset) {
         while (line->len < HELP_COLUMN) {
             g_string_append_c(line, ' ');
         }
         g_string_append(line, " - ");
     }
     g_string_append(line, desc ? desc : "");
-    if (shown) {
-        g_string_append_printf(line, " (default: %s)", shown);
+    if (preset) {
+        g_string_append_printf(line, " (default: %s)", preset);
     }
     g_string_append_c(line, '\n');
-    g_ptr_array_add(lines, g_string_free(line, FALSE));
+    return g_string_free(line, FALSE);
+}
+
+char *property_help_line(const Property *prop)
+{
+    g_autofree char *preset = default_text(prop);
+    const char *desc = prop->desc ? prop->desc : prop->type == PROP_TYPE_BOOL ? "on/off" : NULL;
+    return help_option_line(prop->name, property_type_name(prop), desc, preset);
+}
+
+static void collect_line(const Property *prop, size_t base, void *opaque)
+{
+    if (!prop->get) {
+        g_ptr_array_add(opaque, property_help_line(prop));
+    }
 }
 
 static int compare_lines(gconstpointer a, gconstpointer b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+void help_options(const char *title, GPtrArray *lines, GString *out)
+{
+    g_ptr_array_sort(lines, compare_lines);
+    g_string_append_printf(out, "%s options:\n", title);
+    for (guint i = 0; i < lines->len; i++) {
+        g_string_append(out, g_ptr_array_index(lines, i));
+    }
 }
 
 void device_help_class(const DeviceClass *cls, GString *out)
@@ -209,9 +226,5 @@ void device_help_class(const DeviceClass *cls, GString *out)
         g_string_append_printf(out, "There are no options for %s.\n", cls->name);
         return;
     }
-    g_ptr_array_sort(lines, compare_lines);
-    g_string_append_printf(out, "%s options:\n", cls->name);
-    for (guint i = 0; i < lines->len; i++) {
-        g_string_append(out, g_ptr_array_index(lines, i));
-    }
+    help_options(cls->name, lines, out);
 }

@@ -139,6 +139,12 @@ const Property *device_class_find_prop(const DeviceClass *cls, const char *name,
 void device_class_foreach_prop(const DeviceClass *cls,
                                void (*fn)(const Property *prop, size_t base, void *opaque),
                                void *opaque);
+/* Lines of such help: "  NAME=<TYPE>   - DESC (default: PRESET)"; desc and preset may be NULL. New.
+ */
+char *help_option_line(const char *name, const char *type, const char *desc, const char *preset);
+char *property_help_line(const Property *prop);
+/* "TITLE options:" and the lines (new strings) in order. */
+void help_options(const char *title, GPtrArray *lines, GString *out);
 void device_help_list(GString *out);                          /* `-device help` */
 void device_help_class(const DeviceClass *cls, GString *out); /* `-device NAME,help` */
 
