@@ -395,18 +395,13 @@ static void build_sleep_states(const AcpiConfig *config, GByteArray *out)
     build_sleep_state("\\_S5", config->ged ? 5 : 0, out);
 }
 
-void acpi_build_dsdt(const AcpiConfig *config, GByteArray *out)
+/* Devices on no bus. No scope without any: SeaBIOS' parser stumbles over an empty one and does not
+ * read what follows. */
+static void build_system_devices(const AcpiConfig *config, GByteArray *out)
 {
-    if (!config->cpu_hotplug_port) {
-        build_processors(config, out);
-    }
-    if (config->pci) {
-        build_pci_host(config, out);
-    }
-    if (config->pci && config->pci->hotplug) {
-        acpi_build_pci_hotplug_event(config->pci->hotplug, out);
-    }
+    guint before = out->len;
     AmlMark scope = aml_scope(out, "\\_SB");
+    guint empty = out->len;
     if (!config->pci) {
         build_isa_devices(config, out);
     }
@@ -420,6 +415,24 @@ void acpi_build_dsdt(const AcpiConfig *config, GByteArray *out)
     if (config->tpm) {
         build_tpm(config->tpm, out);
     }
-    aml_close(out, scope);
+    if (out->len == empty) {
+        g_byte_array_set_size(out, before);
+    } else {
+        aml_close(out, scope);
+    }
+}
+
+void acpi_build_dsdt(const AcpiConfig *config, GByteArray *out)
+{
+    if (!config->cpu_hotplug_port) {
+        build_processors(config, out);
+    }
+    if (config->pci) {
+        build_pci_host(config, out);
+    }
+    if (config->pci && config->pci->hotplug) {
+        acpi_build_pci_hotplug_event(config->pci->hotplug, out);
+    }
+    build_system_devices(config, out);
     build_sleep_states(config, out);
 }
