@@ -192,7 +192,9 @@ static void pmc_unrealize(Device *dev)
 
 static void pmc_reset(Device *dev)
 {
-    pci_device_reset((PciDevice *)dev);
+    Pmc *pmc = (Pmc *)dev;
+
+    pam_bridge_reset(&pmc->pam, &pmc->pci, PMC_PAM0);
 }
 
 static const StateField pmc_fields[] = {

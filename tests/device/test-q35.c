@@ -134,11 +134,13 @@ static void fall_asleep(QTest *qts)
     g_assert_cmpstr(status_of(qts), ==, "suspended");
 }
 
-/* Firmware finds the reason in CMOS; the system's memory is as it was. */
+/* Firmware finds the reason in CMOS; memory and its shadow in the first MiB are as they were. */
 static void test_sleep_and_wake_up(void)
 {
     QTest *qts = start("");
 
+    qpci_config_write(qts, 0, 0, 0x90, 0x30, 1);
+    qtest_write(qts, 0xf1000, 0x5678, 2);
     qtest_write(qts, 0x5000, 0x1234, 2);
     fall_asleep(qts);
     json_object_put(qtest_qmp_ok(qts, "{'execute': 'stop'}"));
@@ -150,6 +152,7 @@ static void test_sleep_and_wake_up(void)
     qtest_outb(qts, 0x70, 0x0f);
     g_assert_cmphex(qtest_inb(qts, 0x71), ==, 0xfe);
     g_assert_cmphex(qtest_read(qts, 0x5000, 2), ==, 0x1234);
+    g_assert_cmphex(qtest_read(qts, 0xf1000, 2), ==, 0x5678);
     place_pm(qts);
     g_assert_cmphex(qtest_inw(qts, PM), ==, 0x8100);
     g_autofree char *awake = qtest_qmp_error(qts, "{'execute': 'system_wakeup'}");
