@@ -32,11 +32,15 @@ typedef struct CpuHotplug {
 static uint32_t data_read(CpuHotplug *s)
 {
     const SmpConfig *smp = &s->dev.machine->config->smp;
+
+    if (!acpi_slots_selected(&s->slots)) { /* by this 0 OVMF counts the possible CPUs */
+        return 0;
+    }
     switch (s->command) {
     case COMMAND_NEXT_EVENT:
         return s->slots.selector;
     case COMMAND_ARCH_ID:
-        return acpi_slots_selected(&s->slots) ? smp_apic_id(smp, s->slots.selector) : 0;
+        return smp_apic_id(smp, s->slots.selector);
     default:
         return 0;
     }

@@ -15,14 +15,21 @@
 typedef struct FlashSearch {
     int unit;
     const char *found;
+    int beyond; /* a unit that no board has, or 0 */
 } FlashSearch;
 
 static void find_drive(Drive *drive, void *opaque)
 {
     FlashSearch *search = opaque;
 
-    if (g_str_equal(drive->interface, "pflash") && drive->index == search->unit) {
+    if (!g_str_equal(drive->interface, "pflash")) {
+        return;
+    }
+    if (drive->index == search->unit) {
         search->found = drive->id;
+    }
+    if (drive->index >= PC_FLASH_UNITS) {
+        search->beyond = drive->index;
     }
 }
 
@@ -33,6 +40,12 @@ static bool choose_drive(Machine *machine, int unit, const char **out, GError **
     FlashSearch search = { .unit = unit };
 
     drive_foreach(find_drive, &search);
+    if (search.beyond) {
+        return error_set(error,
+                         "-drive if=pflash,unit=%d: the board has flash units 0 (code) and 1 "
+                         "(variables)",
+                         search.beyond);
+    }
     if (search.found && pc->flash[unit]) {
         return error_set(error,
                          "-machine pflash%d=%s: -drive if=pflash,unit=%d is there too: give "

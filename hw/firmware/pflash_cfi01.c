@@ -4,9 +4,11 @@
  * sheet), one chip of 8 data lines.
  *
  * While it reads as memory its contents are mapped into the guest as a ROM; in every other mode a
- * register window stands in its place. A program or erase changes the contents, is written to the
- * drive by the I/O thread, and shows as busy until that is done: what the status register calls
- * ready is in the image. Its handlers move windows: they take the topology lock, then the device's.
+ * register window stands in its place. A program or erase changes the contents at once and goes to
+ * the drive by the I/O thread, in the guest's order; what the status register calls ready is in the
+ * image. Commands are taken meanwhile: OVMF never waits for the chip. It also tells flash from ROM
+ * by a status register that reads 0 when cleared, where the data sheet would have "ready".
+ * The handlers move windows: they take the topology lock, then the device's.
  */
 #include "hw/firmware/pflash.h"
 
@@ -19,16 +21,16 @@
 #include "vmm/util/bytes.h"
 
 #define BLOCK_SIZE       4096U /* what an erase clears */
-#define BUFFER_SIZE_BITS 11
+#define BUFFER_SIZE_BITS 8
 #define BUFFER_SIZE      (1U << BUFFER_SIZE_BITS) /* of one buffered program */
 #define LOW_SIZE         (128 * KIB)
 #define FLASH_MAX        (64 * MIB)
-#define MANUFACTURER     0x89
-#define DEVICE_ID        0x18
 #define CFI_FIRST        0x10
 #define CFI_LAST         0x3f
+#define LOG_RECORDS      32
 
-enum { /* commands: 28F128J3 data sheet, table 4 */
+enum {                  /* commands: 28F128J3 data sheet, table 4 */
+       CMD_LOCK = 0x01, /* after CMD_LOCK_SETUP */
        CMD_PROGRAM_ALT = 0x10,
        CMD_ERASE = 0x20,
        CMD_PROGRAM = 0x40,
@@ -69,6 +71,12 @@ typedef enum FlashStep { /* what the next write is */
                          STEP_COUNT,
 } FlashStep;
 
+typedef struct FlashRecord { /* bytes on their way to the drive */
+    uint64_t offset;
+    uint32_t len;
+    uint8_t data[BLOCK_SIZE];
+} FlashRecord;
+
 typedef struct Pflash {
     Device dev;
     char *drive;
@@ -82,9 +90,13 @@ typedef struct Pflash {
     LoopTask submit_task;
     BlockRequest request;
     struct iovec iov;
+    /* under dev.lock; empty in a saved state */
+    FlashRecord log[LOG_RECORDS]; /* a ring; the first one is being written */
+    unsigned log_first, log_count;
+    bool write_all;   /* the log was full: all contents are to be written after it */
+    bool writing_all; /* they are being written */
     /* state; under dev.lock */
     uint8_t mode, step, status;
-    bool busy; /* a write to the drive is under way; never in a saved state */
     uint32_t buffer_start, buffer_left;
     uint8_t buffer[BUFFER_SIZE];
     uint8_t cfi[CFI_LAST - CFI_FIRST + 1];
@@ -92,55 +104,130 @@ typedef struct Pflash {
 
 /* ---- Writing to the drive ---- */
 
-static void write_done(BlockRequest *request, int ret)
-{
-    Pflash *s = request->opaque;
+static void write_done(BlockRequest *request, int ret);
 
-    g_mutex_lock(&s->dev.lock);
-    s->busy = false;
-    if (ret < 0) {
-        s->status |= STATUS_PROGRAM_ERROR | STATUS_ERASE_ERROR;
-        device_guest_error(&s->dev, "the flash image could not be written: %s", g_strerror(-ret));
+/* Under the lock: a request for what is to be written next. False: nothing is. */
+static bool prepare_write(Pflash *s)
+{
+    const FlashRecord *record = &s->log[s->log_first];
+
+    if (s->log_count) {
+        s->iov = (struct iovec){ (void *)record->data, record->len };
+    } else if (s->write_all) {
+        s->write_all = false;
+        s->writing_all = true;
+        s->iov = (struct iovec){ s->ram->host, s->ram->size };
+    } else {
+        return false;
     }
-    g_mutex_unlock(&s->dev.lock);
-}
-
-static void submit(void *opaque)
-{
-    Pflash *s = opaque;
-
-    block_submit(s->backend, &s->request);
-}
-
-/* The contents of [offset, offset + len) changed. */
-static void contents_changed(Pflash *s, uint64_t offset, uint64_t len)
-{
-    ram_block_mark_dirty(s->ram, offset, len);
-    s->busy = true;
-    s->iov = (struct iovec){ s->ram->host + offset, len };
     s->request = (BlockRequest){
         .op = BLOCK_WRITE,
-        .offset = offset,
-        .bytes = len,
+        .offset = s->writing_all ? 0 : record->offset,
+        .bytes = s->iov.iov_len,
         .iov = &s->iov,
         .iov_count = 1,
         .done = write_done,
         .opaque = s,
     };
-    event_loop_post(s->loop, &s->submit_task);
+    return true;
+}
+
+/* Posted when the log got its first record; write_done() goes on with the others. */
+static void submit(void *opaque)
+{
+    Pflash *s = opaque;
+
+    g_mutex_lock(&s->dev.lock);
+    bool more = prepare_write(s);
+    g_mutex_unlock(&s->dev.lock);
+    if (more) {
+        block_submit(s->backend, &s->request);
+    }
+}
+
+static void write_done(BlockRequest *request, int ret)
+{
+    Pflash *s = request->opaque;
+
+    g_mutex_lock(&s->dev.lock);
+    if (s->writing_all) {
+        s->writing_all = false;
+    } else {
+        s->log_first = (s->log_first + 1) % LOG_RECORDS;
+        s->log_count--;
+    }
+    if (ret < 0) {
+        s->status |= STATUS_PROGRAM_ERROR | STATUS_ERASE_ERROR;
+        device_guest_error(&s->dev, "the flash image could not be written: %s", g_strerror(-ret));
+    }
+    /* In one step with the above: an empty log that others see is one they post submit() for. */
+    bool more = prepare_write(s);
+    g_mutex_unlock(&s->dev.lock);
+    if (more) {
+        block_submit(s->backend, &s->request);
+    }
+}
+
+static bool is_busy(const Pflash *s)
+{
+    return s->log_count || s->write_all || s->writing_all;
+}
+
+/* True when the range was added to the last record, which is not being written yet. */
+static bool extend_log(Pflash *s, uint64_t offset, uint32_t len)
+{
+    FlashRecord *last = &s->log[(s->log_first + s->log_count - 1) % LOG_RECORDS];
+
+    if (s->log_count < 2 || last->offset + last->len != offset || len > BLOCK_SIZE - last->len) {
+        return false;
+    }
+    memcpy(last->data + last->len, s->ram->host + offset, len);
+    last->len += len;
+    return true;
+}
+
+/* A guest that programs faster than the drive writes, without ever looking at the status: its order
+ * is given up for a bound on memory. */
+static void drop_log(Pflash *s)
+{
+    s->log_count = 1;
+    s->write_all = true;
+}
+
+/* The contents of [offset, offset + len), a block at most, changed. */
+static void contents_changed(Pflash *s, uint64_t offset, uint32_t len)
+{
+    bool was_busy = is_busy(s);
+
+    ram_block_mark_dirty(s->ram, offset, len);
+    s->status |= STATUS_READY;
+    if (s->write_all || extend_log(s, offset, len)) {
+        return;
+    }
+    if (s->log_count == LOG_RECORDS) {
+        drop_log(s);
+    } else {
+        FlashRecord *next = &s->log[(s->log_first + s->log_count++) % LOG_RECORDS];
+        next->offset = offset;
+        next->len = len;
+        memcpy(next->data, s->ram->host + offset, len);
+    }
+    if (!was_busy) {
+        event_loop_post(s->loop, &s->submit_task);
+    }
 }
 
 /* ---- Commands ---- */
 
 static void command_error(Pflash *s)
 {
-    s->status |= STATUS_PROGRAM_ERROR | STATUS_ERASE_ERROR;
+    s->status |= STATUS_READY | STATUS_PROGRAM_ERROR | STATUS_ERASE_ERROR;
 }
 
 static bool is_protected(Pflash *s, uint8_t error)
 {
     if (block_backend_readonly(s->backend)) {
-        s->status |= STATUS_LOCKED | error;
+        s->status |= STATUS_READY | STATUS_LOCKED | error;
         return true;
     }
     return false;
@@ -177,11 +264,13 @@ static FlashStep take_command(Pflash *s, uint8_t command)
     case CMD_ERASE:
         return STEP_ERASE_CONFIRM;
     case CMD_BUFFER:
+        s->status |= STATUS_READY;
         return STEP_BUFFER_COUNT;
     case CMD_LOCK_SETUP:
         return STEP_LOCK;
     case CMD_CLEAR_STATUS:
-        s->status = STATUS_READY;
+        s->status = 0;
+        s->mode = MODE_ARRAY;
         return STEP_COMMAND;
     case CMD_READ_STATUS:
         return STEP_COMMAND;
@@ -235,7 +324,9 @@ static FlashStep take_step(Pflash *s, uint64_t offset, uint64_t value, unsigned 
         return take_buffer_data(s, offset, value, size);
     case STEP_ERASE_CONFIRM:
     case STEP_BUFFER_CONFIRM:
-        if ((uint8_t)value != CMD_CONFIRM) {
+        if ((uint8_t)value == CMD_READ_ARRAY) {
+            s->mode = MODE_ARRAY;
+        } else if ((uint8_t)value != CMD_CONFIRM) {
             command_error(s);
         } else if (s->step == STEP_ERASE_CONFIRM) {
             erase(s, offset);
@@ -244,6 +335,11 @@ static FlashStep take_step(Pflash *s, uint64_t offset, uint64_t value, unsigned 
         }
         return STEP_COMMAND;
     case STEP_LOCK: /* blocks have no lock bits: setting and clearing them succeeds */
+        if ((uint8_t)value == CMD_LOCK || (uint8_t)value == CMD_CONFIRM) {
+            s->status |= STATUS_READY;
+        } else {
+            s->mode = MODE_ARRAY;
+        }
         return STEP_COMMAND;
     default:
         return take_command(s, value);
@@ -271,9 +367,7 @@ static void pflash_write(void *opaque, uint64_t offset, uint64_t value, unsigned
     machine_topology_lock(s->dev.machine);
     g_mutex_lock(&s->dev.lock);
     bool was_array = s->mode == MODE_ARRAY;
-    if (!s->busy) { /* a busy chip takes no command */
-        s->step = take_step(s, offset, value, size);
-    }
+    s->step = take_step(s, offset, value, size);
     bool moved = was_array != (s->mode == MODE_ARRAY);
     g_mutex_unlock(&s->dev.lock);
     if (moved) {
@@ -284,13 +378,11 @@ static void pflash_write(void *opaque, uint64_t offset, uint64_t value, unsigned
 
 static uint8_t read_byte(const Pflash *s, uint64_t offset)
 {
-    uint64_t in_block = offset % BLOCK_SIZE;
-
     switch (s->mode) {
     case MODE_STATUS:
-        return s->busy ? s->status & ~STATUS_READY : s->status;
-    case MODE_ID:
-        return in_block == 0 ? MANUFACTURER : in_block == 1 ? DEVICE_ID : 0;
+        return is_busy(s) ? s->status & ~STATUS_READY : s->status;
+    case MODE_ID: /* no chip's name, as on QEMU's boards: drivers ask the CFI table */
+        return 0;
     case MODE_QUERY:
         return offset >= CFI_FIRST && offset <= CFI_LAST ? s->cfi[offset - CFI_FIRST] : 0;
     default:
@@ -364,10 +456,10 @@ static void fill_cfi(Pflash *s)
         0x04,
         0x00, /* the longest, 2^n times these */
         size_bits,
-        0x00,
+        0x02,
         0x00,
         BUFFER_SIZE_BITS,
-        0x00, /* 2^n bytes, 8 lines, 2^n a buffer */
+        0x00, /* 2^n bytes, 8 or 16 lines, 2^n a buffer */
         0x01,
         (blocks - 1) & 0xff,
         (blocks - 1) >> 8, /* one region of equal blocks */
@@ -379,9 +471,11 @@ static void fill_cfi(Pflash *s)
         '1',
         '0', /* Intel's table, version 1.0: no optional features */
     };
+    enum { PROTECTION_FIELDS = CFI_LAST - CFI_FIRST }; /* of Intel's table: one */
 
     G_STATIC_ASSERT(sizeof(table) <= sizeof(s->cfi));
     memcpy(s->cfi, table, sizeof(table));
+    s->cfi[PROTECTION_FIELDS] = 1;
 }
 
 static bool check_size(Pflash *s, GError **error)
@@ -470,13 +564,20 @@ static void nothing(void *opaque)
 {
 }
 
-/* A write that was posted has reached the back end when the call returns. */
+/* What was programmed has reached the back end when the call returns. */
 static void pflash_quiesce(Device *dev)
 {
     Pflash *s = (Pflash *)dev;
 
-    event_loop_call(s->loop, nothing, NULL);
-    block_backend_drain(s->backend);
+    bool busy;
+
+    do {
+        event_loop_call(s->loop, nothing, NULL);
+        block_backend_drain(s->backend);
+        g_mutex_lock(&s->dev.lock);
+        busy = is_busy(s);
+        g_mutex_unlock(&s->dev.lock);
+    } while (busy);
 }
 
 /* ---- Description ---- */
@@ -508,7 +609,7 @@ static const StateField pflash_fields[] = {
 
 static const StateSection pflash_state = {
     .name = "cfi.pflash01",
-    .version = 1,
+    .version = 2, /* 2: a buffer of 256 bytes */
     .fields = pflash_fields,
     .post_load = pflash_post_load,
 };

@@ -69,6 +69,24 @@ static void test_cold(void)
     qtest_stop(qts);
 }
 
+/* As OVMF does: the number read back is the selected one, and 0 behind the last. */
+static void test_firmware_counts(void)
+{
+    QTest *qts = start("");
+    uint32_t possible = 0;
+
+    qtest_outl(qts, PORT, 0);
+    qtest_outl(qts, PORT, 0);
+    qtest_outb(qts, PORT + 5, 0);
+    g_assert_cmphex(qtest_inl(qts, PORT), ==, 0);
+    do {
+        qtest_outl(qts, PORT, ++possible);
+    } while (qtest_inl(qts, PORT + 8) == possible);
+    g_assert_cmphex(qtest_inl(qts, PORT + 8), ==, 0);
+    g_assert_cmpuint(possible, ==, 4);
+    qtest_stop(qts);
+}
+
 static void test_hot_add(void)
 {
     QTest *qts = start("");
@@ -221,6 +239,7 @@ static void test_reset_forgets_events(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/cpu-hotplug/firmware-counts-the-possible-cpus", test_firmware_counts);
     g_test_add_func("/cpu-hotplug/cpus-of-the-command-line-are-there", test_cold);
     g_test_add_func("/cpu-hotplug/a-new-cpu-is-announced", test_hot_add);
     g_test_add_func("/cpu-hotplug/the-guests-report-is-passed-on", test_ost);

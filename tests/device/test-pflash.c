@@ -110,10 +110,13 @@ static void test_identification(void)
     g_assert_cmphex(qtest_read(f.qts, VARS + 0x11, 2), ==, 'R' | 'Y' << 8);
     g_assert_cmphex(qtest_read(f.qts, VARS + 0x13, 1), ==, 0x01);
     g_assert_cmphex(qtest_read(f.qts, VARS + 0x27, 1), ==, 16); /* 64 KiB */
+    g_assert_cmphex(qtest_read(f.qts, VARS + 0x28, 2), ==, 2);
+    g_assert_cmphex(qtest_read(f.qts, VARS + 0x2a, 2), ==, 8); /* buffers of 256 bytes */
     g_assert_cmphex(qtest_read(f.qts, VARS + 0x2d, 4), ==, (VARS_SIZE / BLOCK - 1) | 0x10 << 16);
+    g_assert_cmphex(qtest_read(f.qts, VARS + 0x31, 4), ==, 'P' | 'R' << 8 | 'I' << 16 | '1' << 24);
     g_assert_cmphex(qtest_read(f.qts, VARS + 0xfff8, 8), ==, 0);
     qtest_write(f.qts, VARS, 0x90, 1);
-    g_assert_cmphex(qtest_read(f.qts, VARS, 2), ==, 0x1889);
+    g_assert_cmphex(qtest_read(f.qts, VARS, 2), ==, 0); /* no chip's name */
     read_array(&f, VARS);
     g_assert_cmphex(qtest_read(f.qts, VARS + 0x10, 1), ==, 0xff);
     close_flash(&f);
@@ -155,6 +158,52 @@ static void test_buffered_program(void)
     close_flash(&f);
 }
 
+/* What OVMF takes for flash memory: not a RAM, not a ROM, and a status of 0 once cleared. */
+static void test_firmware_probes(void)
+{
+    Flash f;
+
+    open_flash(&f, "");
+    qtest_write(f.qts, VARS, 0x50, 1);
+    g_assert_cmphex(qtest_read(f.qts, VARS, 1), ==, 0xff);
+    qtest_write(f.qts, VARS, 0x70, 1);
+    g_assert_cmphex(qtest_read(f.qts, VARS, 1), ==, 0);
+    read_array(&f, VARS);
+    qtest_write(f.qts, VARS, 0x60, 1);
+    qtest_write(f.qts, VARS, 0xd0, 1); /* unlocks */
+    g_assert_cmphex(wait_ready(&f, VARS), ==, READY);
+    read_array(&f, VARS);
+    g_assert_cmphex(qtest_read(f.qts, VARS, 1), ==, 0xff);
+    close_flash(&f);
+}
+
+/* OVMF never looks whether the chip is ready. Scattered bytes fill every queue there is. */
+static void test_unpolled_bursts(void)
+{
+    Flash f;
+    uint32_t count = 600;
+
+    open_flash(&f, "");
+    for (uint32_t i = 0; i < count; i++) {
+        qtest_write(f.qts, VARS + i, 0x10, 1);
+        qtest_write(f.qts, VARS + i, i % 251, 1);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t at = BLOCK * (1 + i % 15) + i;
+        qtest_write(f.qts, VARS + at, 0x40, 1);
+        qtest_write(f.qts, VARS + at, i % 253, 1);
+    }
+    qtest_write(f.qts, VARS + 15 * BLOCK, 0x20, 1);
+    qtest_write(f.qts, VARS + 15 * BLOCK, 0xd0, 1);
+    g_assert_cmphex(wait_ready(&f, VARS), ==, READY);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t block = 1 + i % 15;
+        g_assert_cmphex(image_byte(f.vars, i), ==, i % 251);
+        g_assert_cmphex(image_byte(f.vars, BLOCK * block + i), ==, block == 15 ? 0xff : i % 253);
+    }
+    close_flash(&f);
+}
+
 static void test_bad_sequences(void)
 {
     Flash f;
@@ -164,14 +213,18 @@ static void test_bad_sequences(void)
     qtest_write(f.qts, VARS, 0x55, 1); /* not a confirmation */
     g_assert_cmphex(wait_ready(&f, VARS), ==, READY | ERASE_ERROR | PROGRAM_ERROR);
     qtest_write(f.qts, VARS, 0x50, 1);
-    g_assert_cmphex(wait_ready(&f, VARS), ==, READY);
+    qtest_write(f.qts, VARS, 0x20, 1);
+    qtest_write(f.qts, VARS, 0xff, 1); /* taken back */
+    g_assert_cmphex(qtest_read(f.qts, VARS, 1), ==, 0xff);
+    qtest_write(f.qts, VARS, 0x70, 1);
+    g_assert_cmphex(qtest_read(f.qts, VARS, 1), ==, 0);
     qtest_write(f.qts, VARS, 0xe8, 1);
     qtest_write(f.qts, VARS, 0x10000, 4); /* more than a buffer */
     g_assert_cmphex(wait_ready(&f, VARS), ==, READY | ERASE_ERROR | PROGRAM_ERROR);
     qtest_write(f.qts, VARS, 0x50, 1);
     qtest_write(f.qts, VARS, 0xe8, 1);
     qtest_write(f.qts, VARS, 3, 1);
-    qtest_write(f.qts, VARS + 0x7fe, 0, 4); /* past the buffer's end */
+    qtest_write(f.qts, VARS + 0xfe, 0, 4); /* past the buffer's end */
     g_assert_cmphex(wait_ready(&f, VARS) & READY, ==, READY);
     qtest_write(f.qts, VARS, 0x50, 1);
     g_assert_cmphex(program(&f, VARS + VARS_SIZE - 1, 0), ==, READY);
@@ -239,6 +292,8 @@ static void test_refusals(void)
     expect_refused(CODE_SIZE, "-global driver=cfi.pflash01,property=secure,value=on",
                    "system management mode");
     expect_refused(CODE_SIZE, "-machine microvm", "pflash");
+    expect_refused(CODE_SIZE, "-drive if=pflash,unit=2,driver=null-co,size=4096", "unit=2");
+    expect_refused(CODE_SIZE, "-machine smm=on", "system management mode");
     qtest_assert_refused("-blockdev driver=null-co,node-name=n,size=4096 -machine q35,pflash1=n",
                          "pflash1 needs pflash0");
     qtest_assert_refused("-device cfi.pflash01", "cfi.pflash01");
@@ -252,6 +307,8 @@ int main(int argc, char **argv)
     g_test_add_func("/pflash/program-and-erase-reach-the-image",
                     test_program_and_erase_reach_the_image);
     g_test_add_func("/pflash/buffered-program", test_buffered_program);
+    g_test_add_func("/pflash/looks-like-flash-to-firmware", test_firmware_probes);
+    g_test_add_func("/pflash/commands-are-taken-while-writing", test_unpolled_bursts);
     g_test_add_func("/pflash/bad-sequences-are-errors", test_bad_sequences);
     g_test_add_func("/pflash/read-only-is-locked", test_read_only);
     g_test_add_func("/pflash/reset-brings-the-array-back", test_reset_brings_the_array_back);
