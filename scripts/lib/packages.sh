@@ -7,14 +7,15 @@ BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config python3 ccache git ca
     libseccomp-dev"
 
 # To run guests: firmware and option ROMs.
-RUN_PACKAGES="seabios ipxe-qemu qemu-system-data"
+RUN_PACKAGES="seabios ovmf ipxe-qemu qemu-system-data"
 
 # To check the code: the other compiler, its sanitizers and fuzzer, the formatter.
 CHECK_PACKAGES="clang clang-format libclang-rt-14-dev llvm-14"
 
 # To make and run the lab's guests: images, the test host, the judges.
 LAB_PACKAGES="mmdebstrap e2fsprogs fakeroot uidmap kmod busybox-static lz4 xz-utils cpio
-    qemu-system-x86 qemu-utils grub-pc-bin grub-common fdisk acpica-tools fio socat swtpm swtpm-tools iproute2 procps wget util-linux"
+    qemu-system-x86 qemu-utils grub-pc-bin grub-efi-amd64-bin grub-common mtools xorriso fdisk acpica-tools fio socat
+    swtpm swtpm-tools iproute2 procps wget util-linux"
 
 # missing_packages: those of the above that are not installed, one a line.
 missing_packages() {
