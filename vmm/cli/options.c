@@ -61,8 +61,8 @@ static const CliOption options[] = {
     { "initrd", NULL, "FILE", "Boot", "initial RAM disk, or multiboot modules", cli_opt_initrd },
     { "append", NULL, "TEXT", "Boot", "the kernel's command line", cli_opt_append },
     { "bios", NULL, "FILE", "Boot",
-      "firmware image, mapped below 4 GiB; without -kernel: SeaBIOS (package seabios). With "
-      "-kernel: the kernel is started by that firmware",
+      "firmware image, mapped below 4 GiB; without -kernel: SeaBIOS (package seabios). OVMF.fd "
+      "(package ovmf) starts UEFI systems. With -kernel: the kernel is started by that firmware",
       cli_opt_bios },
     { "boot", NULL,
       "[order=DRIVES][,once=DRIVES][,menu=on|off][,strict=on|off][,splash=FILE]"
@@ -90,7 +90,8 @@ static const CliOption options[] = {
       cli_opt_cdrom },
     { "pflash", NULL, "FILE", "Block",
       "flash memory with this raw image: -drive if=pflash,format=raw,file=FILE; the first has the "
-      "firmware's code, the second its variables",
+      "firmware's code (OVMF_CODE_4M.fd, readonly=on), the second its variables (a copy of "
+      "OVMF_VARS_4M.fd)",
       cli_opt_pflash },
     { "blockdev", NULL, "[driver=]DRIVER,node-name=NAME[,OPTION=VALUE...]", "Block",
       "a block node, for -device ...,drive=NAME", cli_opt_blockdev },
