@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""UEFI guests: OVMF as one file and in flash memory, GRUB from disk and CD, variables that stay,
+Linux with its EFI run-time services.
+
+The test host's KVM intercepts CR8 for this (scripts/lib/intercept-cr8)."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from lablib import harness  # noqa: E402
+from lablib.guest import ACPI_TROUBLE, IMAGE, TROUBLE, scratch  # noqa: E402
+from lablib.machine import Machine  # noqa: E402
+
+OVMF = "/usr/share/ovmf/OVMF.fd"
+CODE, VARS = "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"
+GRUB_MODULES = "part_gpt fat iso9660 normal echo halt linux search search_fs_file"
+GUID = "0ac3c1ae-5d04-4b9c-9a3c-2f1d6f6e1a55"
+ESP_START = 1 << 20
+MARK = "GRUB-IS-HERE"
+
+
+def run(*command):
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+
+def path(name):
+    return os.path.join(scratch(), name)
+
+
+def need(*files):
+    missing = [file for file in files if not os.path.exists(file) and not shutil.which(file)]
+    if missing:
+        raise harness.Skip(f"no {', '.join(missing)}")
+
+
+def grub_image(script):
+    """A GRUB for UEFI that runs the script."""
+    need("grub-mkstandalone", "/usr/lib/grub/x86_64-efi")
+    config, image = path("grub.cfg"), path("grubx64.efi")
+    with open(config, "w") as file:
+        file.write(script)
+    run("grub-mkstandalone", "-O", "x86_64-efi", "-o", image, f"--modules={GRUB_MODULES}",
+        f"--install-modules={GRUB_MODULES}", "--themes=", "--fonts=", "--locales=",
+        f"boot/grub/grub.cfg={config}")
+    return image
+
+
+def esp_disk(files, mib=16):
+    """A disk with an EFI system partition; files: {name on it: file}."""
+    need("mformat", "mcopy")
+    disk = path("esp.img")
+    with open(disk, "wb") as file:
+        file.truncate(mib << 20)
+    subprocess.run(["/usr/sbin/sfdisk", "-q", disk], check=True, text=True,
+                   input="label: gpt\nstart=2048, type=uefi\n")
+    partition = f"{disk}@@{ESP_START}"
+    run("mformat", "-i", partition, "-F" if mib > 64 else "-c1",
+        "-T", str(((mib - 2) << 20) // 512), "::")
+    folders = {folder for name in files for folder in parents(name)}
+    for folder in sorted(folders):
+        run("mmd", "-i", partition, f"::{folder}")
+    for name, source in files.items():
+        run("mcopy", "-i", partition, source, f"::{name}")
+    return disk
+
+
+def parents(name):
+    parts = name.split("/")[:-1]
+    return ["/".join(parts[:depth + 1]) for depth in range(len(parts))]
+
+
+def flash():
+    """Flash drives with variables of their own."""
+    need(CODE, VARS)
+    variables = path("vars.fd")
+    shutil.copy(VARS, variables)
+    return ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={CODE}",
+            "-drive", f"if=pflash,unit=1,format=raw,file={variables}"]
+
+
+def start(arguments, memory="256M"):
+    return Machine(["-m", memory, "-nic", "none", *arguments])
+
+
+def shell(machine, command):
+    machine.console.send(command + "\r")
+    machine.console.expect(r"Shell> |FS0:\\> ", 60)
+
+
+def test_grub_from_a_disk_with_one_firmware_file():
+    need(OVMF)
+    disk = esp_disk({"EFI/BOOT/BOOTX64.EFI": grub_image(f"echo {MARK} $grub_platform\nhalt\n")})
+    with start(["-bios", OVMF, "-drive", f"file={disk},format=raw,if=virtio"]) as machine:
+        machine.console.expect(rf"{MARK} efi", 120)
+        assert machine.wait(60) == 0
+
+
+# unconfirmed_: the entry and the variable were seen in the image after the first run; the second
+# start and the Linux case were not yet seen to pass (issue 3): not run by default.
+def unconfirmed_a_boot_entry_stays():
+    disk = esp_disk({"lab/grubx64.efi": grub_image(f"echo {MARK} $grub_platform\nhalt\n")})
+    arguments = [*flash(), "-drive", f"file={disk},format=raw,if=virtio"]
+    with start(arguments) as machine:
+        machine.console.expect(r"any other key to continue", 120)
+        shell(machine, "")
+        shell(machine, f"setvar LabWord -guid {GUID} -bs -rt -nv =0x4c6142")
+        shell(machine, 'bcfg boot add 0 fs0:\\lab\\grubx64.efi "Lab entry"')
+        machine.console.send("reset -s\r")
+        assert machine.wait(60) == 0
+    with open(path("vars.fd"), "rb") as file:
+        stored = file.read()
+    assert "LabWord".encode("utf-16-le") in stored and b"BaL" in stored  # little-endian
+    with start(arguments) as machine:
+        machine.console.expect(r'starting Boot\d+ "Lab entry"', 120)
+        machine.console.expect(rf"{MARK} efi", 60)
+        assert machine.wait(60) == 0
+
+
+def test_rescue_iso_from_cd():
+    need("grub-mkrescue", "xorriso", OVMF)
+    tree, iso = path("iso"), path("rescue.iso")
+    os.makedirs(os.path.join(tree, "boot/grub"), exist_ok=True)
+    with open(os.path.join(tree, "boot/grub/grub.cfg"), "w") as file:
+        file.write(f"echo {MARK} $grub_platform $root\nhalt\n")
+    run("grub-mkrescue", "-d", "/usr/lib/grub/x86_64-efi", "--themes=", "--fonts=", "--locales=",
+        f"--install-modules={GRUB_MODULES}", "-o", iso, tree)
+    with start(["-bios", OVMF, "-cdrom", iso]) as machine:
+        machine.console.expect(rf"{MARK} efi cd\d", 120)
+        assert machine.wait(60) == 0
+
+
+def unconfirmed_linux_writes_a_variable():
+    script = ("linux /vmlinuz console=ttyS0 panic=-1 quiet\n"
+              "initrd /lab-initrd.img\nboot\n")
+    disk = esp_disk({"EFI/BOOT/BOOTX64.EFI": grub_image("search --set=root --file /vmlinuz\n" +
+                                                        script),
+                     "vmlinuz": os.path.join(IMAGE, "vmlinuz"),
+                     "lab-initrd.img": os.path.join(IMAGE, "lab-initrd.img")}, 64)
+    arguments = [*flash(), "-drive", f"file={disk},format=raw,if=virtio"]
+    variable = f"/sys/firmware/efi/efivars/LabLinux-{GUID}"
+    for boot in range(2):
+        with start(arguments, "512M") as machine:
+            machine.console.expect(r"LAB GUEST READY", 180)
+            machine.console.expect(r"# ", 30)
+            machine.console.quiet_shell()
+            check = machine.console.check
+            check("mount -t efivarfs e /sys/firmware/efi/efivars || "
+                  "(modprobe efivarfs && mount -t efivarfs e /sys/firmware/efi/efivars)")
+            if boot == 0:
+                check(f"printf '\\007\\000\\000\\000word' >{variable}")
+            assert "word" in check(f"cat {variable}")
+            lines = check("dmesg").splitlines()
+            assert any("efi: EFI v2" in line for line in lines)
+            bad = [line for line in lines if TROUBLE.search(line) or ACPI_TROUBLE.search(line)]
+            assert not bad, "the guest's kernel logged:\n" + "\n".join(bad)
+            machine.console.send("poweroff -f\n")
+            assert machine.wait(60) == 0
+
+
+if __name__ == "__main__":
+    harness.run(globals())
