@@ -170,8 +170,8 @@ void kvm_arch_cleanup(KvmState *kvm);
 bool kvm_arch_create_irqchip(KvmState *kvm, GError **error); /* memory slots are there */
 uint32_t kvm_arch_vcpu_id(KvmState *kvm, unsigned index);
 bool kvm_arch_init_vcpu(KvmVcpu *vcpu, GError **error); /* fd and run are there */
-/* A vCPU that was there before comes again, in its power-on state. */
-bool kvm_arch_vcpu_again(KvmVcpu *vcpu, GError **error);
+/* A vCPU comes while others run, new or there before: in its power-on state. */
+bool kvm_arch_vcpu_plugged(KvmVcpu *vcpu, GError **error);
 void kvm_arch_vcpus_reset(KvmState *kvm);
 void kvm_arch_vcpu_set_boot(KvmVcpu *vcpu, const BootCpu *boot);
 void kvm_arch_paused(KvmState *kvm); /* all vCPUs are parked */

@@ -415,7 +415,7 @@ static bool vcpu_prepare(KvmState *kvm, KvmVcpu *vcpu, GError **error)
 {
     vcpu->parked = false;
     vcpu->requests = kvm->paused ? VCPU_REQUEST_PARK : 0;
-    return vcpu->run ? kvm_arch_vcpu_again(vcpu, error) : vcpu_create(kvm, vcpu, error);
+    return vcpu->run || vcpu_create(kvm, vcpu, error);
 }
 
 static bool vcpu_launch(KvmState *kvm, KvmVcpu *vcpu, GError **error)
@@ -457,7 +457,8 @@ bool kvm_vcpu_add(Machine *machine, unsigned index, GError **error)
 {
     KvmState *kvm = machine->accel_data;
     KvmVcpu *vcpu = &kvm->vcpus[index];
-    return vcpu_prepare(kvm, vcpu, error) && vcpu_launch(kvm, vcpu, error);
+    return vcpu_prepare(kvm, vcpu, error) && kvm_arch_vcpu_plugged(vcpu, error) &&
+           vcpu_launch(kvm, vcpu, error);
 }
 
 static void vcpu_end_thread(KvmVcpu *vcpu)

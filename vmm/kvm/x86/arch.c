@@ -228,8 +228,14 @@ static bool vcpu_power_on(KvmVcpu *vcpu, GError **error)
     return x86_state_put(vcpu, state, error);
 }
 
-bool kvm_arch_vcpu_again(KvmVcpu *vcpu, GError **error)
+/*
+ * Setting the local APIC is what tells KVM that a vCPU made while others run can be reached;
+ * without it INIT and SIPI find nobody. A counter set to zero is one that KVM sets to the others'
+ * time.
+ */
+bool kvm_arch_vcpu_plugged(KvmVcpu *vcpu, GError **error)
 {
+    state_zero_tsc(vcpu->kvm->arch->power_on[vcpu->index ? 1 : 0]);
     return vcpu_power_on(vcpu, error);
 }
 
