@@ -14,8 +14,9 @@ CHECK_PACKAGES="clang clang-format libclang-rt-14-dev llvm-14"
 
 # To make and run the lab's guests: images, the test host, the judges.
 LAB_PACKAGES="mmdebstrap e2fsprogs fakeroot uidmap kmod busybox-static lz4 xz-utils cpio
-    qemu-system-x86 qemu-utils grub-pc-bin grub-efi-amd64-bin grub-common mtools xorriso fdisk acpica-tools fio socat
-    swtpm swtpm-tools iproute2 procps wget util-linux"
+    qemu-system-x86 qemu-utils grub-pc-bin grub-efi-amd64-bin grub-common mtools xorriso fdisk
+    acpica-tools fio socat swtpm swtpm-tools iproute2 procps wget util-linux pciutils dmidecode
+    hdparm smartmontools nvme-cli lsscsi sg3-utils"
 
 # missing_packages: those of the above that are not installed, one a line.
 missing_packages() {

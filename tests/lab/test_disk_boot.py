@@ -8,29 +8,14 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lablib import harness  # noqa: E402
-from lablib.guest import ACPI_TROUBLE, IMAGE, TROUBLE, Guest, scratch  # noqa: E402
+from lablib.guest import Guest  # noqa: E402
+from lablib.installed import assert_healthy, boot_and_use, disk_path, log_in  # noqa: E402
 from lablib.machine import Machine, is_qemu  # noqa: E402
 
 
-def log_in(machine):
-    """From power-on to a root shell."""
-    machine.console.expect(r"SeaBIOS", 60)
-    machine.console.expect(r"GRUB", 60)
-    machine.console.expect(r"vireo login:", 240)
-    machine.console.send("root\n")
-    machine.console.expect(r"# ", 60)
-    machine.console.quiet_shell()
-
-
-def assert_healthy(machine):
-    lines = machine.console.check("dmesg", 60).splitlines()
-    bad = [line for line in lines if TROUBLE.search(line) or ACPI_TROUBLE.search(line)]
-    assert not bad, "the guest's kernel logged:\n" + "\n".join(bad)
-
-
 def test_debian_boots_from_its_disk():
-    disk = os.path.join(scratch(), "grub.img")
-    arguments = [f"{disk}"] if not is_qemu() else ["-drive", f"file={disk},format=raw,if=virtio"]
+    disk = disk_path()
+    arguments = [disk] if not is_qemu() else ["-drive", f"file={disk},format=raw,if=virtio"]
     with Machine(["-m", "1G", "-smp", "2", "-nic", "none", *arguments]) as machine:
         log_in(machine)
         check = machine.console.check
@@ -47,6 +32,10 @@ def test_debian_boots_from_its_disk():
         log_in(machine)
         machine.console.send("poweroff\n")
         assert machine.wait(120) == 0
+
+
+def test_debian_boots_from_its_disk_on_pc():
+    boot_and_use("virtio", "pc", cpus=4)
 
 
 def test_kernel_starts_through_firmware():

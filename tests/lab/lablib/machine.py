@@ -24,13 +24,13 @@ def vmm_path():
     return found
 
 
-def is_qemu():
-    return "qemu" in os.path.basename(vmm_path())
+def is_qemu(path=None):
+    return "qemu" in os.path.basename(path or vmm_path())
 
 
-def acceleration():
+def acceleration(path=None):
     """What QEMU needs to be told to be what Vireo is by default."""
-    return ["-accel", "kvm", "-cpu", "host", "-M", "q35"] if is_qemu() else []
+    return ["-accel", "kvm", "-cpu", "host", "-M", "q35"] if is_qemu(path) else []
 
 
 def user_network(options=""):
@@ -42,13 +42,15 @@ def user_network(options=""):
 class Machine:
     """Starts the VMM with the arguments; the first serial port is self.console.
 
-    with Machine([...]) as machine: ...; leaving kills it when it still runs."""
+    with Machine([...]) as machine: ...; leaving kills it when it still runs. vmm is another than
+    the one under test."""
 
-    def __init__(self, arguments, nographic=True, qmp=False, log=None, defaults=True, env=None):
+    def __init__(self, arguments, nographic=True, qmp=False, log=None, defaults=True, env=None,
+                 vmm=None):
         self.directory = tempfile.mkdtemp(prefix="lab-vm-")
-        command = [vmm_path()]
+        command = [vmm or vmm_path()]
         if defaults:
-            command += acceleration()
+            command += acceleration(vmm)
         command += [str(argument) for argument in arguments]
         if nographic:
             command += ["-nographic"]

@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""CPU models, NUMA, vCPUs and memory that come and go, as Debian's kernel sees them.
-
-Not run by scripts/check: written, and not yet seen to pass (issue 3)."""
+"""CPU models, NUMA, vCPUs and memory that come and go, as Debian's kernel sees them."""
 
 import os
 import sys
@@ -17,7 +15,8 @@ def flags(guest):
 
 
 def test_named_model():
-    with Guest(["-nic", "none", "-cpu", "EPYC"]) as guest:
+    # Of this model's age Linux warns that its microcode does not mitigate what is known by now.
+    with Guest(["-nic", "none", "-cpu", "EPYC"], append="mitigations=off") as guest:
         text = guest.check("cat /proc/cpuinfo")
         assert "AMD EPYC Processor" in text, text
         assert {"x2apic", "hypervisor", "lm"} <= flags(guest)
@@ -36,7 +35,7 @@ def test_numa_nodes():
                  "-object", "memory-backend-memfd,id=m1,size=320M",
                  "-numa", "node,memdev=m0,cpus=0", "-numa", "node,memdev=m1,cpus=1",
                  "-numa", "dist,src=0,dst=1,val=25"]
-    with Guest(arguments, memory="512M", cpus=2) as guest:
+    with Guest(arguments, memory="512M", cpus="2,sockets=2") as guest:
         assert guest.check("cat /sys/devices/system/node/online").strip() == "0-1"
         assert guest.check("cat /sys/devices/system/node/node0/distance").split() == ["10", "25"]
         assert guest.check("cat /sys/devices/system/node/node1/cpulist").strip() == "1"

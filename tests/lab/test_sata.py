@@ -4,31 +4,17 @@
 the disc."""
 
 import os
-import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lablib import harness  # noqa: E402
-from lablib.guest import make_disk, scratch  # noqa: E402
+from lablib.guest import make_disk  # noqa: E402
 from lablib.machine import Machine  # noqa: E402
-from test_disk_boot import assert_healthy, log_in  # noqa: E402
-
-
-def make_iso(name, text):
-    folder = os.path.join(scratch(), name + ".d")
-    path = os.path.join(scratch(), name)
-    os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(folder, "text"), "w", encoding="utf-8") as file:
-        file.write(text)
-    try:
-        subprocess.run(["xorriso", "-as", "mkisofs", "-quiet", "-o", path, folder], check=True)
-    except FileNotFoundError as error:
-        raise harness.Skip("xorriso is not here") from error
-    return path
+from lablib.installed import assert_healthy, disk_path, log_in, make_iso  # noqa: E402
 
 
 def test_debian_on_sata():
-    disk, data = os.path.join(scratch(), "grub.img"), make_disk("data.img", 64)
+    disk, data = disk_path(), make_disk("data.img", 64)
     disc = make_iso("disc.iso", "the disc")
     arguments = ["-M", "q35", "-drive", f"file={disk},format=raw,if=ide,index=0",
                  "-drive", f"file={data},format=raw,if=ide,index=1",
