@@ -25,6 +25,15 @@
 
 const uint8_t tpm_failure[TPM_HEADER_SIZE] = { 0x80, 0x01, 0, 0, 0, TPM_HEADER_SIZE, 0, 0, 1, 1 };
 
+/* Lock held. */
+static void ring(TpmBackend *b)
+{
+    uint64_t one = 1;
+    ssize_t n = write(b->wake, &one, sizeof(one));
+    (void)n; /* full: it rings already */
+    g_cond_broadcast(&b->changed);
+}
+
 /* ---- On the thread ---- */
 
 static bool is_dead(const TpmBackend *b)
@@ -170,12 +179,14 @@ static bool work(TpmBackend *b)
     }
     b->busy = true;
     if (restart) {
-        b->restart = b->cancel = false;
+        b->restart = false;
     } else if (reset) {
         b->reset_established = false;
     } else {
-        b->pending = false;
         command = b->command;
+        b->cancel = b->cancel_pending;
+        b->pending = b->cancel_pending = false;
+        ring(b); /* a wish to cancel may have been heard for what ran before */
     }
     g_mutex_unlock(&b->lock);
     if (restart) {
@@ -187,7 +198,7 @@ static bool work(TpmBackend *b)
     }
     g_mutex_lock(&b->lock);
     b->busy = false;
-    b->cancel &= b->pending;
+    b->cancel = false;
     g_cond_broadcast(&b->changed);
     return true;
 }
@@ -210,21 +221,19 @@ static void *thread_main(void *opaque)
 /* ---- From other threads ---- */
 
 /* Lock held. */
-static void ring(TpmBackend *b)
+static void cancel_all(TpmBackend *b)
 {
-    uint64_t one = 1;
-    ssize_t n = write(b->wake, &one, sizeof(one));
-    (void)n; /* full: it rings already */
-    g_cond_broadcast(&b->changed);
+    b->cancel = b->busy;
+    b->cancel_pending = b->pending;
+    ring(b);
 }
 
 void tpm_backend_reset(TpmBackend *b)
 {
     g_mutex_lock(&b->lock);
-    b->pending = b->reset_established = false;
+    b->pending = b->cancel_pending = b->reset_established = false;
     b->restart = true;
-    b->cancel = b->busy;
-    ring(b);
+    cancel_all(b);
     g_mutex_unlock(&b->lock);
 }
 
@@ -241,8 +250,11 @@ void tpm_backend_submit(TpmBackend *b, const TpmCommand *command)
 void tpm_backend_cancel(TpmBackend *b)
 {
     g_mutex_lock(&b->lock);
-    b->cancel = b->busy || b->pending;
-    ring(b);
+    if (b->pending) { /* what runs is not the device's any more */
+        b->cancel_pending = true;
+    } else {
+        cancel_all(b);
+    }
     g_mutex_unlock(&b->lock);
 }
 
@@ -280,8 +292,7 @@ void tpm_backend_quiesce(TpmBackend *b)
     while (!idle(b) && g_cond_wait_until(&b->changed, &b->lock, patience)) {
     }
     if (!idle(b)) {
-        b->cancel = true;
-        ring(b);
+        cancel_all(b);
     }
     wait_idle(b);
     g_mutex_unlock(&b->lock);
@@ -413,8 +424,7 @@ void tpm_emulator_end(TpmBackend *b)
 {
     if (b->thread) {
         g_mutex_lock(&b->lock);
-        b->cancel = true;
-        ring(b);
+        cancel_all(b);
         wait_idle(b);
         b->quit = true;
         ring(b);

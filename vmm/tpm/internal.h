@@ -28,6 +28,7 @@ struct TpmBackend {
     bool quit, restart, reset_established, pending; /* to be done */
     bool busy;                                      /* the thread does something */
     bool cancel;                                    /* what it does */
+    bool cancel_pending;                            /* ... and what is to be done then */
     uint8_t reset_locality;
     TpmCommand command; /* pending */
 };
