@@ -29,6 +29,8 @@ const DeviceClass *const device_classes[] = {
     &ich9_lpc_class,
     &piix3_class,
     &piix4_pm_class,
+    &ich9_smb_class,
+    &smbus_eeprom_class,
     &mc146818rtc_class,
     &i8042_class,
     &i8237_class,

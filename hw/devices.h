@@ -59,6 +59,10 @@ extern const DeviceClass vmgenid_class;
 /* hw/firmware */
 extern const DeviceClass fw_cfg_class;
 
+/* hw/smbus */
+extern const DeviceClass ich9_smb_class;
+extern const DeviceClass smbus_eeprom_class;
+
 /* hw/tpm */
 extern const DeviceClass tpm_crb_class;
 extern const DeviceClass tpm_tis_class;

@@ -33,7 +33,8 @@ typedef struct I440fxBoard {
     Device *host, *pmc, *piix3, *pm, *rtc;
     bool i8042, usb;
     bool hpet;
-    bool smbus, graphics; /* what a board of QEMU has and this one not yet */
+    bool smbus;
+    bool graphics; /* what a board of QEMU has and this one not yet */
     int smm, vmport;
     char *pcspk_audiodev;
     AcpiIsaDevice isa_devices[ISA_DEVICES_MAX];
@@ -45,7 +46,7 @@ static const Property i440fx_props[] = {
     PC_FLASH_PROPS(I440fxBoard),
     PROP_BOOL("i8042", I440fxBoard, i8042, true, "Keyboard controller, PS/2 keyboard and mouse"),
     PROP_BOOL("hpet", I440fxBoard, hpet, false, "High precision event timer"),
-    PROP_BOOL("smbus", I440fxBoard, smbus, false, "SMBus controller: only off"),
+    PROP_BOOL("smbus", I440fxBoard, smbus, true, "SMBus controller, memory modules' EEPROMs"),
     PROP_BOOL("usb", I440fxBoard, usb, false, "A USB controller (qemu-xhci)"),
     PROP_STRING("pcspk-audiodev", I440fxBoard, pcspk_audiodev, NULL,
                 "The speaker's sound: only unset"),
@@ -60,7 +61,6 @@ static const Property i440fx_props[] = {
 static bool check_props(const I440fxBoard *board, GError **error)
 {
     const PcAbsent absent[] = {
-        { "smbus=on", "an SMBus controller", board->smbus },
         { "graphics=on", "a graphics adapter", board->graphics },
         { "smm=on", "system management mode", board->smm == ON_OFF_AUTO_ON },
         { "vmport=on", "VMware's port", board->vmport == ON_OFF_AUTO_ON },
@@ -99,6 +99,9 @@ static bool build_pci(Machine *machine, I440fxBoard *board, GError **error)
     }
     board->pm = pc_add_device(machine, piix4_pm_class.name, pci, pm_props, error);
     if (!board->pm) {
+        return false;
+    }
+    if (board->smbus && !piix4_pm_add_smbus(board->pm, error)) {
         return false;
     }
     return !board->usb || pc_add_device(machine, qemu_xhci_class.name, pci, usb_props, error);

@@ -11,6 +11,7 @@
 #include "hw/isa/ich9.h"
 #include "hw/isa/isa.h"
 #include "hw/pci/host.h"
+#include "hw/smbus/smbus.h"
 #include "vmm/util/bytes.h"
 
 #define LOW_RAM_MAX      Q35_ECAM_BASE /* RAM that ends below the ECAM is all low */
@@ -30,10 +31,12 @@
 typedef struct Q35Board {
     PcBoard pc;
     Device *host, *mch, *lpc, *rtc;
+    Device *smb; /* NULL: smbus=off */
     bool i8042;
     bool sata, usb;
     bool hpet;
-    bool smbus, graphics; /* what a board of QEMU has and this one not yet */
+    bool smbus;
+    bool graphics; /* what a board of QEMU has and this one not yet */
     int smm, vmport;
     char *pcspk_audiodev;
     AcpiIsaDevice isa_devices[ISA_DEVICES_MAX];
@@ -46,7 +49,7 @@ static const Property q35_props[] = {
     PROP_BOOL("i8042", Q35Board, i8042, true, "Keyboard controller, PS/2 keyboard and mouse"),
     PROP_BOOL("hpet", Q35Board, hpet, false, "High precision event timer"),
     PROP_BOOL("sata", Q35Board, sata, true, "AHCI controller with six ports"),
-    PROP_BOOL("smbus", Q35Board, smbus, false, "SMBus controller: only off"),
+    PROP_BOOL("smbus", Q35Board, smbus, true, "SMBus controller, memory modules' EEPROMs"),
     PROP_BOOL("usb", Q35Board, usb, false, "A USB controller (qemu-xhci)"),
     PROP_STRING("pcspk-audiodev", Q35Board, pcspk_audiodev, NULL,
                 "The speaker's sound: only unset"),
@@ -60,7 +63,6 @@ static const Property q35_props[] = {
 static bool check_props(const Q35Board *board, GError **error)
 {
     const PcAbsent absent[] = {
-        { "smbus=on", "an SMBus controller", board->smbus },
         { "graphics=on", "a graphics adapter", board->graphics },
         { "smm=on", "system management mode", board->smm == ON_OFF_AUTO_ON },
         { "vmport=on", "VMware's port", board->vmport == ON_OFF_AUTO_ON },
@@ -76,6 +78,7 @@ static bool build_pci(Machine *machine, Q35Board *board, GError **error)
 {
     static const char *const mch_props[] = { "addr", "0.0", NULL };
     static const char *const sata_props[] = { "addr", "1f.2", "multifunction", "on", NULL };
+    static const char *const smb_props[] = { "addr", "1f.3", "multifunction", "on", NULL };
     static const char *const usb_props[] = { "addr", "1d.0", NULL };
     static const char *const lpc_props[] = { "addr", "1f.0", "multifunction", "on", NULL };
 
@@ -95,6 +98,12 @@ static bool build_pci(Machine *machine, Q35Board *board, GError **error)
     q35_host_connect_intx(board->host, ich9_lpc_set_intx, board->lpc);
     if (board->sata && !pc_add_device(machine, ich9_ahci_class.name, pcie, sata_props, error)) {
         return false;
+    }
+    if (board->smbus) {
+        board->smb = pc_add_device(machine, ich9_smb_class.name, pcie, smb_props, error);
+        if (!board->smb) {
+            return false;
+        }
     }
     return !board->usb || pc_add_device(machine, qemu_xhci_class.name, pcie, usb_props, error);
 }
@@ -250,6 +259,9 @@ static bool boot(Machine *machine, Q35Board *board, GError **error)
     address_space_begin(machine->io);
     q35_mch_configure((PciDevice *)board->mch, Q35_ECAM_BASE);
     ich9_lpc_configure(board->lpc);
+    if (board->smb) {
+        ich9_smb_configure(board->smb);
+    }
     ok = pci_assign_resources(q35_host_bus(board->host), &apertures, error);
     address_space_commit(machine->io);
     address_space_commit(machine->memory);

@@ -21,6 +21,7 @@
 #define PIIX_APM_ACPI_ENABLE  0xf1
 #define PIIX_APM_ACPI_DISABLE 0xf0
 #define PIIX_PCIHP_PORT       0xae00
+#define PIIX_SMBUS_PORT       0xb100
 #define PIIX_GPE_PCIHP        1 /* bit of GPE0: a slot changed */
 
 /* INTx pins of the root bus: a PciSetIrq with the PIIX3 as opaque. Pin n of slot s goes to PIRQ (s
@@ -35,6 +36,7 @@ Bus *piix3_isa_bus(Device *piix3);
 /* The PM block in place. Topology lock, after reset. */
 void piix4_pm_configure(Device *pm);
 AcpiSleep piix4_pm_sleep(Device *pm, bool firmware); /* acpi_pm_sleep() */
+bool piix4_pm_add_smbus(Device *pm, GError **error); /* when the board is built */
 void piix4_pm_raise_gpe(void *pm, unsigned bit);     /* any thread */
 
 #endif

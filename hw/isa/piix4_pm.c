@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The power management function of PIIX4, 01.3 (Intel 82371AB, 290562, chapters 7 and 8): ACPI,
- * and with it the hotplug of PCI devices. */
+/* The power management function of PIIX4, 01.3 (Intel 82371AB, 290562, chapters 7, 8 and 11): ACPI,
+ * and with it the hotplug of PCI devices; SMBus. */
 #include "hw/acpi/pcihp.h"
 #include "hw/devices.h"
 #include "hw/isa/acpi_pm.h"
 #include "hw/isa/isa.h"
 #include "hw/isa/piix.h"
+#include "hw/smbus/smbus.h"
 #include "vmm/util/bytes.h"
 
 #define PM_PMBASE    0x40
@@ -14,6 +15,8 @@
 #define PM_DEVRESH   0x63
 #define PM_DEVRESI   0x67 /* enabled serial ports */
 #define PM_PMREGMISC 0x80
+#define PM_SMBBA     0x90
+#define PM_SMBHSTCFG 0xd2
 
 #define PMBASE_MASK      0xffc0
 #define PMBASE_IO        1
@@ -24,11 +27,15 @@
 #define DEVRESI_COM1     0x08
 #define DEVRESI_COM2     0x90
 #define PM_BLOCK_SIZE    64
+#define SMBBA_IO         1
+#define SMBHSTCFG_ON     0x09 /* enabled; interrupts, if there were any, by IRQ 9 */
 
 typedef struct Piix4Pm {
     PciDevice pci;
     AcpiPm pm;
     AcpiPcihp pcihp;
+    bool has_smbus;
+    SmbusHost smbus;
 } Piix4Pm;
 
 static void pm_remap(PciDevice *pci)
@@ -96,6 +103,19 @@ static void config_init(PciDevice *pci, const MachineConfig *machine)
                          (machine->serial[1] ? DEVRESI_COM2 : 0);
 }
 
+/* Its place is fixed. */
+bool piix4_pm_add_smbus(Device *dev, GError **error)
+{
+    Piix4Pm *s = (Piix4Pm *)dev;
+
+    s->has_smbus = true;
+    smbus_host_init(&s->smbus, dev, true, NULL);
+    store_le32(s->pci.config + PM_SMBBA, PIIX_SMBUS_PORT | SMBBA_IO);
+    s->pci.config[PM_SMBHSTCFG] = SMBHSTCFG_ON;
+    isa_map_ports(dev, &s->smbus.region, PIIX_SMBUS_PORT);
+    return smbus_host_add_modules(&s->smbus, error);
+}
+
 static bool pm_realize(Device *dev, GError **error)
 {
     Piix4Pm *s = (Piix4Pm *)dev;
@@ -115,6 +135,10 @@ static void pm_unrealize(Device *dev)
 {
     Piix4Pm *s = (Piix4Pm *)dev;
 
+    if (s->has_smbus) {
+        isa_unmap_ports(dev, &s->smbus.region);
+        smbus_host_cleanup(&s->smbus);
+    }
     machine_remove_powerdown_notifier(dev->machine, power_button, s);
     acpi_pcihp_cleanup(&s->pcihp);
     acpi_pm_cleanup(&s->pm);
@@ -128,7 +152,29 @@ static void pm_reset(Device *dev)
     pci_device_reset(&s->pci);
     acpi_pcihp_reset(&s->pcihp);
     acpi_pm_reset(&s->pm);
+    if (s->has_smbus) {
+        smbus_host_reset(&s->smbus);
+    }
 }
+
+static bool has_smbus(const void *base)
+{
+    return ((const Piix4Pm *)base)->has_smbus;
+}
+
+static const StateField smbus_fields[] = {
+    STATE_STRUCT(Piix4Pm, smbus, &smbus_host_state),
+    STATE_END,
+};
+
+static const StateSection smbus_state = {
+    .name = "smbus",
+    .version = 1,
+    .fields = smbus_fields,
+    .needed = has_smbus,
+};
+
+static const StateSection *const pm_subsections[] = { &smbus_state, NULL };
 
 static const StateField pm_fields[] = {
     STATE_STRUCT(Piix4Pm, pci, &pci_device_state),
@@ -137,7 +183,12 @@ static const StateField pm_fields[] = {
     STATE_END,
 };
 
-static const StateSection pm_state = { .name = "PIIX4_PM", .version = 1, .fields = pm_fields };
+static const StateSection pm_state = {
+    .name = "PIIX4_PM",
+    .version = 1,
+    .fields = pm_fields,
+    .subsections = pm_subsections,
+};
 
 static const PciDeviceClass pm_pci = {
     .vendor_id = 0x8086,
@@ -168,6 +219,8 @@ const DeviceClass piix4_pm_class = {
     .groups = pm_groups,
     .state = &pm_state,
     .internal = true,
+    .has_child_bus = true,
+    .child_bus = BUS_I2C,
     .realize = pm_realize,
     .unrealize = pm_unrealize,
     .reset = pm_reset,

@@ -232,7 +232,6 @@ static void test_nonsense(void)
 
 static void test_refusals(void)
 {
-    qtest_assert_refused("-machine pc,smbus=on", "smbus");
     qtest_assert_refused("-machine pc -device PIIX3", "PIIX3");
     qtest_assert_refused("-machine pc -device virtio-rng-pci,addr=1.0", "PIIX3");
     qtest_assert_refused("-machine pc -device pcie-root-port", "root port");

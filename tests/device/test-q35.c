@@ -406,7 +406,6 @@ static void test_nonsense(void)
 
 static void test_refusals(void)
 {
-    qtest_assert_refused("-machine q35,smbus=on", "smbus");
     qtest_assert_refused("-device isa-debug-exit,iobase=0xffff,iosize=2", "0xffff");
     qtest_assert_refused("-device pvpanic,events=9", "events");
     qtest_assert_refused("-device mch", "mch");

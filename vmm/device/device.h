@@ -34,6 +34,7 @@ typedef enum BusType {
     BUS_NVME,   /* namespaces of a controller */
     BUS_USB,    /* hw/usb/usb.h */
     BUS_FLOPPY, /* a floppy controller's drives */
+    BUS_I2C,    /* an SMBus: hw/smbus */
     BUS_COUNT,
 } BusType;
 

@@ -16,6 +16,7 @@ static const char *const bus_names[BUS_COUNT] = {
     [BUS_IDE] = "IDE",
     [BUS_USB] = "usb-bus",
     [BUS_FLOPPY] = "floppy-bus",
+    [BUS_I2C] = "i2c-bus",
 };
 
 const char *bus_type_name(BusType type)
