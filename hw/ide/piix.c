@@ -5,9 +5,15 @@
  */
 #include "hw/devices.h"
 #include "hw/ide/channel.h"
+#include "vmm/util/bytes.h"
 
 #define BM_BAR  4
 #define BM_SIZE 16
+
+#define IDETIM          0x40
+#define IDETIM_DECODE   0x8000
+#define IDETIM_WRITABLE 0xf3ff
+#define SIDETIM         0x44
 
 typedef struct PiixIde {
     PciDevice pci;
@@ -51,6 +57,27 @@ static void piix_unrealize(Device *dev)
     pci_device_unrealize(&ide->pci);
 }
 
+/*
+ * IDE timing registers of the channels and of the slave drives (82371SB, 2.3.8 and 2.3.9). They
+ * time nothing here, and the ports are decoded whatever they say: so they say so from the start.
+ * Linux passes over a channel without its decode bit.
+ */
+static void init_timing(PciDevice *pci)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        store_le16(pci->wmask + IDETIM + 2 * i, IDETIM_WRITABLE);
+    }
+    pci->wmask[SIDETIM] = 0xff;
+    memset(pci->used + IDETIM, 0xff, SIDETIM + 1 - IDETIM);
+}
+
+static void reset_timing(PciDevice *pci)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        store_le16(pci->config + IDETIM + 2 * i, IDETIM_DECODE);
+    }
+}
+
 static bool piix_realize(Device *dev, GError **error)
 {
     static const uint16_t ports[2][2] = { { 0x1f0, 0x3f6 }, { 0x170, 0x376 } };
@@ -59,6 +86,7 @@ static bool piix_realize(Device *dev, GError **error)
     if (!pci_device_realize(&ide->pci, error)) {
         return false;
     }
+    init_timing(&ide->pci);
     mem_region_init_io(&ide->bm, "piix-bmdma", BM_SIZE, &bm_ops, ide, &dev->lock);
     pci_register_bar(&ide->pci, BM_BAR, PCI_BAR_IO, &ide->bm);
     for (unsigned i = 0; i < 2; i++) {
@@ -75,6 +103,7 @@ static void piix_reset(Device *dev)
 {
     PiixIde *ide = (PiixIde *)dev;
     pci_device_reset(&ide->pci);
+    reset_timing(&ide->pci);
     for (unsigned i = 0; i < 2; i++) {
         ide_channel_reset(&ide->channels[i]);
     }

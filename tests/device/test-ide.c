@@ -46,6 +46,8 @@ static uint8_t pattern(unsigned i)
     return (uint8_t)(i / 512 * 11 + i % 251);
 }
 
+#define PIIX_DEVFN (3 << 3)
+
 static char *make_file(unsigned bytes)
 {
     char *path = g_strdup("test-ide-XXXXXX");
@@ -228,6 +230,19 @@ static void interrupts_are_raised_acknowledged_and_masked(void)
 }
 
 /* ---- PIO ---- */
+
+/* Linux passes over a channel whose decode bit is not set. */
+static void timing_registers_say_that_the_ports_are_decoded(void)
+{
+    Ide ide;
+    ide_open(&ide, "");
+    g_assert_cmphex(qpci_config_read(ide.qts, 0, PIIX_DEVFN, 0x40, 4), ==, 0x80008000);
+    qpci_config_write(ide.qts, 0, PIIX_DEVFN, 0x40, 0xa307, 2);
+    qpci_config_write(ide.qts, 0, PIIX_DEVFN, 0x44, 0x0b, 1);
+    g_assert_cmphex(qpci_config_read(ide.qts, 0, PIIX_DEVFN, 0x40, 4), ==, 0x8000a307);
+    g_assert_cmphex(qpci_config_read(ide.qts, 0, PIIX_DEVFN, 0x44, 4), ==, 0x0b);
+    ide_close(&ide);
+}
 
 static void pio_reads_and_writes(void)
 {
@@ -755,6 +770,8 @@ int main(int argc, char **argv)
     g_test_add_func("/ide/registers-and-signatures", registers_and_signatures);
     g_test_add_func("/ide/interrupts-are-raised-acknowledged-and-masked",
                     interrupts_are_raised_acknowledged_and_masked);
+    g_test_add_func("/ide/timing-registers-say-that-the-ports-are-decoded",
+                    timing_registers_say_that_the_ports_are_decoded);
     g_test_add_func("/ide/pio-reads-and-writes", pio_reads_and_writes);
     g_test_add_func("/ide/cylinders-heads-and-sectors", cylinders_heads_and_sectors);
     g_test_add_func("/ide/errors-are-told", errors_are_told);
