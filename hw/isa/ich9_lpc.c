@@ -320,7 +320,7 @@ static void lpc_reset(Device *dev)
 {
     Ich9Lpc *lpc = (Ich9Lpc *)dev;
 
-    pci_device_reset(&lpc->pci);
+    pci_device_reset_keeping(&lpc->pci, LPC_PMBASE, LPC_ACPI_CNTL + 1 - LPC_PMBASE);
     memset(lpc->pci.config + ICH9_LPC_PIRQ_A_D, PIRQ_DISABLED, 4);
     memset(lpc->pci.config + ICH9_LPC_PIRQ_E_H, PIRQ_DISABLED, 4);
     g_mutex_lock(&lpc->route_lock);

@@ -149,7 +149,7 @@ static void pm_reset(Device *dev)
 {
     Piix4Pm *s = (Piix4Pm *)dev;
 
-    pci_device_reset(&s->pci);
+    pci_device_reset_keeping(&s->pci, PM_PMBASE, PCI_CONFIG_SIZE - PM_PMBASE);
     acpi_pcihp_reset(&s->pcihp);
     acpi_pm_reset(&s->pm);
     if (s->has_smbus) {

@@ -192,9 +192,7 @@ static void pmc_unrealize(Device *dev)
 
 static void pmc_reset(Device *dev)
 {
-    Pmc *pmc = (Pmc *)dev;
-
-    pam_bridge_reset(&pmc->pam, &pmc->pci, PMC_PAM0);
+    pci_device_reset_keeping((PciDevice *)dev, PMC_PAM0, PAM_REGISTERS);
 }
 
 static const StateField pmc_fields[] = {

@@ -3,7 +3,6 @@
 #include "hw/pci/pam.h"
 
 #include <string.h>
-#include "hw/pci/pci_internal.h"
 #include "vmm/util/bytes.h"
 
 #define HOLE_START    0xa0000ULL
@@ -148,24 +147,6 @@ void pam_update(Pam *pam, const uint8_t *registers)
         }
     }
     address_space_commit(memory);
-}
-
-void pam_bridge_reset(Pam *pam, PciDevice *bridge, unsigned pam0)
-{
-    uint8_t maps[PAM_REGISTERS];
-    Machine *machine = bridge->dev.machine;
-
-    memcpy(maps, bridge->config + pam0, sizeof(maps));
-    pci_device_reset(bridge);
-    if (machine_waking(machine) == WAKEUP_NONE) {
-        return;
-    }
-    g_mutex_lock(&bridge->root->leaf);
-    memcpy(bridge->config + pam0, maps, sizeof(maps));
-    g_mutex_unlock(&bridge->root->leaf);
-    machine_topology_lock(machine);
-    pam_update(pam, maps);
-    machine_topology_unlock(machine);
 }
 
 void pam_wmask(uint8_t *wmask)

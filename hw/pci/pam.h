@@ -8,7 +8,6 @@
 #ifndef HW_PCI_PAM_H
 #define HW_PCI_PAM_H
 
-#include "hw/pci/pci.h"
 #include "vmm/machine/machine.h"
 #include "vmm/memory/address_space.h"
 
@@ -39,12 +38,6 @@ void pam_init(Pam *pam, Machine *machine);
 void pam_cleanup(Pam *pam); /* vCPUs are stopped */
 /* Follows the registers, PAM0 to PAM6. */
 void pam_update(Pam *pam, const uint8_t *registers);
-/*
- * Resets the bridge whose PAM0 is at this place of its configuration space. A guest that wakes
- * finds the maps as it left them: what firmware knows of its earlier run lies in shadow RAM. Main
- * thread, topology lock not held.
- */
-void pam_bridge_reset(Pam *pam, PciDevice *bridge, unsigned pam0);
 
 /* For the bridge: the bits that can be written, and all of RAM open as firmware leaves it. */
 void pam_wmask(uint8_t *wmask);

@@ -111,6 +111,12 @@ extern const StateSection pci_device_state;
 bool pci_device_realize(PciDevice *pci, GError **error);
 void pci_device_unrealize(PciDevice *pci);
 void pci_device_reset(PciDevice *pci);
+/*
+ * For functions of the chipset: a guest that wakes from sleep (machine_waking()) finds these bytes
+ * of configuration space as it left them. SeaBIOS sets them up at power-on only, and knows by a
+ * variable in shadow RAM that this was done.
+ */
+void pci_device_reset_keeping(PciDevice *pci, unsigned first, unsigned count);
 
 void pci_register_bar(PciDevice *pci, unsigned index, PciBarKind kind, MemRegion *region);
 /* A packaged ROM gets the function's ids, which firmware compares: for classes that set them after

@@ -325,10 +325,19 @@ static void apply_registers(PciDevice *pci)
 
 void pci_device_reset(PciDevice *pci)
 {
+    pci_device_reset_keeping(pci, 0, 0);
+}
+
+void pci_device_reset_keeping(PciDevice *pci, unsigned first, unsigned count)
+{
+    bool waking = machine_waking(pci->dev.machine) != WAKEUP_NONE;
+
     pci_set_irq(pci, 0);
     g_mutex_lock(&pci->root->leaf);
     for (unsigned i = 0; i < PCIE_CONFIG_SIZE; i++) {
-        pci->config[i] &= ~(pci->wmask[i] | pci->w1cmask[i]);
+        if (!waking || i < first || i >= first + count) {
+            pci->config[i] &= ~(pci->wmask[i] | pci->w1cmask[i]);
+        }
     }
     if (pci->msi_cap) {
         memset(pci->config + pci->msi_cap + PCI_MSI_PENDING_64, 0,

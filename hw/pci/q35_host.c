@@ -186,7 +186,7 @@ static void mch_reset(Device *dev)
 {
     Mch *mch = (Mch *)dev;
 
-    pam_bridge_reset(&mch->pam, &mch->pci, MCH_PAM0);
+    pci_device_reset_keeping(&mch->pci, MCH_PAM0, PAM_REGISTERS);
     store_le64(mch->pci.config + MCH_PCIEXBAR, Q35_ECAM_BASE);
 }
 

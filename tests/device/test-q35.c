@@ -153,7 +153,6 @@ static void test_sleep_and_wake_up(void)
     g_assert_cmphex(qtest_inb(qts, 0x71), ==, 0xfe);
     g_assert_cmphex(qtest_read(qts, 0x5000, 2), ==, 0x1234);
     g_assert_cmphex(qtest_read(qts, 0xf1000, 2), ==, 0x5678);
-    place_pm(qts);
     g_assert_cmphex(qtest_inw(qts, PM), ==, 0x8100);
     g_autofree char *awake = qtest_qmp_error(qts, "{'execute': 'system_wakeup'}");
     g_assert_nonnull(strstr(awake, "not in suspended state"));
