@@ -7,7 +7,15 @@
 
 static bool report_timestamp;
 
-G_DEFINE_QUARK(vireo - error, vireo_error)
+/* G_DEFINE_QUARK's first use is a race between threads. */
+GQuark vireo_error_quark(void)
+{
+    static gsize quark;
+    if (g_once_init_enter(&quark)) {
+        g_once_init_leave(&quark, g_quark_from_static_string("vireo-error-quark"));
+    }
+    return (GQuark)quark;
+}
 
 G_GNUC_PRINTF(4, 0)
 static void error_set_valist(GError **error, int code, int errnum, const char *format, va_list args)
