@@ -13,8 +13,9 @@
 #define STRUCTURE 0x1000ULL
 #define BUFFER    0x2000ULL
 #define ENTRY     64
+#define CHUNK     0x8000U
 
-enum { DMA_ERROR = 1, DMA_SKIP = 4, DMA_SELECT = 8, DMA_WRITE = 16 };
+enum { DMA_ERROR = 1, DMA_READ = 2, DMA_SKIP = 4, DMA_SELECT = 8, DMA_WRITE = 16 };
 
 static void read_bytes(QTest *qts, void *data, size_t len)
 {
@@ -40,18 +41,6 @@ static bool find(QTest *qts, const char *name, uint16_t *key, uint32_t *size)
     return false;
 }
 
-uint8_t *qfw_read(QTest *qts, const char *name, uint32_t *size)
-{
-    uint16_t key;
-    if (!find(qts, name, &key, size)) {
-        return NULL;
-    }
-    uint8_t *data = g_malloc0(*size + 1);
-    qtest_outw(qts, SELECTOR, key);
-    read_bytes(qts, data, *size);
-    return data;
-}
-
 static bool dma(QTest *qts, uint32_t control, uint32_t len)
 {
     uint8_t structure[16];
@@ -63,6 +52,23 @@ static bool dma(QTest *qts, uint32_t control, uint32_t len)
     qtest_outl(qts, DMA_LOW, GUINT32_SWAP_LE_BE((uint32_t)STRUCTURE));
     qtest_memread(qts, STRUCTURE, structure, sizeof(structure));
     return !(load_be32(structure) & DMA_ERROR);
+}
+
+/* By DMA: a large file's bytes would be an exchange each. */
+uint8_t *qfw_read(QTest *qts, const char *name, uint32_t *size)
+{
+    uint16_t key;
+    if (!find(qts, name, &key, size)) {
+        return NULL;
+    }
+    uint8_t *data = g_malloc0(*size + 1);
+    qtest_outw(qts, SELECTOR, key);
+    for (uint32_t done = 0; done < *size; done += CHUNK) {
+        uint32_t part = MIN(*size - done, CHUNK);
+        g_assert_true(dma(qts, DMA_READ, part));
+        qtest_memread(qts, BUFFER, data + done, part);
+    }
+    return data;
 }
 
 bool qfw_write(QTest *qts, const char *name, uint32_t offset, const void *data, uint32_t len)

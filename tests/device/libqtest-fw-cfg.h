@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The device test kit: files of fw_cfg, read by the data port, written by DMA. */
+/* The device test kit: files of fw_cfg, read and written by DMA. */
 #ifndef TESTS_DEVICE_LIBQTEST_FW_CFG_H
 #define TESTS_DEVICE_LIBQTEST_FW_CFG_H
 
