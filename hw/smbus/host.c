@@ -90,6 +90,7 @@ static void update_irq(SmbusHost *host)
 static void finish(SmbusHost *host, bool ok)
 {
     host->bytewise = false;
+    host->index = 0;
     host->status &= (uint8_t)~STS_BUSY;
     host->status |= ok ? STS_INTR : STS_DEV_ERR;
 }
@@ -275,6 +276,7 @@ static void control_write(SmbusHost *host, uint8_t value)
     host->control = value & (uint8_t)~CNT_START;
     if (value & CNT_KILL) {
         host->started = host->bytewise = false;
+        host->index = 0;
         host->status &= (uint8_t)~STS_BUSY;
         host->status |= STS_FAILED;
     } else if ((value & CNT_START) && !host->bytewise) {

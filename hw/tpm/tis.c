@@ -365,6 +365,7 @@ static void fifo_put(TisState *s, unsigned locality, uint8_t byte)
 {
     TisLocality *l = &s->loc[locality];
     if (l->stage == TIS_READY) {
+        s->offset = 0;
         l->stage = TIS_RECEPTION;
         l->sts = STS_EXPECT | STS_VALID;
     }

@@ -207,6 +207,38 @@ static void test_blocks_byte_by_byte(gconstpointer machine)
     stop(&host);
 }
 
+/* The longest block leaves the buffer's index at its beginning, not behind its end. */
+static void test_the_longest_block(gconstpointer machine)
+{
+    Host host = start(machine, "128");
+    out(&host, AUX, 0);
+    out(&host, ADDR, SPD << 1);
+    out(&host, CMD, 0x80);
+    out(&host, D0, 32);
+    out(&host, BLOCK, 0x40);
+    out(&host, CNT, START | P_BLOCK);
+    in(&host, STS);
+    for (uint8_t i = 1; i <= 32; i++) {
+        g_assert_cmphex(in(&host, STS), ==, BUSY | BYTE_DONE);
+        out(&host, BLOCK, (uint8_t)(0x40 + i));
+        out(&host, STS, BYTE_DONE);
+    }
+    g_assert_cmphex(in(&host, STS), ==, INTR);
+    out(&host, STS, INTR);
+    out(&host, AUX, BUFFER);
+    for (uint8_t i = 0; i < 32; i++) {
+        g_assert_cmphex(in(&host, BLOCK), ==, 0x40 + i);
+    }
+    for (unsigned i = 0; i < 64; i++) {
+        out(&host, BLOCK, 0xff);
+    }
+    g_assert_cmphex(in(&host, CMD), ==, 0x80);
+    g_assert_cmphex(in(&host, BLOCK), ==, 0xff);
+    g_assert_cmphex(run(&host, SPD << 1 | READ, P_BLOCK, 0x80), ==, INTR);
+    g_assert_cmphex(in(&host, D0), ==, 32);
+    stop(&host);
+}
+
 /* ---- The modules ---- */
 
 static void read_spd(Host *host, unsigned slot, uint8_t *spd)
@@ -368,6 +400,7 @@ int main(int argc, char **argv)
     add("nobody-is-an-error", test_nobody_is_an_error);
     add("blocks-through-the-buffer", test_blocks_through_the_buffer);
     add("blocks-byte-by-byte", test_blocks_byte_by_byte);
+    add("the-longest-block", test_the_longest_block);
     add("a-reset-brings-the-modules-back", test_a_reset_brings_the_modules_back);
     add("registers-take-anything", test_registers_take_anything);
     g_test_add_func("/smbus/modules-describe-the-memory", test_modules_describe_the_memory);

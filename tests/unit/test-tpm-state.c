@@ -192,6 +192,38 @@ static void test_a_state_that_swtpm_refuses(void)
     }
 }
 
+/* A stream that says "ready for a command" behind the buffer's end: the command begins at its
+ * start. */
+static void test_a_command_begins_at_the_start(void)
+{
+    static const FakePlan obedient;
+    static const uint8_t section[] = "\x07tpm-tis", field[] = "\x06offset";
+    const size_t header = sizeof(field) - 1 + 4 + 1; /* name, length, size of the integer */
+    FakeSwtpm *fake = fake_swtpm_new(&obedient);
+    Machine *machine = machine_with(fake_swtpm_path(fake));
+    pc_write(machine->memory, ACCESS, REQUEST, 1);
+    pc_write(machine->memory, STS, READY, 4);
+    uint32_t room = (uint32_t)pc_read(machine->memory, STS, 4) >> 8 & 0xffff;
+    g_autoptr(GByteArray) state = saved(machine);
+    machine_end(machine);
+    fake_swtpm_free(fake);
+    const uint8_t *end = state->data + state->len;
+    uint8_t *at = memmem(state->data, state->len, section, sizeof(section) - 1);
+    g_assert_nonnull(at);
+    at = memmem(at, (size_t)(end - at), field, sizeof(field) - 1);
+    g_assert_nonnull(at);
+    memcpy(at + header, &room, sizeof(room));
+
+    fake = fake_swtpm_new(&obedient);
+    machine = restored(state, fake_swtpm_path(fake));
+    put(machine, pcr_read, 1);
+    uint32_t sts = (uint32_t)pc_read(machine->memory, STS, 4);
+    g_assert_cmphex(sts & EXPECT, ==, EXPECT);
+    g_assert_cmphex(sts >> 8 & 0xffff, ==, room - 1);
+    machine_end(machine);
+    fake_swtpm_free(fake);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -199,5 +231,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tpm-state/without-swtpms-state-there-is-no-way-back",
                     test_without_swtpms_state_there_is_no_way_back);
     g_test_add_func("/tpm-state/a-state-that-swtpm-refuses", test_a_state_that_swtpm_refuses);
+    g_test_add_func("/tpm-state/a-command-begins-at-the-start",
+                    test_a_command_begins_at_the_start);
     return g_test_run();
 }
