@@ -61,6 +61,10 @@ class LabTimeout(LabError):
     """The command did not end in its time."""
 
 
+class LabHostDied(LabError):
+    """The test host itself ended: its kernel, or the emulation below it, not the command."""
+
+
 class TestHost:
     """One run of the test host with one command in it."""
 
@@ -205,7 +209,8 @@ class TestHost:
                         selector.unregister(self.ports[key.data])
                         open_ports.discard(key.data)
                         if key.data == "status":
-                            raise LabError("the test host ended early:\n" + self.console_tail())
+                            raise LabHostDied("the test host ended early:\n" +
+                                              self.console_tail())
                         continue
                     if key.data != "status":
                         write_all(outputs[key.data], data)
