@@ -219,6 +219,7 @@ static bool describe(Machine *machine, I440fxBoard *board, GError **error)
     };
 
     mem64_window(machine, &pci.mem64_first, &pci.mem64_last);
+    board->isa_device_count = 0;
     device_foreach(machine, describe_isa, board);
     config.isa_device_count = board->isa_device_count;
     pc_describe_hotplug(machine, CPU_HOTPLUG_PORT_PC, &config);
@@ -282,7 +283,8 @@ static void i440fx_reset(Machine *machine)
     I440fxBoard *board = machine->board;
     g_autoptr(GError) error = NULL;
 
-    if (!pc_reset_firmware(machine, &error) || (board->pc.image && !boot(machine, board, &error))) {
+    if ((pc_tables_stale(machine) && !describe(machine, board, &error)) ||
+        !pc_reset_firmware(machine, &error) || (board->pc.image && !boot(machine, board, &error))) {
         report_error("%s", error->message);
         machine_request_exit(machine, 1);
     }

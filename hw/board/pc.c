@@ -283,7 +283,9 @@ bool pc_build_acpi(Machine *machine, const AcpiConfig *config, GError **error)
         return false;
     }
     if (!pc->image) {
-        return pc_add_acpi_files(machine, &all, error);
+        bool ok = pc_add_acpi_files(machine, &all, error);
+        pc->described = ok;
+        return ok;
     }
     if (top < MIB + 2 * PC_ACPI_RESERVE) {
         return error_set(error, "-m: %" G_GUINT64_FORMAT " KiB are too little to boot a kernel",
@@ -291,12 +293,20 @@ bool pc_build_acpi(Machine *machine, const AcpiConfig *config, GError **error)
     }
     pc->areas_base = pc_areas_reserve(machine, top);
     pc->acpi_base = pc->areas_base - PC_ACPI_RESERVE;
+    g_clear_pointer(&pc->acpi, g_byte_array_unref);
     pc->acpi = acpi_build(&all, pc->acpi_base);
+    pc->described = true;
     if (pc->acpi->len > PC_ACPI_RESERVE) {
         return error_set(error, "the ACPI tables take %u bytes; %llu are reserved for them",
                          pc->acpi->len, PC_ACPI_RESERVE);
     }
     return true;
+}
+
+bool pc_tables_stale(const Machine *machine)
+{
+    const PcBoard *pc = machine->board;
+    return pc->described && pc->booted;
 }
 
 static void map_add(MemoryMap *map, uint64_t start, uint64_t length, MemoryMapType type)

@@ -38,6 +38,7 @@ typedef struct PcBoard {
     AcpiSleep sleep;             /* what the guest is offered */
     bool firmware_kernel;        /* firmware starts -kernel */
     bool booted;                 /* -boot once= has had its time */
+    bool described;              /* there are ACPI tables */
     uint64_t acpi_base;
     GByteArray *acpi;   /* NULL: no tables */
     GByteArray *smbios; /* NULL: no kernel */
@@ -116,6 +117,9 @@ bool pc_load(Machine *machine, const char *append, GError **error);
 /* For a kernel started directly room is taken from the top of low RAM, before the map is made; for
  * firmware the tables go to fw_cfg. */
 bool pc_build_acpi(Machine *machine, const AcpiConfig *config, GError **error);
+/* Tables are made again at each reset but the first, as vCPUs come and go; before
+ * pc_reset_firmware(). */
+bool pc_tables_stale(const Machine *machine);
 void pc_make_map(Machine *machine, const MemoryMapEntry *reserved, unsigned count);
 
 /* Tables and kernel into RAM, the first vCPU ready; nothing without a kernel. At each reset. */

@@ -164,6 +164,16 @@ static GByteArray *make_script(Machine *machine, const AcpiLinks *links)
     return script;
 }
 
+/* The file as it is now; the first time it is added. */
+static bool set_file(PcBoard *pc, const char *name, const uint8_t *data, size_t len, GError **error)
+{
+    if (!pc->described) {
+        return fw_cfg_add_file(pc->fw_cfg, name, data, len, error);
+    }
+    fw_cfg_replace_file(pc->fw_cfg, name, data, len);
+    return true;
+}
+
 bool pc_add_acpi_files(Machine *machine, const AcpiConfig *config, GError **error)
 {
     PcBoard *pc = machine->board;
@@ -172,10 +182,10 @@ bool pc_add_acpi_files(Machine *machine, const AcpiConfig *config, GError **erro
     g_autoptr(GByteArray) script = make_script(machine, &links);
 
     acpi_links_clear(&links);
-    return fw_cfg_add_file(pc->fw_cfg, FILE_RSDP, block->data, ACPI_RSDP_SIZE, error) &&
-           fw_cfg_add_file(pc->fw_cfg, FILE_TABLES, block->data + ACPI_TABLES_OFFSET,
-                           block->len - ACPI_TABLES_OFFSET, error) &&
-           fw_cfg_add_file(pc->fw_cfg, FILE_LOADER, script->data, script->len, error);
+    return set_file(pc, FILE_RSDP, block->data, ACPI_RSDP_SIZE, error) &&
+           set_file(pc, FILE_TABLES, block->data + ACPI_TABLES_OFFSET,
+                    block->len - ACPI_TABLES_OFFSET, error) &&
+           set_file(pc, FILE_LOADER, script->data, script->len, error);
 }
 
 static bool add_smbios(Machine *machine, PcBoard *pc, GError **error)

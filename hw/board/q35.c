@@ -208,6 +208,7 @@ static bool describe(Machine *machine, Q35Board *board, GError **error)
     };
 
     mem64_window(machine, &pci.mem64_first, &pci.mem64_last);
+    board->isa_device_count = 0;
     device_foreach(machine, describe_isa, board);
     config.isa_device_count = board->isa_device_count;
     pc_describe_hotplug(machine, CPU_HOTPLUG_PORT_Q35, &config);
@@ -274,7 +275,8 @@ static void q35_reset(Machine *machine)
     Q35Board *board = machine->board;
     g_autoptr(GError) error = NULL;
 
-    if (!pc_reset_firmware(machine, &error) || (board->pc.image && !boot(machine, board, &error))) {
+    if ((pc_tables_stale(machine) && !describe(machine, board, &error)) ||
+        !pc_reset_firmware(machine, &error) || (board->pc.image && !boot(machine, board, &error))) {
         report_error("%s", error->message);
         machine_request_exit(machine, 1);
     }

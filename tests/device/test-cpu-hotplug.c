@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* vCPUs that come and go: the registers as a guest's ACPI code uses them, events, refusals. */
 #include <string.h>
-#include "tests/device/libqtest.h"
+#include "tests/device/libqtest-fw-cfg.h"
+#include "vmm/util/bytes.h"
 
 #define PORT      0xcd8
 #define LPC       0xf8
@@ -236,6 +237,46 @@ static void test_reset_forgets_events(void)
     qtest_stop(qts);
 }
 
+/* Of the MADT's entry for the APIC id: whether a system may use the vCPU from its start. */
+static bool told_enabled(QTest *qts, uint8_t apic_id)
+{
+    uint32_t size, at = 0;
+    g_autofree uint8_t *tables = qfw_read(qts, "etc/acpi/tables", &size);
+
+    g_assert_nonnull(tables);
+    while (at + 8 < size && memcmp(tables + at, "APIC", 4) != 0) {
+        at++;
+    }
+    g_assert_cmpuint(at + 8, <, size);
+    uint32_t end = at + load_le32(tables + at + 4);
+    for (at += 44; at < end && tables[at + 1]; at += tables[at + 1]) {
+        if (tables[at] == 0 && tables[at + 3] == apic_id) {
+            return tables[at + 4] & 1;
+        }
+    }
+    g_assert_not_reached();
+}
+
+static void test_tables_after_a_reset(gconstpointer board)
+{
+    QTest *qts = qtest_start("-machine %s -smp 1,maxcpus=4,sockets=2,cores=2 -cpu EPYC -S",
+                             (const char *)board);
+
+    g_assert_true(told_enabled(qts, 0));
+    g_assert_false(told_enabled(qts, 2));
+    run(qts);
+    add(qts, "c2", 1, 0);
+    g_assert_false(told_enabled(qts, 2)); /* tables stand while a system runs on them */
+    json_object_put(qtest_qmp_ok(qts, "{'execute': 'system_reset'}"));
+    json_object_put(qtest_event(qts, "RESET"));
+    g_assert_true(told_enabled(qts, 2));
+    g_assert_false(told_enabled(qts, 3));
+    json_object_put(qtest_qmp_ok(qts, "{'execute': 'system_reset'}"));
+    json_object_put(qtest_event(qts, "RESET"));
+    g_assert_true(told_enabled(qts, 2));
+    qtest_stop(qts);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -248,5 +289,9 @@ int main(int argc, char **argv)
     g_test_add_func("/cpu-hotplug/hostile-selectors-and-widths", test_hostile_selectors);
     g_test_add_func("/cpu-hotplug/wrong-places-are-refused", test_refused);
     g_test_add_func("/cpu-hotplug/reset-forgets-events", test_reset_forgets_events);
+    g_test_add_data_func("/cpu-hotplug/tables-know-the-cpu-after-a-reset/q35", "q35",
+                         test_tables_after_a_reset);
+    g_test_add_data_func("/cpu-hotplug/tables-know-the-cpu-after-a-reset/pc", "pc",
+                         test_tables_after_a_reset);
     return g_test_run();
 }
