@@ -231,7 +231,6 @@ int main(int argc, char **argv)
     g_test_add_func("/tpm-state/without-swtpms-state-there-is-no-way-back",
                     test_without_swtpms_state_there_is_no_way_back);
     g_test_add_func("/tpm-state/a-state-that-swtpm-refuses", test_a_state_that_swtpm_refuses);
-    g_test_add_func("/tpm-state/a-command-begins-at-the-start",
-                    test_a_command_begins_at_the_start);
+    g_test_add_func("/tpm-state/a-command-begins-at-the-start", test_a_command_begins_at_the_start);
     return g_test_run();
 }
