@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "vmm/cli/opts.h"
+#include "vmm/machine/accel.h"
 #include "vmm/util/bytes.h"
 
 #define ENTRY_21_SIZE     31
@@ -242,10 +243,13 @@ typedef struct ProcessorNumbers {
     uint64_t id;                       /* CPUID leaf 1: EAX, EDX */
 } ProcessorNumbers;
 
-static bool processor_numbers(SmbiosBuilder *b, ProcessorNumbers *out, GError **error)
+static bool processor_numbers(SmbiosBuilder *b, const Machine *machine, ProcessorNumbers *out,
+                              GError **error)
 {
     Opts *options = b->options[TYPE_PROCESSOR];
-    *out = (ProcessorNumbers){ DEFAULT_CPU_MHZ, DEFAULT_CPU_MHZ, 0 };
+    const AccelOps *accel = machine->accel;
+    *out = (ProcessorNumbers){ DEFAULT_CPU_MHZ, DEFAULT_CPU_MHZ,
+                               accel && accel->processor_id ? accel->processor_id(machine) : 0 };
     if (options &&
         (!opts_get_uint(options, "max-speed", UINT16_MAX, &out->max_speed, error) ||
          !opts_get_uint(options, "current-speed", UINT16_MAX, &out->current_speed, error) ||
@@ -443,7 +447,7 @@ static bool build_tables(SmbiosBuilder *b, const Machine *machine, const char *p
                        (smp->dies * smp->cores * smp->threads);
     uint64_t speed = 0;
     ProcessorNumbers numbers;
-    if (!memory_speed(b, &speed, error) || !processor_numbers(b, &numbers, error) ||
+    if (!memory_speed(b, &speed, error) || !processor_numbers(b, machine, &numbers, error) ||
         !build_system(b, machine->config, product, version, error)) {
         return false;
     }

@@ -13,6 +13,7 @@
 #define SATA_CAP       0xa8
 #define SATA_CAP_ID    0x12
 #define MAP_REGISTER   0x90
+#define PCS_REGISTER   0x92
 #define MSI_CAP        0x80
 #define VERSION        0x00010000 /* what QEMU's says; nothing of later versions is claimed */
 
@@ -200,14 +201,15 @@ static bool add_capabilities(Ahci *ahci, GError **error)
 {
     PciDevice *pci = &ahci->pci;
     memset(pci->used + 0x40, 1, MSI_CAP - 0x40);
-    if (!msi_init(pci, 1, false, error) ||
-        !pci_add_capability(pci, SATA_CAP_ID, SATA_CAP, 8, error)) {
+    if (!pci_add_capability(pci, SATA_CAP_ID, SATA_CAP, 8, error) ||
+        !msi_init(pci, 1, false, error)) {
         return false;
     }
     memset(pci->used + 0x40, 0, MSI_CAP - 0x40);
     store_le16(pci->config + SATA_CAP + 2, 0x0010);              /* revision 1.0 */
     store_le32(pci->config + SATA_CAP + 4, INDEX_PORT << 2 | 8); /* the pair is in BAR 4 */
     pci->config[MAP_REGISTER] = 1 << 6;                          /* AHCI mode */
+    pci->wmask[PCS_REGISTER] = (1 << AHCI_PORTS) - 1;            /* the ports that are on */
     return true;
 }
 

@@ -2,6 +2,8 @@
 /* What a guest sees of its CPU model, by CPUID. */
 #include "guest-run.h"
 
+#include <cpuid.h>
+#include <stdint.h>
 #include <string.h>
 
 static void assert_contains(const char *text, const char *part)
@@ -27,6 +29,19 @@ static void test_identity(void)
     assert_contains(guest_run_output(run), "756e6547 6c65746e 49656e69\n");
     assert_contains(guest_run_output(run), "cpuid 00000001.0 000306c2 ");
     assert_contains(guest_run_output(run), "cpuid 80000002.0 65746e49 6f43206c "); /* "Intel Co" */
+}
+
+/* KVM does not list the brand string, and the host's is the guest's all the same. */
+static void test_host_brand(void)
+{
+    uint32_t leaf[4];
+    g_autoptr(GuestRun) run = cpuid_run("host");
+    for (uint32_t function = 0x80000002; function <= 0x80000004; function++) {
+        __cpuid(function, leaf[0], leaf[1], leaf[2], leaf[3]);
+        g_autofree char *line = g_strdup_printf("cpuid %08x.0 %08x %08x %08x %08x", function,
+                                                leaf[0], leaf[1], leaf[2], leaf[3]);
+        assert_contains(guest_run_output(run), line);
+    }
 }
 
 static void test_own_identity(void)
@@ -140,6 +155,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     guest_test_add("/guest/cpu/a-named-model-is-what-it-says", test_identity);
     guest_test_add("/guest/cpu/identity-can-be-chosen", test_own_identity);
+    guest_test_add("/guest/cpu/the-hosts-brand-is-told", test_host_brand);
     guest_test_add("/guest/cpu/intel-models-tell-their-caches", test_caches);
     guest_test_add("/guest/cpu/levels-are-kept", test_level);
     guest_test_add("/guest/cpu/kvm-can-be-hidden", test_hidden_kvm);

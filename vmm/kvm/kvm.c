@@ -313,6 +313,7 @@ const AccelOps kvm_accel = {
     .timer_silence = kvm_arch_timer_silence,
     .ioapic_pin_set = kvm_arch_ioapic_pin_set,
     .nmi = kvm_nmi,
+    .processor_id = kvm_arch_processor_id,
     .vcpu_dump = kvm_vcpu_dump,
     .save = kvm_save,
     .load = kvm_load,

@@ -184,6 +184,7 @@ void kvm_arch_before_run(KvmVcpu *vcpu);
 void kvm_arch_vcpu_nmi(KvmVcpu *vcpu); /* the vCPU's thread */
 /* The vCPU's thread. False: not an exit of this architecture. */
 bool kvm_arch_handle_exit(KvmVcpu *vcpu);
+uint64_t kvm_arch_processor_id(const Machine *machine); /* AccelOps */
 /* AccelOps of a split irqchip. */
 void kvm_arch_user_irqchip_set(Machine *machine, const UserIrqchip *chip);
 void kvm_arch_extint_set(Machine *machine, int level);

@@ -95,6 +95,8 @@ typedef struct AccelOps {
     void (*ioapic_pin_set)(Machine *machine, unsigned pin, MsiMessage message);
 
     void (*nmi)(Machine *machine);
+    /* What SMBIOS calls a processor's ID: leaf 1 of CPUID, EAX and above it EDX. NULL: 0. */
+    uint64_t (*processor_id)(const Machine *machine);
     /* What `info registers` and internal errors print, for vCPU index. vCPUs paused. */
     void (*vcpu_dump)(Machine *machine, unsigned index, GString *out);
     /* Saves and loads all vCPUs' and in-kernel chips' state. vCPUs paused. */

@@ -2,6 +2,7 @@
 """Runs a command where a real KVM is: on this machine, or in the test host (DESIGN, section 9)."""
 
 import os
+import re
 import selectors
 import shlex
 import shutil
@@ -253,9 +254,12 @@ class TestHost:
                 pass
 
     def console_tail(self):
+        """What the test host's kernel said last; of an oops, its beginning."""
         try:
             with open(self.console_log, errors="replace") as file:
-                return file.read()[-3000:]
+                text = file.read()
+            trouble = re.search(r".*(BUG:|WARNING:|Oops|stack guard|fault:|Kernel panic)", text)
+            return text[trouble.start():][:6000] if trouble else text[-3000:]
         except OSError:
             return ""
 

@@ -106,6 +106,13 @@ void kvm_arch_cleanup(KvmState *kvm)
     g_free(arch);
 }
 
+uint64_t kvm_arch_processor_id(const Machine *machine)
+{
+    const KvmState *kvm = machine->accel_data;
+    const struct kvm_cpuid_entry2 *leaf = cpuid_find(&kvm->arch->cpuid, 1, 0);
+    return leaf ? (uint64_t)leaf->edx << 32 | leaf->eax : 0;
+}
+
 uint32_t kvm_arch_vcpu_id(KvmState *kvm, unsigned index)
 {
     return smp_apic_id(&kvm->machine->config->smp, index);

@@ -7,6 +7,7 @@
 #include "vmm/kvm/x86/cpuid.h"
 
 #include <asm/prctl.h>
+#include <cpuid.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -28,7 +29,8 @@
 /* Bits of 80000001 EDX that repeat 1 EDX on AMD. */
 #define AMD_REPEATED_EDX 0x0183f3ffu
 #define KVM_BUS_KHZ      1000000 /* the local APIC timer counts nanoseconds */
-#define XSAVE_LEGACY     576     /* the area before the first component (SDM volume 1, 13.4) */
+#define AMD_CACHES_MAX   4
+#define XSAVE_LEGACY     576 /* the area before the first component (SDM volume 1, 13.4) */
 
 struct kvm_cpuid_entry2 *cpuid_entry(CpuidTable *table, uint32_t function, uint32_t index)
 {
@@ -149,6 +151,31 @@ static bool cpuid_read_supported(KvmState *kvm, CpuidTable *table, GError **erro
         table->entries[table->count++] = cpuid->entries[i];
     }
     return true;
+}
+
+static void read_host_leaf(CpuidTable *table, uint32_t function, uint32_t index, bool indexed)
+{
+    struct kvm_cpuid_entry2 *entry = cpuid_entry(table, function, index);
+    if (!entry) {
+        entry = cpuid_add(table, function, index, indexed);
+    }
+    if (entry && !(entry->eax | entry->ebx | entry->ecx | entry->edx)) {
+        __cpuid_count(function, index, entry->eax, entry->ebx, entry->ecx, entry->edx);
+    }
+}
+
+/* What KVM leaves out although it only describes: the brand, and AMD's caches. */
+static void cpuid_add_description(CpuidTable *table)
+{
+    const uint32_t last = __get_cpuid_max(LEAF_EXTENDED, NULL);
+    for (uint32_t function = LEAF_BRAND; function <= LEAF_AMD_L2 && function <= last; function++) {
+        read_host_leaf(table, function, 0, false);
+    }
+    if (cpuid_is_amd(table) && last >= LEAF_AMD_CACHE) {
+        for (uint32_t i = 0; i < AMD_CACHES_MAX; i++) {
+            read_host_leaf(table, LEAF_AMD_CACHE, i, true);
+        }
+    }
 }
 
 /* Features that the kernel emulates beyond what it lists. */
@@ -422,6 +449,7 @@ bool cpuid_build(KvmState *kvm, CpuidTable *table, GError **error)
         return false;
     }
     cpuid_add_emulated(kvm, supported);
+    cpuid_add_description(supported);
     read_words(kvm, supported, offered);
     memcpy(kvm->arch->offered, offered, sizeof(offered));
     if (!report_missing(model, offered, error)) {
