@@ -236,7 +236,7 @@ static void registers_say_what_is_there(void)
     Ahci a;
     ahci_open(&a, "");
     g_assert_cmphex(qpci_config_read(a.qts, 0, 0xfa, 0x08, 4) >> 8, ==, 0x010601);
-    qpci_config_write(a.qts, 0, 0xfa, 0x92, 2, 0xffff); /* PCS: Linux turns its ports on */
+    qpci_config_write(a.qts, 0, 0xfa, 0x92, 0xffff, 2); /* PCS: Linux turns its ports on */
     g_assert_cmphex(qpci_config_read(a.qts, 0, 0xfa, 0x92, 2), ==, 0x003f);
     g_assert_cmphex(qpci_read(a.pci, ABAR, CAP, 4), ==, 0xc0141f05);
     g_assert_cmphex(qpci_read(a.pci, ABAR, PI, 4), ==, 0x3f);

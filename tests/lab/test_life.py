@@ -27,7 +27,7 @@ def test_a_triple_fault_resets():
 def test_nmi_watchdog_and_panic():
     """Debian's driver of the i6300esb and of pvpanic; each stop is one that a user goes on from."""
     arguments = ["-M", "q35", "-nic", "none", *installed.attach("virtio"), "-device", "i6300esb",
-                 "-device", "pvpanic", "-action", "watchdog=pause"]
+                 "-device", "pvpanic", "-action", "watchdog=pause,panic=pause"]
     with installed.boot(arguments, qmp=True) as machine:
         check, qmp = machine.console.check, machine.qmp
         # Linux takes the line LINT1 as an NMI on its first CPU alone.
