@@ -147,14 +147,46 @@ static void write32(Ahci *ahci, unsigned offset, uint32_t value)
     }
 }
 
+/* The ports whose task a write has made something to do for. */
+static uint32_t take_kicks(Ahci *ahci)
+{
+    uint32_t kicks = ahci->kicks, posts = 0;
+    ahci->kicks = 0;
+    for (uint32_t left = kicks; left; left &= left - 1) {
+        unsigned number = (unsigned)__builtin_ctz(left);
+        posts |= ahci_port_has_work(&ahci->ports[number]) ? 1U << number : 0;
+    }
+    return posts;
+}
+
+static uint32_t locked_read(Ahci *ahci, unsigned offset)
+{
+    g_mutex_lock(&ahci->pci.dev.lock);
+    uint32_t value = read32(ahci, offset);
+    g_mutex_unlock(&ahci->pci.dev.lock);
+    return value;
+}
+
+static void locked_write(Ahci *ahci, unsigned offset, uint32_t value)
+{
+    g_mutex_lock(&ahci->pci.dev.lock);
+    write32(ahci, offset, value);
+    uint32_t posts = take_kicks(ahci);
+    g_mutex_unlock(&ahci->pci.dev.lock);
+    for (; posts; posts &= posts - 1) {
+        AhciPort *ap = &ahci->ports[__builtin_ctz(posts)];
+        event_loop_post(ap->port.loop, &ap->task);
+    }
+}
+
 static uint64_t registers_read(void *opaque, uint64_t offset, unsigned size)
 {
-    return read32(opaque, (unsigned)offset);
+    return locked_read(opaque, (unsigned)offset);
 }
 
 static void registers_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
 {
-    write32(opaque, (unsigned)offset, (uint32_t)value);
+    locked_write(opaque, (unsigned)offset, (uint32_t)value);
 }
 
 static const MemOps registers_ops = {
@@ -162,22 +194,27 @@ static const MemOps registers_ops = {
 };
 
 /* The index-data pair (10.14 of ICH9's data sheet): the registers through two ports. */
+static uint32_t load_index(const Ahci *ahci)
+{
+    return __atomic_load_n(&ahci->index, __ATOMIC_RELAXED);
+}
+
 static uint64_t index_read(void *opaque, uint64_t offset, unsigned size)
 {
     Ahci *ahci = opaque;
     if (offset == INDEX_PORT) {
-        return ahci->index;
+        return load_index(ahci);
     }
-    return offset == INDEX_DATA ? read32(ahci, ahci->index) : 0;
+    return offset == INDEX_DATA ? locked_read(ahci, load_index(ahci)) : 0;
 }
 
 static void index_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
 {
     Ahci *ahci = opaque;
     if (offset == INDEX_PORT) {
-        ahci->index = (uint32_t)value & (REGISTERS_SIZE - 4);
+        __atomic_store_n(&ahci->index, (uint32_t)value & (REGISTERS_SIZE - 4), __ATOMIC_RELAXED);
     } else if (offset == INDEX_DATA) {
-        write32(ahci, ahci->index, (uint32_t)value);
+        locked_write(ahci, load_index(ahci), (uint32_t)value);
     }
 }
 
@@ -229,8 +266,8 @@ static bool ahci_realize(Device *dev, GError **error)
     if (!pci_device_realize(&ahci->pci, error)) {
         return false;
     }
-    mem_region_init_io(&ahci->registers, "ahci", REGISTERS_SIZE, &registers_ops, ahci, &dev->lock);
-    mem_region_init_io(&ahci->index_data, "ahci-idp", INDEX_SIZE, &index_ops, ahci, &dev->lock);
+    mem_region_init_io(&ahci->registers, "ahci", REGISTERS_SIZE, &registers_ops, ahci, NULL);
+    mem_region_init_io(&ahci->index_data, "ahci-idp", INDEX_SIZE, &index_ops, ahci, NULL);
     pci_register_bar(&ahci->pci, INDEX_BAR, PCI_BAR_IO, &ahci->index_data);
     pci_register_bar(&ahci->pci, REGISTERS_BAR, PCI_BAR_MEM32, &ahci->registers);
     if (!add_capabilities(ahci, error) || !make_ports(ahci, error)) {
@@ -248,7 +285,7 @@ static void ahci_reset(Device *dev)
     }
     pci_device_reset(&ahci->pci);
     g_mutex_lock(&dev->lock);
-    ahci->index = 0;
+    __atomic_store_n(&ahci->index, 0, __ATOMIC_RELAXED);
     hba_reset(ahci);
     for (unsigned i = 0; i < AHCI_PORTS; i++) {
         ahci->ports[i].list = ahci->ports[i].fis = 0;

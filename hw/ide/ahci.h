@@ -3,9 +3,10 @@
  * AHCI (Serial ATA AHCI 1.3.1): between the files of the host bus adapter.
  *
  * Registers run on vCPU threads under the controller's lock and do no I/O: a write to PxCI or
- * PxSACT sets bits and posts the port's task to the I/O loop. The task reads command lists and
- * starts jobs; queued commands run in parallel, a job for each slot. What ends in one round of the
- * loop is told to the guest by one FIS and one interrupt.
+ * PxSACT sets bits, and the port's task is posted to the I/O loop, after the lock was given back,
+ * so that the loop does not run into it. The task reads command lists and starts jobs; queued
+ * commands run in parallel, a job for each slot. What ends in one round of the loop is told to the
+ * guest by one FIS and one interrupt.
  */
 #ifndef HW_IDE_AHCI_H
 #define HW_IDE_AHCI_H
@@ -43,6 +44,8 @@ struct AhciPort {
     /* of the process */
     AhciSlot *slots; /* AHCI_SLOTS while a drive is there */
     LoopTask task, batch;
+    LoopPoller
+        poller; /* while a drive is there: lets the loop look for the task before it sleeps */
     uint32_t finished; /* NCQ tags that the batch tells of */
     uint8_t next_slot;
 };
@@ -51,7 +54,8 @@ struct Ahci {
     PciDevice pci;
     MemRegion registers, index_data;
     uint32_t ghc, is;
-    uint32_t index; /* of the index-data pair */
+    uint32_t index; /* of the index-data pair; atomic */
+    uint32_t kicks; /* ports whose task is to be posted when the lock is free */
     bool paused, level, resetting;
     AhciPort ports[AHCI_PORTS];
 };
@@ -102,7 +106,7 @@ void ahci_port_resume(AhciPort *ap);
 extern const StateSection ahci_port_state;
 
 /* ahci_command.c; lock held */
-void ahci_port_kick(AhciPort *ap); /* the task shall look at PxCI */
+bool ahci_port_has_work(const AhciPort *ap); /* for the task */
 void ahci_commands_init(AhciPort *ap);
 void ahci_slots_new(AhciPort *ap);
 void ahci_slots_free(AhciPort *ap);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* AHCI commands: command lists, FISes, native queueing, completion. On the I/O loop, lock held. */
 #include <errno.h>
+#include <limits.h>
 #include "hw/ide/ahci.h"
 #include "vmm/memory/dma.h"
 #include "vmm/util/bytes.h"
@@ -15,6 +16,8 @@
 #define CONTROL_SRST  0x04
 #define IOV_PIECES    192
 
+#define COMMANDS_AT_ONCE 8
+
 enum { FIS_H2D = 0x27, FIS_D2H = 0x34, FIS_PIO_SETUP = 0x5f, FIS_SDB = 0xa1 };
 enum { RX_PIO_SETUP = 0x20, RX_D2H = 0x40, RX_SDB = 0x58 }; /* in the received FIS area */
 
@@ -28,11 +31,9 @@ static unsigned slot_of(const AhciPort *ap, const IdeJob *job)
     return (unsigned)(container_of(job, AhciSlot, job) - ap->slots);
 }
 
-void ahci_port_kick(AhciPort *ap)
+bool ahci_port_has_work(const AhciPort *ap)
 {
-    if (!ap->ahci->paused && (ap->ci || ap->resetting)) {
-        event_loop_post(ap->port.loop, &ap->task);
-    }
+    return !ap->ahci->paused && (ap->ci || ap->resetting);
 }
 
 /* ---- FISes to the host (SATA 3.0, 10.3) ---- */
@@ -364,7 +365,8 @@ static void finish_reset(AhciPort *ap)
     }
 }
 
-static void run_list(AhciPort *ap)
+/* Starts `most` commands; whether it stopped there. */
+static bool run_some(AhciPort *ap, unsigned most)
 {
     if (ap->resetting && !ap->running) {
         finish_reset(ap);
@@ -373,12 +375,15 @@ static void run_list(AhciPort *ap)
            ap->cmd & AHCI_CMD_ST) {
         uint32_t waiting = ap->ci & ~ap->running;
         if (!waiting) {
-            return;
+            return false;
+        }
+        if (most-- == 0) {
+            return true;
         }
         uint32_t later = waiting & ~((1U << ap->next_slot) - 1);
         unsigned slot = (unsigned)__builtin_ctz(later ? later : waiting);
         if (must_wait(ap, slot)) {
-            return;
+            return false;
         }
         ap->next_slot = (slot + 1) % AHCI_SLOTS;
         if (!issue(ap, slot)) {
@@ -387,14 +392,27 @@ static void run_list(AhciPort *ap)
             stop_list(ap, slot, AHCI_IS_HBFS);
         }
     }
+    return false;
 }
 
+static void run_list(AhciPort *ap)
+{
+    run_some(ap, UINT_MAX);
+}
+
+/* A long list in parts: the disk works on the first while the others are read, and a vCPU that
+ * wants a register need not wait for all of it. */
 static void run_task(void *opaque)
 {
     AhciPort *ap = opaque;
-    g_mutex_lock(ap->port.lock);
-    run_list(ap);
-    g_mutex_unlock(ap->port.lock);
+    for (bool first = true, more = true; more; first = false) {
+        g_mutex_lock(ap->port.lock);
+        more = run_some(ap, COMMANDS_AT_ONCE);
+        g_mutex_unlock(ap->port.lock);
+        if (more && first) {
+            event_loop_hand_over(ap->port.loop);
+        }
+    }
 }
 
 /* ---- Slots ---- */

@@ -128,7 +128,7 @@ static void write_sctl(AhciPort *ap, uint32_t value)
         ap->sig = UINT32_MAX;
     } else if (was && !now) {
         ap->resetting = true;
-        ahci_port_kick(ap);
+        ap->ahci->kicks |= 1U << ap->port.number;
     }
 }
 
@@ -174,7 +174,7 @@ void ahci_port_write(AhciPort *ap, unsigned offset, uint32_t value)
     case PX_CI:
         if (ap->cmd & AHCI_CMD_ST) {
             ap->ci |= value;
-            ahci_port_kick(ap);
+            ap->ahci->kicks |= 1U << ap->port.number;
         }
         break;
     default:
@@ -199,12 +199,35 @@ void ahci_port_reset(AhciPort *ap)
     }
 }
 
+/* ---- Busy polling ---- */
+
+/* Commands come as the port's task, which the loop finds by itself while it polls; they need no
+ * wake-up then. */
+static bool poll_nothing(void *opaque)
+{
+    return false;
+}
+
+static void poller_add(void *opaque)
+{
+    AhciPort *ap = opaque;
+    ap->poller = (LoopPoller){ .poll = poll_nothing, .opaque = ap };
+    loop_poller_add(&ap->poller, ap->port.loop);
+}
+
+static void poller_remove(void *opaque)
+{
+    AhciPort *ap = opaque;
+    loop_poller_remove(&ap->poller);
+}
+
 /* ---- Drives ---- */
 
 static void plugged(IdePort *port, IdeDrive *drive)
 {
     AhciPort *ap = port->opaque;
     ahci_slots_new(ap);
+    event_loop_call(port->loop, poller_add, ap);
     g_mutex_lock(port->lock);
     ahci_send_signature(ap);
     if (drive->dev.hotplugged) {
@@ -218,6 +241,7 @@ static void unplugged(IdePort *port, IdeDrive *drive)
 {
     AhciPort *ap = port->opaque;
     ahci_port_stop(ap);
+    event_loop_call(port->loop, poller_remove, ap);
     g_mutex_lock(port->lock);
     port->drives[0] = NULL;
     ap->tfd = TFD_NOBODY;
@@ -267,8 +291,11 @@ void ahci_port_quiesce(AhciPort *ap)
 void ahci_port_resume(AhciPort *ap)
 {
     g_mutex_lock(ap->port.lock);
-    ahci_port_kick(ap);
+    bool work = ahci_port_has_work(ap);
     g_mutex_unlock(ap->port.lock);
+    if (work) {
+        event_loop_post(ap->port.loop, &ap->task);
+    }
 }
 
 bool ahci_port_init(AhciPort *ap, Ahci *ahci, unsigned number, GError **error)

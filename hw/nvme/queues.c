@@ -8,6 +8,8 @@
 #define SHADOW_SLOT   4 /* bytes: CAP.DSTRD is 0 */
 #define SHADOW_QUEUES (NVME_PAGE / SHADOW_SLOT / 2)
 
+#define COMMANDS_FIRST 8 /* of a batch: the disk begins with them */
+
 /* ---- Shared words ---- */
 
 static inline uint32_t load_word(const uint32_t *word)
@@ -465,7 +467,7 @@ static void sq_take_one(NvmeSq *sq, NvmeRequest *request)
 void nvme_sq_run(NvmeSq *sq)
 {
     NvmeCtrl *ctrl = sq->ctrl;
-    unsigned budget = sq->size;
+    unsigned budget = sq->size, taken = 0;
     do {
         uint32_t tail = sq_tail(sq);
         while (sq->head != tail) {
@@ -481,6 +483,9 @@ void nvme_sq_run(NvmeSq *sq)
                 return;
             }
             sq_take_one(sq, request);
+            if (++taken == COMMANDS_FIRST) {
+                event_loop_hand_over(ctrl->loop);
+            }
         }
     } while (sq_listen(sq));
 }

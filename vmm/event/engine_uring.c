@@ -306,6 +306,14 @@ static void start_waiting(UringEngine *engine)
     }
 }
 
+/* Watches keep their place: they are armed again at the end of the round. */
+static void uring_aio_hand_over(EventLoop *loop)
+{
+    if (io_uring_sq_ready(&loop->uring->ring)) {
+        io_uring_submit(&loop->uring->ring);
+    }
+}
+
 /* ---- Rounds ---- */
 
 static bool needs_enter(const UringEngine *engine)
@@ -380,4 +388,5 @@ const LoopBackend uring_backend = {
     .submit = uring_submit,
     .wait = uring_wait,
     .aio = uring_aio,
+    .aio_hand_over = uring_aio_hand_over,
 };

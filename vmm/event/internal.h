@@ -36,6 +36,7 @@ typedef struct LoopBackend {
     void (*submit)(EventLoop *loop);                   /* hands over what is queued; no waiting */
     void (*wait)(EventLoop *loop, int64_t timeout);    /* hands over and sleeps; ns, -1: for ever */
     void (*aio)(EventLoop *loop, AioRequest *request); /* NULL: no file requests of its own */
+    void (*aio_hand_over)(EventLoop *loop);            /* with aio: what is queued, no waiting */
 } LoopBackend;
 
 typedef struct TimerHeap {

@@ -377,6 +377,17 @@ void event_loop_defer(EventLoop *loop, LoopTask *task)
     loop->deferred_tail = &task->next;
 }
 
+void event_loop_hand_over(EventLoop *loop)
+{
+    assert(loop_thread_ok(loop));
+    if (loop->native) {
+        aio_native_flush(loop);
+    }
+    if (loop->backend->aio_hand_over) {
+        loop->backend->aio_hand_over(loop);
+    }
+}
+
 void event_loop_post(EventLoop *loop, LoopTask *task)
 {
     if (__atomic_exchange_n(&task->queued, true, __ATOMIC_SEQ_CST)) {

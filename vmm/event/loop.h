@@ -121,6 +121,10 @@ void event_loop_defer(EventLoop *loop, LoopTask *task);
 /* Runs the task once in the loop's thread, waking it. Already queued: nothing. Any thread. */
 void event_loop_post(EventLoop *loop, LoopTask *task);
 
+/* Hands over the file requests of this round so far, without waiting: the disk begins while the
+ * rest of a big batch is still prepared. */
+void event_loop_hand_over(EventLoop *loop);
+
 /* Takes a task that waits to run out of its queue. Not while another thread may post it. */
 void event_loop_cancel_task(EventLoop *loop, LoopTask *task);
 
