@@ -51,6 +51,9 @@ def assert_finds_the_hardware(check, disk, cd):
 
 def partition_and_format(check, disk):
     check(f"echo 'start=2048, type=83, bootable' | sfdisk -q {disk}")
+    # udev learns of the new table a little later than the kernel.
+    check(f"n=0; until list-devices partition | grep -q {disk}1; do n=$((n+1)); "
+          "[ $n -lt 60 ] || break; sleep 1; done")
     assert check("list-devices partition").split() == [f"{disk}1"]
     check(f"mke2fs -q -t ext4 {disk}1")
     check(f"mount -t ext4 {disk}1 /mnt && echo {WORD} >/mnt/word && umount /mnt && sync")
