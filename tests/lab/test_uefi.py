@@ -145,8 +145,7 @@ boot
 LINUX_MODULES = "part_msdos ext2 search_label regexp test boot"
 
 
-# unconfirmed_: not yet seen to pass (issue 3): not run by default.
-def unconfirmed_linux_writes_a_variable():
+def test_linux_writes_a_variable():
     disk = esp_disk({"EFI/BOOT/BOOTX64.EFI": grub_image(LINUX, LINUX_MODULES)})
     arguments = [*flash(), "-drive", f"file={disk},format=raw,if=virtio",
                  "-drive", f"file={disk_path()},format=raw,if=virtio,readonly=on"]
