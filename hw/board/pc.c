@@ -306,7 +306,7 @@ bool pc_build_acpi(Machine *machine, const AcpiConfig *config, GError **error)
 bool pc_tables_stale(const Machine *machine)
 {
     const PcBoard *pc = machine->board;
-    return pc->described && pc->booted;
+    return pc->described && pc->booted && machine_waking(machine) == WAKEUP_NONE;
 }
 
 static void map_add(MemoryMap *map, uint64_t start, uint64_t length, MemoryMapType type)

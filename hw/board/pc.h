@@ -117,8 +117,8 @@ bool pc_load(Machine *machine, const char *append, GError **error);
 /* For a kernel started directly room is taken from the top of low RAM, before the map is made; for
  * firmware the tables go to fw_cfg. */
 bool pc_build_acpi(Machine *machine, const AcpiConfig *config, GError **error);
-/* Tables are made again at each reset but the first, as vCPUs come and go; before
- * pc_reset_firmware(). */
+/* Tables are made again at each reset but the first, as vCPUs come and go, and stay for a guest
+ * that wakes; before pc_reset_firmware(). */
 bool pc_tables_stale(const Machine *machine);
 void pc_make_map(Machine *machine, const MemoryMapEntry *reserved, unsigned count);
 

@@ -150,9 +150,9 @@ static void write32(Ahci *ahci, unsigned offset, uint32_t value)
 /* The ports whose task a write has made something to do for. */
 static uint32_t take_kicks(Ahci *ahci)
 {
-    uint32_t kicks = ahci->kicks, posts = 0;
+    uint32_t posts = 0, left = ahci->kicks;
     ahci->kicks = 0;
-    for (uint32_t left = kicks; left; left &= left - 1) {
+    for (; left; left &= left - 1) {
         unsigned number = (unsigned)__builtin_ctz(left);
         posts |= ahci_port_has_work(&ahci->ports[number]) ? 1U << number : 0;
     }

@@ -44,8 +44,6 @@ struct AhciPort {
     /* of the process */
     AhciSlot *slots; /* AHCI_SLOTS while a drive is there */
     LoopTask task, batch;
-    LoopPoller
-        poller; /* while a drive is there: lets the loop look for the task before it sleeps */
     uint32_t finished; /* NCQ tags that the batch tells of */
     uint8_t next_slot;
 };

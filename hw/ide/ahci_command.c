@@ -401,17 +401,22 @@ static void run_list(AhciPort *ap)
 }
 
 /* A long list in parts: the disk works on the first while the others are read, and a vCPU that
- * wants a register need not wait for all of it. */
+ * wants a register need not wait for all of it. One that issues again and again what ends at once
+ * gets a list's worth; then it is others' turn on the loop. */
 static void run_task(void *opaque)
 {
     AhciPort *ap = opaque;
-    for (bool first = true, more = true; more; first = false) {
+    bool more = true;
+    for (unsigned taken = 0; more && taken < AHCI_SLOTS; taken += COMMANDS_AT_ONCE) {
         g_mutex_lock(ap->port.lock);
         more = run_some(ap, COMMANDS_AT_ONCE);
         g_mutex_unlock(ap->port.lock);
-        if (more && first) {
+        if (more && taken == 0) {
             event_loop_hand_over(ap->port.loop);
         }
+    }
+    if (more) {
+        event_loop_post(ap->port.loop, &ap->task);
     }
 }
 

@@ -199,35 +199,12 @@ void ahci_port_reset(AhciPort *ap)
     }
 }
 
-/* ---- Busy polling ---- */
-
-/* Commands come as the port's task, which the loop finds by itself while it polls; they need no
- * wake-up then. */
-static bool poll_nothing(void *opaque)
-{
-    return false;
-}
-
-static void poller_add(void *opaque)
-{
-    AhciPort *ap = opaque;
-    ap->poller = (LoopPoller){ .poll = poll_nothing, .opaque = ap };
-    loop_poller_add(&ap->poller, ap->port.loop);
-}
-
-static void poller_remove(void *opaque)
-{
-    AhciPort *ap = opaque;
-    loop_poller_remove(&ap->poller);
-}
-
 /* ---- Drives ---- */
 
 static void plugged(IdePort *port, IdeDrive *drive)
 {
     AhciPort *ap = port->opaque;
     ahci_slots_new(ap);
-    event_loop_call(port->loop, poller_add, ap);
     g_mutex_lock(port->lock);
     ahci_send_signature(ap);
     if (drive->dev.hotplugged) {
@@ -241,7 +218,6 @@ static void unplugged(IdePort *port, IdeDrive *drive)
 {
     AhciPort *ap = port->opaque;
     ahci_port_stop(ap);
-    event_loop_call(port->loop, poller_remove, ap);
     g_mutex_lock(port->lock);
     port->drives[0] = NULL;
     ap->tfd = TFD_NOBODY;

@@ -21,6 +21,8 @@ static const Engine engines[] = {
     { "threads-epoll", LOOP_ENGINE_EPOLL, AIO_ENGINE_THREADS, 0 },
 };
 
+#define HANDED_OVER 32
+
 typedef struct Bed {
     EventLoop *loop;
     AioEngine engine;
@@ -93,7 +95,7 @@ static void job_submit(void *opaque)
     job->submitting = false;
 }
 
-static void job_start(Bed *bed, Job *job, AioOp op, void *data, uint64_t offset, uint64_t length)
+static void job_make(Bed *bed, Job *job, AioOp op, void *data, uint64_t offset, uint64_t length)
 {
     *job = (Job){ .bed = bed, .iov = { data, length } };
     job->request = (AioRequest){ .op = op,
@@ -107,6 +109,11 @@ static void job_start(Bed *bed, Job *job, AioOp op, void *data, uint64_t offset,
     g_mutex_lock(&bed->lock);
     bed->pending++;
     g_mutex_unlock(&bed->lock);
+}
+
+static void job_start(Bed *bed, Job *job, AioOp op, void *data, uint64_t offset, uint64_t length)
+{
+    job_make(bed, job, op, data, offset, length);
     event_loop_call(bed->loop, job_submit, job);
 }
 
@@ -248,6 +255,39 @@ static void resubmission_from_done_works_with_polling(gconstpointer engine)
     bed_free(&bed);
 }
 
+/* Requests are handed over in the middle of a round, and none is lost or done twice. */
+static void hand_over_begin(void *opaque)
+{
+    Job *jobs = opaque;
+    for (int i = 0; i < HANDED_OVER; i++) {
+        job_submit(&jobs[i]);
+        if (i % 8 == 7) {
+            event_loop_hand_over(jobs[i].bed->loop);
+        }
+    }
+}
+
+static void requests_handed_over_early_complete(gconstpointer engine)
+{
+    Bed bed;
+    if (!bed_make(&bed, engine)) {
+        return;
+    }
+    g_autofree Job *jobs = g_new0(Job, HANDED_OVER);
+    char *data = aligned_alloc(4096, 4096 * HANDED_OVER);
+    for (int i = 0; i < HANDED_OVER; i++) {
+        job_make(&bed, &jobs[i], AIO_READ, data + i * 4096, (uint64_t)i * 4096, 4096);
+    }
+    event_loop_call(bed.loop, hand_over_begin, jobs);
+    bed_wait(&bed);
+    for (int i = 0; i < HANDED_OVER; i++) {
+        g_assert_cmpint(jobs[i].calls, ==, 1);
+        g_assert_cmpint(jobs[i].res, ==, 4096);
+    }
+    free(data);
+    bed_free(&bed);
+}
+
 static int worker_call(AioRequest *request)
 {
     g_assert_null(event_loop_current());
@@ -312,6 +352,7 @@ int main(int argc, char **argv)
     ADD(errors_come_back_as_negative_errno);
     ADD(more_requests_than_any_ring_holds_all_complete);
     ADD(resubmission_from_done_works_with_polling);
+    ADD(requests_handed_over_early_complete);
     ADD(call_runs_in_a_worker_and_ends_on_the_loop);
     g_test_add_func("/aio/main/requests", main_loop_completes_requests);
     return g_test_run();

@@ -176,7 +176,7 @@ static const struct {
     { "trace", "this version has no trace points" },
     { "d", "this version has no log items; messages go to standard error" },
     { "D", "this version has no log file; messages go to standard error" },
-    { "mtdblock", "this version has no flash memory" },
+    { "mtdblock", "the boards have no such device; flash memory is -drive if=pflash" },
     { "sd", "Vireo has no SD card controller" },
     { "watchdog", "give -device i6300esb or -device ib700" },
     { "icount", "Vireo runs guests on KVM, where instructions are not counted" },

@@ -306,7 +306,8 @@ static void start_waiting(UringEngine *engine)
     }
 }
 
-/* Watches keep their place: they are armed again at the end of the round. */
+/* What the kernel does not take now it gets at the end of the round, as it gets watches that are
+ * armed again. */
 static void uring_aio_hand_over(EventLoop *loop)
 {
     if (io_uring_sq_ready(&loop->uring->ring)) {
