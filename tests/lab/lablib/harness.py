@@ -19,6 +19,13 @@ class Skip(Exception):
     """Raised by a test that cannot run here; its text says why."""
 
 
+def reason(error):
+    """In a line: what was raised, and the test's line that raised it."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    text = " ".join(str(error).split())[:200]
+    return f"{type(error).__name__} {text} (line {frame.lineno}: {frame.line})"
+
+
 def run_case(function, title):
     """Runs one case; a wait that ran out (the test host's emulation stalls now and then, under any
     VMM) is repeated once, and said. What fails otherwise is not repeated."""
@@ -43,16 +50,16 @@ def run(namespace):
         try:
             run_case(function, title)
             outcome = "ok"
-        except Skip as reason:
+        except Skip as skip:
             skipped += 1
-            outcome = f"skipped: {reason}"
-        except TIMEOUTS:
+            outcome = f"skipped: {skip}"
+        except TIMEOUTS as error:
             late += 1
-            outcome = "TIMED OUT"
+            outcome = f"TIMED OUT: {reason(error)}"
             traceback.print_exc()
-        except Exception:  # any failure of one case must not hide the others
+        except Exception as error:  # any failure of one case must not hide the others
             failed += 1
-            outcome = "FAILED"
+            outcome = f"FAILED: {reason(error)}"
             traceback.print_exc()
         print(f"{title}: {outcome} ({time.monotonic() - began:.1f} s)", flush=True)
     if failed or not cases:
