@@ -134,6 +134,26 @@ static void test_set_action(void)
     qtest_assert_refused("-watchdog-action nonsense", "nonsense");
 }
 
+static void test_set_action_changes_what_it_names(void)
+{
+    QTest *qts = qtest_start("-m 32 -device ib700 -no-reboot");
+    json_object_put(
+        qtest_qmp_ok(qts, "{'execute': 'set-action', 'arguments': {'watchdog': 'none'}}"));
+    qtest_outb(qts, 0x443, 0x0f);
+    expect_expiry(qts, "none");
+    json_object_put(qtest_qmp_ok(
+        qts, "{'execute': 'set-action', 'arguments': {'reboot': 'reset', 'watchdog': 'reset'}}"));
+    qtest_outb(qts, 0x443, 0x0f);
+    expect_event(qts, "RESET"); /* -no-reboot is no longer in force */
+    json_object_put(qtest_qmp_ok(qts, "{'execute': 'set-action', 'arguments': "
+                                      "{'reboot': 'shutdown', 'shutdown': 'pause'}}"));
+    qtest_outb(qts, 0x443, 0x0f);
+    expect_event(qts, "SHUTDOWN");
+    expect_event(qts, "STOP");
+    g_free(qtest_qmp_error(qts, "{'execute': 'set-action', 'arguments': {'panic': 'reset'}}"));
+    qtest_stop(qts);
+}
+
 static void test_poweroff(void)
 {
     QTest *qts = qtest_start("-m 32 -device ib700 -action watchdog=poweroff");
@@ -149,6 +169,8 @@ int main(int argc, char **argv)
     g_test_add_func("/watchdog/i6300esb", test_i6300esb);
     g_test_add_func("/watchdog/first-stage", test_first_stage);
     g_test_add_func("/watchdog/set-action", test_set_action);
+    g_test_add_func("/watchdog/set-action-changes-what-it-names",
+                    test_set_action_changes_what_it_names);
     g_test_add_func("/watchdog/poweroff", test_poweroff);
     return g_test_run();
 }

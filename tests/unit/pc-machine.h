@@ -34,7 +34,7 @@ static inline Machine *pc_machine_new(const char *board, const char *const *devi
         .rtc_clock = VM_CLOCK_VIRTUAL,
         .rtc_base = 1709164798, /* 2024-02-28 23:59:58 */
         .nodefaults = true,
-        .panic_action = PANIC_NONE,
+        .actions.panic = PANIC_NONE,
     };
     Machine *machine = machine_new(&config, &error);
     g_assert_no_error(error);

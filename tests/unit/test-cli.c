@@ -46,7 +46,7 @@ static void test_two_dashes_are_one(void)
 {
     Cli cli;
     g_assert_true(parse(&cli, "vireo --no-reboot -S", NULL));
-    g_assert_true(cli.config.reboot_exits);
+    g_assert_true(cli.config.actions.reboot_exits);
     g_assert_true(cli.config.start_paused);
     cli_free(&cli);
 }

@@ -276,7 +276,7 @@ static void test_triple_fault(void)
 {
     /* There is no interrupt table. */
     static const uint8_t code[] = { 0x31, 0xc0, 0xf7, 0xf0 }; /* xor eax, eax; div eax */
-    config.reboot_exits = true;
+    config.actions.reboot_exits = true;
     Machine *machine = machine_with(prints_v, sizeof(prints_v));
     boot_protected(machine, code, sizeof(code));
     cont(machine);

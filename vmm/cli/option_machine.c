@@ -378,13 +378,13 @@ bool cli_opt_stopped(Cli *cli, const char *value, GError **error)
 
 bool cli_opt_no_reboot(Cli *cli, const char *value, GError **error)
 {
-    cli->config.reboot_exits = true;
+    cli->config.actions.reboot_exits = true;
     return true;
 }
 
 bool cli_opt_no_shutdown(Cli *cli, const char *value, GError **error)
 {
-    cli->config.shutdown_pauses = true;
+    cli->config.actions.shutdown_pauses = true;
     return true;
 }
 
@@ -408,9 +408,9 @@ bool cli_opt_action(Cli *cli, const char *value, GError **error)
     static const char *const shutdowns[] = { "poweroff", "pause", NULL };
     static const char *const panics[] = { "shutdown", "pause", "none", "exit-failure", NULL };
     g_autoptr(Opts) opts = opts_parse(value, NULL, error);
-    MachineConfig *config = &cli->config;
-    int reboot = config->reboot_exits, shutdown = config->shutdown_pauses;
-    int panic = config->panic_action;
+    LifeActions *actions = &cli->config.actions;
+    int reboot = actions->reboot_exits, shutdown = actions->shutdown_pauses;
+    int panic = actions->panic;
     if (!opts || !opts_get_enum(opts, "reboot", reboots, &reboot, error) ||
         !opts_get_enum(opts, "shutdown", shutdowns, &shutdown, error) ||
         !opts_get_enum(opts, "panic", panics, &panic, error)) {
@@ -423,8 +423,8 @@ bool cli_opt_action(Cli *cli, const char *value, GError **error)
     if (watchdog >= 0) {
         watchdog_set_action(watchdog);
     }
-    config->reboot_exits = reboot;
-    config->shutdown_pauses = shutdown;
-    config->panic_action = panic;
+    actions->reboot_exits = reboot;
+    actions->shutdown_pauses = shutdown;
+    actions->panic = panic;
     return opts_check_unused(opts, "-action", known, error);
 }

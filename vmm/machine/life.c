@@ -49,6 +49,7 @@ struct MachineLife {
     GArray *suspend_notifiers;   /* PlainNotifier */
     unsigned wakers;             /* of the present sleep */
     WakeupReason waking;
+    LifeActions actions;
 };
 
 static const char *const run_state_names[RUN_STATE_COUNT] = {
@@ -264,6 +265,16 @@ WakeupReason machine_waking(const Machine *machine)
 
 /* ---- Reset, shutdown, panic ---- */
 
+LifeActions machine_actions(const Machine *machine)
+{
+    return machine->life->actions;
+}
+
+void machine_set_actions(Machine *machine, LifeActions actions)
+{
+    machine->life->actions = actions;
+}
+
 static void do_reset(Machine *machine, ShutdownCause cause)
 {
     if (machine_run_state(machine) == RUN_STATE_SUSPENDED) {
@@ -284,7 +295,7 @@ static void do_shutdown(Machine *machine, ShutdownCause cause, int status)
 {
     bool by_guest = cause_is_guest(cause) || cause == SHUTDOWN_CAUSE_HOST_ERROR;
     monitor_emit("SHUTDOWN", cause_data(cause));
-    if (machine->config->shutdown_pauses && by_guest) {
+    if (machine->life->actions.shutdown_pauses && by_guest) {
         machine_stop(machine, RUN_STATE_SHUTDOWN);
     } else {
         quit(machine, status);
@@ -293,10 +304,10 @@ static void do_shutdown(Machine *machine, ShutdownCause cause, int status)
 
 static void do_panic(Machine *machine, bool crashloaded)
 {
-    const MachineConfig *config = machine->config;
-    bool pause = config->panic_action == PANIC_PAUSE ||
-                 (config->panic_action == PANIC_SHUTDOWN && config->shutdown_pauses);
-    bool run = config->panic_action == PANIC_NONE || crashloaded;
+    const LifeActions *actions = &machine->life->actions;
+    bool pause = actions->panic == PANIC_PAUSE ||
+                 (actions->panic == PANIC_SHUTDOWN && actions->shutdown_pauses);
+    bool run = actions->panic == PANIC_NONE || crashloaded;
     json_object *data = json_object_new_object();
     json_object_object_add(data, "action",
                            json_object_new_string(run     ? "run"
@@ -308,7 +319,7 @@ static void do_panic(Machine *machine, bool crashloaded)
     }
     machine_stop(machine, RUN_STATE_GUEST_PANICKED);
     if (!pause) {
-        int status = config->panic_action == PANIC_EXIT_FAILURE ? EXIT_FAILURE : EXIT_SUCCESS;
+        int status = actions->panic == PANIC_EXIT_FAILURE ? EXIT_FAILURE : EXIT_SUCCESS;
         do_shutdown(machine, SHUTDOWN_CAUSE_GUEST_PANIC, status);
     }
 }
@@ -317,12 +328,11 @@ static void do_panic(Machine *machine, bool crashloaded)
  * `-action panic=exit-failure` ends it. */
 static void do_internal_error(Machine *machine, unsigned vcpu)
 {
-    const MachineConfig *config = machine->config;
     machine_stop(machine, RUN_STATE_INTERNAL_ERROR);
     g_autoptr(GString) dump = g_string_new(NULL);
     machine->accel->vcpu_dump(machine, vcpu, dump);
     report_error("CPU %u stopped with these registers:\n%s", vcpu, dump->str);
-    if (config->panic_action == PANIC_EXIT_FAILURE) {
+    if (machine->life->actions.panic == PANIC_EXIT_FAILURE) {
         do_shutdown(machine, SHUTDOWN_CAUSE_HOST_ERROR, EXIT_FAILURE);
     }
 }
@@ -352,7 +362,7 @@ static void carry_out(void *opaque)
     if (todo.panicked) {
         do_panic(machine, todo.crashloaded);
     }
-    if (todo.reset && machine->config->reboot_exits && cause_is_guest(todo.reset)) {
+    if (todo.reset && life->actions.reboot_exits && cause_is_guest(todo.reset)) {
         todo.shutdown = todo.shutdown ? todo.shutdown : todo.reset;
         todo.reset = SHUTDOWN_CAUSE_NONE;
     }
@@ -534,6 +544,7 @@ void machine_life_init(Machine *machine)
     g_mutex_init(&life->lock);
     life->task = (LoopTask)LOOP_TASK_INIT(carry_out, machine);
     life->state = RUN_STATE_PRELAUNCH;
+    life->actions = machine->config->actions;
     life->run_notifiers = g_array_new(FALSE, FALSE, sizeof(RunNotifier));
     life->powerdown_notifiers = g_array_new(FALSE, FALSE, sizeof(PlainNotifier));
     life->suspend_notifiers = g_array_new(FALSE, FALSE, sizeof(PlainNotifier));

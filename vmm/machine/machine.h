@@ -72,6 +72,13 @@ typedef struct BootConfig {
     bool menu, strict;
 } BootConfig;
 
+/* What the machine does when its guest restarts, ends or fails: -action, QMP set-action. */
+typedef struct LifeActions {
+    bool reboot_exits;    /* -no-reboot: reboot=shutdown */
+    bool shutdown_pauses; /* -no-shutdown: shutdown=pause */
+    enum { PANIC_SHUTDOWN, PANIC_PAUSE, PANIC_NONE, PANIC_EXIT_FAILURE } panic;
+} LifeActions;
+
 /* What the command line says of the machine; filled by vmm/cli, constant afterwards. */
 typedef struct MachineConfig {
     const MachineClass *cls;
@@ -96,9 +103,7 @@ typedef struct MachineConfig {
     GPtrArray *fw_cfg; /* Opts * of each -fw_cfg: name, file or string */
     bool nographic;
     bool no_acpi, no_hpet;
-    bool reboot_exits;    /* -no-reboot: -action reboot=shutdown */
-    bool shutdown_pauses; /* -no-shutdown: -action shutdown=pause */
-    enum { PANIC_SHUTDOWN, PANIC_PAUSE, PANIC_NONE, PANIC_EXIT_FAILURE } panic_action;
+    LifeActions actions;
     int64_t rtc_offset_ns; /* of the guest's clock from the base clock */
     bool rtc_localtime;
     VmClock rtc_clock;
@@ -186,6 +191,8 @@ int machine_run(Machine *machine);
 Machine *machine_get(void); /* the one of this process, or NULL; any thread */
 
 bool machine_cont(Machine *machine, GError **error); /* QMP cont */
+LifeActions machine_actions(const Machine *machine);
+void machine_set_actions(Machine *machine, LifeActions actions); /* QMP set-action */
 void machine_stop(Machine *machine,
                   RunState state); /* pauses: vCPUs out, then I/O quiesced; returns when it is so */
 RunState machine_run_state(const Machine *machine); /* any thread */

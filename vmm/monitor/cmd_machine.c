@@ -104,6 +104,33 @@ static json_object *set_watchdog_action(const void *args, GError **error)
     return qmp_ok();
 }
 
+static json_object *set_action(const void *args, GError **error)
+{
+    static const int panics[] = {
+        [QMP_PANIC_ACTION_PAUSE] = PANIC_PAUSE,
+        [QMP_PANIC_ACTION_SHUTDOWN] = PANIC_SHUTDOWN,
+        [QMP_PANIC_ACTION_EXIT_FAILURE] = PANIC_EXIT_FAILURE,
+        [QMP_PANIC_ACTION_NONE] = PANIC_NONE,
+    };
+    const QmpSetActionArgs *in = args;
+    Machine *machine = machine_get();
+    LifeActions actions = machine_actions(machine);
+    if (in->has_reboot) {
+        actions.reboot_exits = in->reboot == QMP_REBOOT_ACTION_SHUTDOWN;
+    }
+    if (in->has_shutdown) {
+        actions.shutdown_pauses = in->shutdown == QMP_SHUTDOWN_ACTION_PAUSE;
+    }
+    if (in->has_panic) {
+        actions.panic = panics[in->panic];
+    }
+    if (in->has_watchdog) {
+        watchdog_set_action((int)in->watchdog);
+    }
+    machine_set_actions(machine, actions);
+    return qmp_ok();
+}
+
 static json_object *query_kvm(const void *args, GError **error)
 {
     json_object *info = json_object_new_object();
@@ -215,6 +242,7 @@ static const QmpHandler qmp[] = {
     { "system_powerdown", system_powerdown },
     { "system_wakeup", system_wakeup },
     { "inject-nmi", inject_nmi },
+    { "set-action", set_action },
     { "watchdog-set-action", set_watchdog_action },
     { "query-kvm", query_kvm },
     { "query-target", query_target },
