@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 
-from .console import Console
+from . import stuck
+from .console import Console, ConsoleTimeout
 from .qmp import Qmp
 from .testhost import CACHE, TREE
 
@@ -77,9 +78,11 @@ class Machine:
     def __exit__(self, kind, value, traceback):
         if kind is not None:
             print(f"command: {' '.join(self.command)}", file=sys.stderr)
-            if kind is not None and self.console.transcript:
+            if self.console.transcript:
                 print("console:\n" + self.console.tail(), file=sys.stderr)
             print("stderr:\n" + self.error_text(), file=sys.stderr)
+            if issubclass(kind, ConsoleTimeout) and self.process.poll() is None:
+                print("threads:\n" + stuck.report(self.process.pid), file=sys.stderr)
         self.close()
 
     def error_text(self):
