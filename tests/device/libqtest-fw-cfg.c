@@ -25,7 +25,7 @@ static void read_bytes(QTest *qts, void *data, size_t len)
     }
 }
 
-static bool find(QTest *qts, const char *name, uint16_t *key, uint32_t *size)
+bool qfw_find(QTest *qts, const char *name, QfwFile *file)
 {
     uint8_t entry[ENTRY];
     qtest_outw(qts, SELECTOR, KEY_DIR);
@@ -33,8 +33,7 @@ static bool find(QTest *qts, const char *name, uint16_t *key, uint32_t *size)
     for (uint32_t left = load_be32(entry); left; left--) {
         read_bytes(qts, entry, sizeof(entry));
         if (strcmp((char *)entry + 8, name) == 0) {
-            *size = load_be32(entry);
-            *key = load_be16(entry + 4);
+            *file = (QfwFile){ load_be16(entry + 4), load_be32(entry) };
             return true;
         }
     }
@@ -57,26 +56,26 @@ static bool dma(QTest *qts, uint32_t control, uint32_t len)
 /* By DMA: a large file's bytes would be an exchange each. */
 uint8_t *qfw_read(QTest *qts, const char *name, uint32_t *size)
 {
-    uint16_t key;
-    if (!find(qts, name, &key, size)) {
+    QfwFile file;
+    if (!qfw_find(qts, name, &file)) {
         return NULL;
     }
-    uint8_t *data = g_malloc0(*size + 1);
-    qtest_outw(qts, SELECTOR, key);
-    for (uint32_t done = 0; done < *size; done += CHUNK) {
-        uint32_t part = MIN(*size - done, CHUNK);
+    uint8_t *data = g_malloc0(file.size + 1);
+    qtest_outw(qts, SELECTOR, file.key);
+    for (uint32_t done = 0; done < file.size; done += CHUNK) {
+        uint32_t part = MIN(file.size - done, CHUNK);
         g_assert_true(dma(qts, DMA_READ, part));
         qtest_memread(qts, BUFFER, data + done, part);
     }
+    *size = file.size;
     return data;
 }
 
 bool qfw_write(QTest *qts, const char *name, uint32_t offset, const void *data, uint32_t len)
 {
-    uint16_t key;
-    uint32_t size;
-    g_assert_true(find(qts, name, &key, &size));
+    QfwFile file;
+    g_assert_true(qfw_find(qts, name, &file));
     qtest_memwrite(qts, BUFFER, data, len);
-    g_assert_true(dma(qts, (uint32_t)key << 16 | DMA_SELECT | DMA_SKIP, offset));
+    g_assert_true(dma(qts, (uint32_t)file.key << 16 | DMA_SELECT | DMA_SKIP, offset));
     return dma(qts, DMA_WRITE, len);
 }

@@ -2,7 +2,7 @@
 /* fw_cfg: items, the directory, DMA, what users and the command line put there; hostile drivers. */
 #include <glib/gstdio.h>
 #include <string.h>
-#include "tests/device/libqtest.h"
+#include "tests/device/libqtest-fw-cfg.h"
 #include "vmm/util/bytes.h"
 
 #define SELECTOR   0x510
@@ -53,31 +53,11 @@ static uint32_t dma(QTest *qts, uint32_t control, uint32_t len, uint64_t addr)
     return load_be32(structure);
 }
 
-typedef struct File {
-    uint16_t key;
-    uint32_t size;
-} File;
-
-static bool find_file(QTest *qts, const char *name, File *file)
-{
-    uint8_t entry[64];
-    qtest_outw(qts, SELECTOR, KEY_DIR);
-    read_bytes(qts, entry, 4);
-    for (uint32_t left = load_be32(entry); left; left--) {
-        read_bytes(qts, entry, sizeof(entry));
-        if (strcmp((char *)entry + 8, name) == 0) {
-            *file = (File){ load_be16(entry + 4), load_be32(entry) };
-            return true;
-        }
-    }
-    return false;
-}
-
 /* The whole file with a NUL behind it. */
 static char *read_file(QTest *qts, const char *name, uint32_t *size)
 {
-    File file;
-    if (!find_file(qts, name, &file)) {
+    QfwFile file;
+    if (!qfw_find(qts, name, &file)) {
         return NULL;
     }
     char *data = g_malloc0(file.size + 1);
@@ -165,8 +145,8 @@ static void test_dma_reads_skips_and_selects(void)
 {
     QTest *qts = start("-fw_cfg opt/text,string=0123456789");
     char data[17] = { 0 };
-    File file;
-    g_assert_true(find_file(qts, "opt/text", &file));
+    QfwFile file;
+    g_assert_true(qfw_find(qts, "opt/text", &file));
     g_assert_cmphex(qtest_inl(qts, DMA_HIGH), ==, 0x554d4551); /* "QEMU" */
     g_assert_cmphex(qtest_inl(qts, DMA_LOW), ==, 0x47464320);  /* " CFG" */
     g_assert_cmphex(dma(qts, (uint32_t)file.key << 16 | DMA_SELECT | DMA_SKIP, 3, 0), ==, 0);
@@ -186,8 +166,8 @@ static void test_dma_reads_skips_and_selects(void)
 static void test_dma_is_bounded(void)
 {
     QTest *qts = start("-fw_cfg opt/text,string=0123456789");
-    File file;
-    g_assert_true(find_file(qts, "opt/text", &file));
+    QfwFile file;
+    g_assert_true(qfw_find(qts, "opt/text", &file));
     uint32_t select = (uint32_t)file.key << 16 | DMA_SELECT;
     g_assert_cmphex(dma(qts, select | DMA_READ, 10, RAM_SIZE - 4), ==, DMA_ERROR);
     g_assert_cmphex(dma(qts, select | DMA_READ, 10, UINT64_MAX - 4), ==, DMA_ERROR);
@@ -294,12 +274,12 @@ static void test_memory_map(void)
 
 static void test_serial_console(void)
 {
-    File file;
+    QfwFile file;
     QTest *qts = start("-serial null");
     assert_file(qts, "etc/sercon-port", "\xf8\x03");
     qtest_stop(qts);
     qts = start("");
-    g_assert_false(find_file(qts, "etc/sercon-port", &file));
+    g_assert_false(qfw_find(qts, "etc/sercon-port", &file));
     qtest_stop(qts);
 }
 

@@ -4,14 +4,23 @@
 #include <string.h>
 #include "hw/firmware/smbios.h"
 #include "vmm/cli/opts.h"
+#include "vmm/machine/accel.h"
 #include "vmm/util/bytes.h"
 
-#define BASE 0xf0000
+#define PROCESSOR_ID 0x0f8bfbff000306a9ULL
+#define BASE         0xf0000
 
 static void free_opts(void *opts)
 {
     opts_free(opts);
 }
+
+static uint64_t processor_id(const Machine *machine)
+{
+    return PROCESSOR_ID;
+}
+
+static const AccelOps accel = { .name = "test", .processor_id = processor_id };
 
 static GByteArray *build(const char *option, GError **error)
 {
@@ -24,6 +33,7 @@ static GByteArray *build(const char *option, GError **error)
     Machine machine = { .devices = none,
                         .buses = none,
                         .config = &config,
+                        .accel = &accel,
                         .ram_below_4g = 2 * GIB,
                         .ram_above_4g = 38 * GIB };
     if (option) {
@@ -123,6 +133,8 @@ static void test_processor_numbers(void)
     g_assert_cmphex(load_le64(processor + 8), ==, 0x1234567890);
     g_assert_cmpuint(load_le16(processor + 20), ==, 4000);
     g_assert_cmpuint(load_le16(processor + 22), ==, 3000);
+    g_autoptr(GByteArray) plain = build(NULL, NULL);
+    g_assert_cmphex(load_le64(find_structure(plain, 4) + 8), ==, PROCESSOR_ID);
 }
 
 #define FILE_NAME "test-smbios.bin"

@@ -134,8 +134,3 @@ void device_eject(Device *dev)
     dev->ejected = true;
     event_loop_post(event_loop_main(), &task);
 }
-
-void device_unplug_refused(const Device *dev)
-{
-    monitor_emit("DEVICE_UNPLUG_GUEST_ERROR", describe(dev));
-}

@@ -28,7 +28,4 @@ void device_delete(Device *dev);
  * Any thread, topology lock held. */
 void device_eject(Device *dev);
 
-/* The guest refused to let go of the device: the event DEVICE_UNPLUG_GUEST_ERROR. Any thread. */
-void device_unplug_refused(const Device *dev);
-
 #endif

@@ -49,11 +49,6 @@ bool event_loop_is_current(const EventLoop *loop)
     return current_loop == loop;
 }
 
-const char *event_loop_name(const EventLoop *loop)
-{
-    return loop->name;
-}
-
 const char *event_loop_engine_name(const EventLoop *loop)
 {
     return loop->backend->name;
