@@ -34,8 +34,9 @@ typedef struct I440fxBoard {
     bool i8042, usb;
     bool hpet;
     bool smbus;
+    int smm;       /* auto: off */
     bool graphics; /* what a board of QEMU has and this one not yet */
-    int smm, vmport;
+    int vmport;
     char *pcspk_audiodev;
     AcpiIsaDevice isa_devices[ISA_DEVICES_MAX];
     unsigned isa_device_count;
@@ -51,8 +52,7 @@ static const Property i440fx_props[] = {
     PROP_STRING("pcspk-audiodev", I440fxBoard, pcspk_audiodev, NULL,
                 "The speaker's sound: only unset"),
     PROP_BOOL("graphics", I440fxBoard, graphics, false, "Graphics adapter: only off"),
-    PROP_ONOFFAUTO("smm", I440fxBoard, smm, ON_OFF_AUTO_AUTO,
-                   "System management mode: only off or auto"),
+    PROP_ONOFFAUTO("smm", I440fxBoard, smm, ON_OFF_AUTO_AUTO, PC_SMM_HELP),
     PROP_ONOFFAUTO("vmport", I440fxBoard, vmport, ON_OFF_AUTO_AUTO,
                    "VMware's port: only off or auto"),
     PROP_END,
@@ -62,7 +62,6 @@ static bool check_props(const I440fxBoard *board, GError **error)
 {
     const PcAbsent absent[] = {
         { "graphics=on", "a graphics adapter", board->graphics },
-        { "smm=on", "system management mode", board->smm == ON_OFF_AUTO_ON },
         { "vmport=on", "VMware's port", board->vmport == ON_OFF_AUTO_ON },
         { "pcspk-audiodev", "sound", board->pcspk_audiodev != NULL },
     };
@@ -132,7 +131,8 @@ static bool i440fx_build(Machine *machine, GError **error)
     I440fxBoard *board = machine->board;
     bool ok;
 
-    if (!check_props(board, error)) {
+    if (!check_props(board, error) ||
+        (board->smm == ON_OFF_AUTO_ON && !machine_enable_smm(machine, error))) {
         return false;
     }
     address_space_begin(machine->memory);

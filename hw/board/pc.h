@@ -27,6 +27,9 @@ extern const char *const pc_smbios_entries[];
     PROP_REF("pflash0", Type, pc.flash[0], "drive", "The flash memory of the firmware's code"),    \
         PROP_REF("pflash1", Type, pc.flash[1], "drive", "The flash memory of its variables")
 
+#define PC_SMM_HELP                                                                                \
+    "System management mode, for firmware with Secure Boot; auto: off, on: needs KVM's"
+
 /* First member of a board's struct. */
 typedef struct PcBoard {
     MemRegion ram_low, ram_high;

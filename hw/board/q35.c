@@ -36,8 +36,9 @@ typedef struct Q35Board {
     bool sata, usb;
     bool hpet;
     bool smbus;
+    int smm;       /* auto: off */
     bool graphics; /* what a board of QEMU has and this one not yet */
-    int smm, vmport;
+    int vmport;
     char *pcspk_audiodev;
     AcpiIsaDevice isa_devices[ISA_DEVICES_MAX];
     unsigned isa_device_count;
@@ -54,8 +55,7 @@ static const Property q35_props[] = {
     PROP_STRING("pcspk-audiodev", Q35Board, pcspk_audiodev, NULL,
                 "The speaker's sound: only unset"),
     PROP_BOOL("graphics", Q35Board, graphics, false, "Graphics adapter: only off"),
-    PROP_ONOFFAUTO("smm", Q35Board, smm, ON_OFF_AUTO_AUTO,
-                   "System management mode: only off or auto"),
+    PROP_ONOFFAUTO("smm", Q35Board, smm, ON_OFF_AUTO_AUTO, PC_SMM_HELP),
     PROP_ONOFFAUTO("vmport", Q35Board, vmport, ON_OFF_AUTO_AUTO, "VMware's port: only off or auto"),
     PROP_END,
 };
@@ -64,7 +64,6 @@ static bool check_props(const Q35Board *board, GError **error)
 {
     const PcAbsent absent[] = {
         { "graphics=on", "a graphics adapter", board->graphics },
-        { "smm=on", "system management mode", board->smm == ON_OFF_AUTO_ON },
         { "vmport=on", "VMware's port", board->vmport == ON_OFF_AUTO_ON },
         { "pcspk-audiodev", "sound", board->pcspk_audiodev != NULL },
     };
@@ -96,6 +95,9 @@ static bool build_pci(Machine *machine, Q35Board *board, GError **error)
         return false;
     }
     q35_host_connect_intx(board->host, ich9_lpc_set_intx, board->lpc);
+    if (machine->smm_memory && !ich9_lpc_add_smi_features(board->lpc, board->pc.fw_cfg, error)) {
+        return false;
+    }
     if (board->sata && !pc_add_device(machine, ich9_ahci_class.name, pcie, sata_props, error)) {
         return false;
     }
@@ -132,7 +134,8 @@ static bool q35_build(Machine *machine, GError **error)
     Q35Board *board = machine->board;
     bool ok;
 
-    if (!check_props(board, error)) {
+    if (!check_props(board, error) ||
+        (board->smm == ON_OFF_AUTO_ON && !machine_enable_smm(machine, error))) {
         return false;
     }
     address_space_begin(machine->memory);

@@ -34,6 +34,7 @@ typedef struct FwCfgItem {
     uint32_t len;
     bool writable;
     void (*written)(void *opaque, const uint8_t *data, size_t len);
+    void (*selected)(void *opaque, uint8_t *data, size_t len);
     void *opaque;
 } FwCfgItem;
 
@@ -196,6 +197,20 @@ bool fw_cfg_add_writable(Device *dev, const char *name, size_t len,
     return true;
 }
 
+bool fw_cfg_add_answer(Device *dev, const char *name, size_t len,
+                       void (*selected)(void *opaque, uint8_t *data, size_t len), void *opaque,
+                       GError **error)
+{
+    FwCfgFile *file = add_file((FwCfg *)dev, name, error);
+    if (!file) {
+        return false;
+    }
+    file->item = (FwCfgItem){
+        .data = g_malloc0(len), .len = (uint32_t)len, .selected = selected, .opaque = opaque
+    };
+    return true;
+}
+
 static void make_directory(FwCfg *fw)
 {
     guint count = fw->files->len;
@@ -242,6 +257,14 @@ void fw_cfg_replace_file(Device *dev, const char *name, const void *data, size_t
     }
 }
 
+void fw_cfg_write_file(Device *dev, const char *name, const void *data, size_t len)
+{
+    FwCfg *fw = (FwCfg *)dev;
+    FwCfgFile *file = find_file(fw, name);
+    g_assert(file && file_item(fw, file)->len == len);
+    memcpy(file_item(fw, file)->data, data, len);
+}
+
 const uint8_t *fw_cfg_file(Device *dev, const char *name, size_t *len)
 {
     FwCfg *fw = (FwCfg *)dev;
@@ -258,8 +281,12 @@ const uint8_t *fw_cfg_file(Device *dev, const char *name, size_t *len)
 
 static void select_item(FwCfg *fw, uint16_t key)
 {
+    const FwCfgItem *item = find_item(fw, key);
     fw->selected = key;
     fw->offset = 0;
+    if (item && item->selected) {
+        item->selected(item->opaque, item->data, item->len);
+    }
 }
 
 /* How many bytes the selected item still has. */

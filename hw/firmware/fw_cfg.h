@@ -67,6 +67,13 @@ bool fw_cfg_add_file_int(Device *dev, const char *name, uint64_t value, unsigned
 bool fw_cfg_add_writable(Device *dev, const char *name, size_t len,
                          void (*written)(void *opaque, const uint8_t *data, size_t len),
                          void *opaque, GError **error);
+/* A file of `len` zeroes that `selected` fills anew whenever the guest selects it, with the
+ * device's lock, on a vCPU thread. */
+bool fw_cfg_add_answer(Device *dev, const char *name, size_t len,
+                       void (*selected)(void *opaque, uint8_t *data, size_t len), void *opaque,
+                       GError **error);
+/* Other bytes for a file whose size stays. vCPUs stopped. */
+void fw_cfg_write_file(Device *dev, const char *name, const void *data, size_t len);
 /* New contents for a file that exists. vCPUs stopped. */
 void fw_cfg_replace_file(Device *dev, const char *name, const void *data, size_t len);
 /* What a file holds now; NULL when there is none of that name. */

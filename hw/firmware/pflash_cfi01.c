@@ -9,6 +9,8 @@
  * image. Commands are taken meanwhile: OVMF never waits for the chip. It also tells flash from ROM
  * by a status register that reads 0 when cleared, where the data sheet would have "ready".
  * The handlers move windows: they take the topology lock, then the device's.
+ * A secure chip's windows are in the memory of system management mode only; all others, and DMA,
+ * see its contents as a plain ROM.
  */
 #include "hw/firmware/pflash.h"
 
@@ -87,6 +89,7 @@ typedef struct Pflash {
     RamBlock *ram;
     uint64_t base;
     MemRegion rom, registers, low;
+    MemRegion plain; /* of a secure chip */
     LoopTask submit_task;
     BlockRequest request;
     struct iovec iov;
@@ -350,7 +353,8 @@ static FlashStep take_step(Pflash *s, uint64_t offset, uint64_t value, unsigned 
 
 static void place_windows(Pflash *s)
 {
-    AddressSpace *memory = s->dev.machine->memory;
+    Machine *machine = s->dev.machine;
+    AddressSpace *memory = s->secure ? machine->smm_memory : machine->memory;
     bool array = s->mode == MODE_ARRAY;
 
     address_space_begin(memory);
@@ -418,6 +422,9 @@ void pflash_map(Device *dev, uint64_t base, bool low)
     s->base = base;
     machine_topology_lock(dev->machine);
     place_windows(s);
+    if (s->secure) {
+        address_space_map(dev->machine->memory, &s->plain, base, 0);
+    }
     if (low) {
         mem_region_init_ram(&s->low, "isa-bios", s->ram, s->ram->size - low_size, low_size, true);
         address_space_map(dev->machine->memory, &s->low, MIB - low_size, LEGACY_PRIORITY_ROM);
@@ -511,6 +518,7 @@ static void pflash_unrealize(Device *dev)
     address_space_unmap(&s->low);
     address_space_unmap(&s->rom);
     address_space_unmap(&s->registers);
+    address_space_unmap(&s->plain);
     g_clear_pointer(&s->backend, block_backend_detach);
     g_clear_pointer(&s->ram, ram_block_free);
 }
@@ -534,9 +542,10 @@ static bool pflash_realize(Device *dev, GError **error)
     if (!s->drive) {
         return error_set(error, "no drive is named: give drive=ID");
     }
-    if (s->secure) {
-        return error_set(error, "secure=on needs system management mode, which Vireo does not "
-                                "have: leave it out");
+    if (s->secure && !dev->machine->smm_memory) {
+        return error_set(error,
+                         "secure=on needs system management mode, the only one in which such "
+                         "flash memory is written: give -machine q35,smm=on");
     }
     if (!open_drive(s, error)) {
         pflash_unrealize(dev);
@@ -545,6 +554,7 @@ static bool pflash_realize(Device *dev, GError **error)
     s->submit_task = (LoopTask)LOOP_TASK_INIT(submit, s);
     fill_cfi(s);
     mem_region_init_rom_ops(&s->rom, "pflash", s->ram, 0, s->ram->size, &pflash_ops, s, NULL);
+    mem_region_init_ram(&s->plain, "pflash-plain", s->ram, 0, s->ram->size, true);
     mem_region_init_io(&s->registers, "pflash-registers", s->ram->size, &pflash_ops, s, NULL);
     return true;
 }
@@ -616,7 +626,7 @@ static const StateSection pflash_state = {
 
 static const Property pflash_props[] = {
     PROP_REF("drive", Pflash, drive, "drive", "The drive or block node that holds the contents"),
-    PROP_BOOL("secure", Pflash, secure, false, "Writable in system management mode only: only off"),
+    PROP_BOOL("secure", Pflash, secure, false, "Commands are taken in system management mode only"),
     PROP_END,
 };
 

@@ -3,6 +3,7 @@
 #include "hw/isa/acpi_pm.h"
 #include "hw/isa/isa.h"
 #include "vmm/device/registers.h"
+#include "vmm/machine/accel.h"
 #include "vmm/machine/machine.h"
 #include "vmm/monitor/monitor.h"
 
@@ -32,8 +33,15 @@ enum { /* sleep types */
 #define GPE_BYTES   2 /* of status, and of enable, where GPE0 stands apart */
 #define COMMON_REGS 4 /* of pm_regs: those of a block without GPE0 */
 
-#define SMI_EN_APMC (1U << 5) /* set from the start: there is no system management mode */
-#define SMI_TCO     (1U << 13)
+#define SMI_EN_GLOBAL (1U << 0)
+#define SMI_APMC                                                                                   \
+    (1U << 5) /* of SMI_EN: set from the start when there is no system management                  \
+                 mode, as firmware knows it; of SMI_STS: there was such an SMI */
+#define SMI_TCO       (1U << 13)
+#define SMI_EN_BITS   (SMI_EN_GLOBAL | SMI_APMC | SMI_TCO)
+#define SMI_STS_BITS  (SMI_APMC | SMI_TCO)
+#define GLBSTS_APM    (1U << 5)
+#define GLBCTL_SMI_EN (1U << 0)
 
 static uint64_t ticks_now(void)
 {
@@ -139,15 +147,42 @@ static uint64_t timer_read(void *opaque, uint64_t stored)
 static void smi_en_written(void *opaque, uint64_t old, uint64_t now)
 {
     AcpiPm *pm = opaque;
+    uint32_t kept = pm->smm ? 0 : SMI_EN_GLOBAL | SMI_APMC;
 
     if (pm->tco_locked && pm->tco_locked(pm->dev)) {
-        pm->smi_en = (uint32_t)old;
+        kept |= SMI_TCO;
     }
+    if (pm->smi_locked) {
+        kept |= SMI_EN_GLOBAL;
+    }
+    pm->smi_en = ((uint32_t)now & ~kept) | ((uint32_t)old & kept);
+}
+
+/* Whether events of this kind, bits of SMI_EN, are SMIs now. */
+static bool smi_allowed(const AcpiPm *pm, uint32_t event)
+{
+    if (!pm->smm) {
+        return false;
+    }
+    if (pm->layout->global) {
+        return pm->apmc && (pm->smi_en & GLBCTL_SMI_EN);
+    }
+    return (pm->smi_en & event) && (pm->smi_en & SMI_EN_GLOBAL);
+}
+
+static void smi_send(AcpiPm *pm)
+{
+    Machine *machine = pm->dev->machine;
+
+    machine->accel->smi(machine, __atomic_load_n(&pm->smi_broadcast, __ATOMIC_ACQUIRE));
 }
 
 void acpi_pm_tco_event(AcpiPm *pm)
 {
     pm->smi_sts |= SMI_TCO;
+    if (smi_allowed(pm, SMI_TCO)) {
+        smi_send(pm);
+    }
 }
 
 #define PM_REG(reg, at, bytes, member, ...)                                                        \
@@ -166,27 +201,37 @@ static const RegisterDesc pm_regs[] = {
     PM_REG("PM_TMR", 0x08, 4, timer_value, .read = timer_read),
     PM_REG("GPE0_STS", 0x20, 8, gpe0_sts, .w1c = UINT64_MAX, .written = any_written),
     PM_REG("GPE0_EN", 0x28, 8, gpe0_en, .writable = UINT64_MAX, .written = any_written),
-    PM_REG("SMI_EN", 0x30, 4, smi_en, .reset = SMI_EN_APMC, .writable = SMI_TCO,
+    PM_REG("SMI_EN", 0x30, 4, smi_en, .reset = SMI_APMC, .writable = SMI_EN_BITS,
            .written = smi_en_written),
-    PM_REG("SMI_STS", 0x34, 4, smi_sts, .w1c = SMI_TCO),
+    PM_REG("SMI_STS", 0x34, 4, smi_sts, .w1c = SMI_STS_BITS),
+};
+
+/* PIIX4's, besides the common ones: 7.1.5 and 7.1.7. */
+static const RegisterDesc global_regs[] = {
+    PM_REG("GLBSTS", 0x18, 4, smi_sts, .w1c = GLBSTS_APM),
+    PM_REG("GLBCTL", 0x28, 4, smi_en, .writable = GLBCTL_SMI_EN),
 };
 
 static const RegisterFile pm_file = { pm_regs, G_N_ELEMENTS(pm_regs), 0 };
 static const RegisterFile common_file = { pm_regs, COMMON_REGS, 0 };
+static const RegisterFile global_file = { global_regs, G_N_ELEMENTS(global_regs), 0 };
 
-static const RegisterFile *file_of(const AcpiPm *pm)
+static const RegisterFile *file_of(const AcpiPm *pm, uint64_t offset)
 {
+    if (pm->layout->global && pm->smm && offset >= global_regs[0].offset) {
+        return &global_file;
+    }
     return pm->layout->gpe_port ? &common_file : &pm_file;
 }
 
 static uint64_t pm_read(void *opaque, uint64_t offset, unsigned size)
 {
-    return register_read(file_of(opaque), opaque, offset, size);
+    return register_read(file_of(opaque, offset), opaque, offset, size);
 }
 
 static void pm_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
 {
-    register_write(file_of(opaque), opaque, offset, value, size);
+    register_write(file_of(opaque, offset), opaque, offset, value, size);
 }
 
 static const MemOps pm_ops = { .read = pm_read, .write = pm_write, .max_size = 4 };
@@ -248,6 +293,10 @@ static void apm_write(void *opaque, uint64_t offset, uint64_t value, unsigned si
         pm->pm1_cnt &= ~PM1_CNT_SCI_EN;
     }
     pm_update(pm);
+    if (smi_allowed(pm, SMI_APMC)) {
+        pm->smi_sts |= SMI_APMC;
+        smi_send(pm);
+    }
 }
 
 static const MemOps apm_ops = { .read = apm_read, .write = apm_write, .max_size = 1 };
@@ -259,6 +308,7 @@ void acpi_pm_init(AcpiPm *pm, Device *dev, IrqLine *sci, const AcpiPmLayout *lay
     pm->dev = dev;
     pm->sci = sci;
     pm->layout = layout;
+    pm->smm = dev->machine->smm_memory != NULL;
     mem_region_init_io(&pm->region, "acpi-pm", layout->size, &pm_ops, pm, &dev->lock);
     mem_region_init_io(&pm->apm, "apm", APM_PORTS, &apm_ops, pm, &dev->lock);
     isa_map_ports(dev, &pm->apm, APM_PORT);
@@ -283,6 +333,9 @@ void acpi_pm_reset(AcpiPm *pm)
 {
     g_mutex_lock(&pm->dev->lock);
     register_reset(&pm_file, pm);
+    if (pm->smm) {
+        pm->smi_en = 0;
+    }
     pm->apm_control = pm->apm_status = 0;
     switch (machine_waking(pm->dev->machine)) {
     case WAKEUP_NONE:
@@ -333,8 +386,9 @@ static bool pm_post_load(void *base, uint16_t version, GError **error)
 
     g_mutex_lock(&pm->dev->lock);
     pm->pm1_cnt &= ~PM1_CNT_SLP_EN;
-    pm->smi_en = SMI_EN_APMC | (pm->smi_en & SMI_TCO);
-    pm->smi_sts &= SMI_TCO;
+    pm->smi_en &= pm->smm ? SMI_EN_BITS : SMI_TCO;
+    pm->smi_en |= pm->smm ? 0 : SMI_APMC;
+    pm->smi_sts &= SMI_STS_BITS;
     if (pm->layout->gpe_port) {
         pm->gpe0_sts &= UINT16_MAX;
         pm->gpe0_en &= UINT16_MAX;

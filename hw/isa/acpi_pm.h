@@ -2,7 +2,8 @@
 /*
  * The ACPI fixed hardware of ICH9 and PIIX4 (ACPI 6.4, 4.8; ICH9, 13.8.3; PIIX4, 7.1): PM1 event
  * and control block, PM timer, GPE0, SMI registers, and the APM ports, whose command turns ACPI on
- * and off as the SMI handler of a firmware would. A part of the bridge and under its lock.
+ * and off as the SMI handler of a firmware would, and with system management mode is an SMI when
+ * the guest has allowed it. A part of the bridge and under its lock.
  */
 #ifndef HW_ISA_ACPI_PM_H
 #define HW_ISA_ACPI_PM_H
@@ -22,6 +23,7 @@ typedef struct AcpiPmLayout {
     uint16_t gpe_port; /* of GPE0 when it stands apart, two bytes each of status and enable; 0: in
                           the block at ACPI_PM_GPE0 */
     uint8_t acpi_enable, acpi_disable; /* APM commands */
+    bool global;                       /* SMI registers are PIIX4's, GLBSTS and GLBCTL */
 } AcpiPmLayout;
 
 typedef struct AcpiPm {
@@ -34,7 +36,11 @@ typedef struct AcpiPm {
     bool s3;                                /* firmware is there to wake the system up */
     uint16_t pm1_sts, pm1_en, pm1_cnt;
     uint64_t gpe0_sts, gpe0_en;
-    uint32_t smi_en, smi_sts, timer_value;
+    uint32_t smi_en, smi_sts, timer_value; /* PIIX4: GLBCTL, GLBSTS */
+    bool smm;                              /* there is system management mode */
+    bool apmc;          /* PIIX4: the bridge's configuration makes SMIs of APM commands */
+    bool smi_locked;    /* ICH9: SMI_EN.GBL_SMI_EN may not change */
+    bool smi_broadcast; /* SMIs go to all vCPUs; atomic */
     bool (*tco_locked)(Device *dev); /* SMI_EN.TCO_EN may not change; NULL: there is no TCO timer */
     uint64_t overflow_ticks;         /* when the top bit of the timer turns next */
     Timer overflow;

@@ -29,6 +29,8 @@ void ich9_lpc_configure(Device *lpc);
 uint8_t ich9_lpc_irq_line(void *lpc, uint8_t slot, uint8_t pin); /* PciApertures.irq_line */
 void ich9_lpc_raise_gpe(void *lpc, unsigned bit);                /* any thread */
 Bus *ich9_lpc_isa_bus(Device *lpc);
+/* The fw_cfg files by which firmware asks that SMIs go to all vCPUs. When the board is built. */
+bool ich9_lpc_add_smi_features(Device *lpc, Device *fw_cfg, GError **error);
 AcpiSleep ich9_lpc_sleep(Device *lpc, bool firmware); /* acpi_pm_sleep() */
 
 /* Where ich9_lpc_configure() leaves the pins, for the ACPI tables. */

@@ -6,17 +6,20 @@
 #include "hw/devices.h"
 #include "hw/isa/acpi_pm.h"
 #include "hw/isa/ich9.h"
+#include "hw/isa/ich9_smi.h"
 #include "hw/isa/ich9_tco.h"
 #include "vmm/device/registers.h"
 #include "vmm/util/bytes.h"
 
 #define LPC_PMBASE    0x40
 #define LPC_ACPI_CNTL 0x44
+#define LPC_GEN_PMCON 0xa0
 #define LPC_RCBA      0xf0
 
 #define PMBASE_MASK      0xff80
 #define PMBASE_IO        1
 #define ACPI_CNTL_ENABLE 0x80
+#define GEN_PMCON_LOCK   0x10 /* SMI_LOCK */
 #define RCBA_MASK        0xffffc000U
 #define RCBA_ENABLE      1
 #define RCBA_SIZE        0x4000
@@ -32,6 +35,7 @@ typedef struct Ich9Lpc {
     Bus *isa;
     AcpiPm pm;
     Ich9Tco tco;
+    Ich9Smi smi;
     bool no_reboot; /* property: GCS_NO_REBOOT at reset */
     MemRegion rcba;
     /* Interrupt routing, under route_lock: a leaf below the root bus's. */
@@ -194,6 +198,24 @@ static void window_move(AddressSpace *space, MemRegion *region, bool on, uint64_
     address_space_commit(space);
 }
 
+/* Locked until a reset. */
+static void lpc_config_written(PciDevice *pci, uint32_t offset, unsigned size)
+{
+    Ich9Lpc *lpc = (Ich9Lpc *)pci;
+
+    if (lpc->pm.smi_locked) {
+        pci->config[LPC_GEN_PMCON] |= GEN_PMCON_LOCK;
+    }
+    lpc->pm.smi_locked = pci->config[LPC_GEN_PMCON] & GEN_PMCON_LOCK;
+}
+
+static void lock_refresh(Ich9Lpc *lpc)
+{
+    g_mutex_lock(&lpc->pci.dev.lock);
+    lpc->pm.smi_locked = lpc->pci.config[LPC_GEN_PMCON] & GEN_PMCON_LOCK;
+    g_mutex_unlock(&lpc->pci.dev.lock);
+}
+
 static void lpc_remap(PciDevice *pci)
 {
     Ich9Lpc *lpc = (Ich9Lpc *)pci;
@@ -201,6 +223,7 @@ static void lpc_remap(PciDevice *pci)
     uint32_t rcba = load_le32(pci->config + LPC_RCBA);
 
     routes_refresh(lpc);
+    lock_refresh(lpc);
     bool pm_on = (pci->config[LPC_ACPI_CNTL] & ACPI_CNTL_ENABLE) && pmbase;
     window_move(pci->dev.machine->io, &lpc->pm.region, pm_on, pmbase, 0);
     window_move(pci->dev.machine->io, &lpc->tco.region, pm_on, pmbase + ICH9_TCO_OFFSET, 1);
@@ -282,12 +305,16 @@ static bool lpc_realize(Device *dev, GError **error)
     lpc->pci.config[LPC_PMBASE] = PMBASE_IO;
     store_le32(wmask + LPC_PMBASE, PMBASE_MASK);
     wmask[LPC_ACPI_CNTL] = ACPI_CNTL_ENABLE;
+    if (machine->smm_memory) {
+        wmask[LPC_GEN_PMCON] = GEN_PMCON_LOCK;
+    }
     memset(wmask + ICH9_LPC_PIRQ_A_D, PIRQ_DISABLED | PIRQ_IRQ_MASK, 4);
     memset(wmask + ICH9_LPC_PIRQ_E_H, PIRQ_DISABLED | PIRQ_IRQ_MASK, 4);
     store_le32(wmask + LPC_RCBA, RCBA_MASK | RCBA_ENABLE);
 
     acpi_pm_init(&lpc->pm, dev, &machine->gsi[ICH9_SCI_GSI], &pm_layout);
     lpc->pm.tco_locked = tco_locked;
+    ich9_smi_init(&lpc->smi, &lpc->pm);
     ich9_tco_init(&lpc->tco, dev, &tco_ops);
     mem_region_init_io(&lpc->rcba, "lpc-rcrb", RCBA_SIZE, &rcba_ops, lpc, &lpc->route_lock);
     machine_add_powerdown_notifier(machine, power_button, lpc);
@@ -311,6 +338,11 @@ static void lpc_unrealize(Device *dev)
     g_mutex_clear(&lpc->route_lock);
 }
 
+bool ich9_lpc_add_smi_features(Device *lpc, Device *fw_cfg, GError **error)
+{
+    return ich9_smi_add_files(&((Ich9Lpc *)lpc)->smi, fw_cfg, error);
+}
+
 AcpiSleep ich9_lpc_sleep(Device *lpc, bool firmware)
 {
     return acpi_pm_sleep(&((Ich9Lpc *)lpc)->pm, firmware);
@@ -328,6 +360,7 @@ static void lpc_reset(Device *dev)
     lpc->gcs = lpc->no_reboot ? GCS_NO_REBOOT : 0;
     g_mutex_unlock(&lpc->route_lock);
     acpi_pm_reset(&lpc->pm);
+    ich9_smi_reset(&lpc->smi);
     ich9_tco_reset(&lpc->tco);
     routes_refresh(lpc);
 }
@@ -360,10 +393,30 @@ static const StateField lpc_fields[] = {
     STATE_END,
 };
 
+static bool has_smi_features(const void *base)
+{
+    return ((const Ich9Lpc *)base)->smi.pm->smm;
+}
+
+static const StateField smi_fields[] = {
+    STATE_STRUCT(Ich9Lpc, smi, &ich9_smi_state),
+    STATE_END,
+};
+
+static const StateSection smi_state = {
+    .name = "smi",
+    .version = 1,
+    .fields = smi_fields,
+    .needed = has_smi_features,
+};
+
+static const StateSection *const lpc_subsections[] = { &smi_state, NULL };
+
 static const StateSection lpc_state = {
     .name = "ICH9-LPC",
     .version = 2,
     .fields = lpc_fields,
+    .subsections = lpc_subsections,
     .post_load = lpc_post_load,
 };
 
@@ -372,6 +425,7 @@ static const PciDeviceClass lpc_pci = {
     .device_id = 0x2918,
     .revision = 2,
     .class_code = 0x060100,
+    .config_written = lpc_config_written,
     .remap = lpc_remap,
 };
 

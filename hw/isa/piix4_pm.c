@@ -45,6 +45,9 @@ static void pm_remap(PciDevice *pci)
     bool on = (pci->config[PM_PMREGMISC] & PMREGMISC_ENABLE) && base;
     MemRegion *region = &s->pm.region;
 
+    g_mutex_lock(&pci->dev.lock);
+    s->pm.apmc = pci->config[PM_DEVACTB + 3] & DEVACTB_APMC;
+    g_mutex_unlock(&pci->dev.lock);
     if (on == (region->space != NULL) && (!on || region->addr == base)) {
         return;
     }
@@ -83,11 +86,12 @@ static void slot_changed(void *opaque)
 static const AcpiPmLayout pm_layout = {
     .size = PM_BLOCK_SIZE,
     .gpe_port = PIIX_GPE_BASE,
+    .global = true,
     .acpi_enable = PIIX_APM_ACPI_ENABLE,
     .acpi_disable = PIIX_APM_ACPI_DISABLE,
 };
 
-static void config_init(PciDevice *pci, const MachineConfig *machine)
+static void config_init(PciDevice *pci, const MachineConfig *machine, bool smm)
 {
     uint8_t *config = pci->config;
 
@@ -95,8 +99,11 @@ static void config_init(PciDevice *pci, const MachineConfig *machine)
     config[PM_PMBASE] = PMBASE_IO;
     store_le16(pci->wmask + PM_PMBASE, PMBASE_MASK);
     pci->wmask[PM_PMREGMISC] = PMREGMISC_ENABLE;
-    /* There is no system management mode: firmware is told that it is set up. */
-    config[PM_DEVACTB + 3] = DEVACTB_APMC;
+    if (smm) {
+        pci->wmask[PM_DEVACTB + 3] = DEVACTB_APMC;
+    } else { /* firmware is told that it is set up */
+        config[PM_DEVACTB + 3] = DEVACTB_APMC;
+    }
     config[PM_DEVRESG] = DEVRESG_RESET;
     config[PM_DEVRESH] = DEVRESH_RESET;
     config[PM_DEVRESI] = (machine->serial[0] ? DEVRESI_COM1 : 0) |
@@ -124,7 +131,7 @@ static bool pm_realize(Device *dev, GError **error)
     if (!pci_device_realize(&s->pci, error)) {
         return false;
     }
-    config_init(&s->pci, machine->config);
+    config_init(&s->pci, machine->config, machine->smm_memory != NULL);
     acpi_pm_init(&s->pm, dev, &machine->gsi[PIIX_SCI_GSI], &pm_layout);
     acpi_pcihp_init(&s->pcihp, s->pci.bus, PIIX_PCIHP_PORT, slot_changed, s);
     machine_add_powerdown_notifier(machine, power_button, s);
@@ -149,6 +156,8 @@ static void pm_reset(Device *dev)
 {
     Piix4Pm *s = (Piix4Pm *)dev;
 
+    /* Firmware that wakes sets the SMI handler up again: by this bit it knows that it has to. */
+    s->pci.config[PM_DEVACTB + 3] &= ~s->pci.wmask[PM_DEVACTB + 3];
     pci_device_reset_keeping(&s->pci, PM_PMBASE, PCI_CONFIG_SIZE - PM_PMBASE);
     acpi_pcihp_reset(&s->pcihp);
     acpi_pm_reset(&s->pm);

@@ -74,7 +74,8 @@ static void x86_cpu_unrealize(Device *dev)
 static bool x86_cpu_request_unplug(Device *dev, GError **error)
 {
     AcpiSlots *slots = cpu_hotplug_slots(dev->machine);
-    return slots && acpi_slots_request(slots, dev, error);
+    return slots && machine_cpus_may_change(dev->machine, error) &&
+           acpi_slots_request(slots, dev, error);
 }
 
 static const Property x86_cpu_props[] = {

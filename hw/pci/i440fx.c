@@ -8,6 +8,7 @@
 #include "hw/pci/host.h"
 #include "hw/pci/pam.h"
 #include "hw/pci/pci_internal.h"
+#include "hw/pci/smram.h"
 
 #define PMC_DRAM_CONTROL 0x57
 #define PMC_PAM0         0x59
@@ -19,8 +20,6 @@
 #define SMRAM_LOCK         0x10
 #define SMRAM_CLOSED       0x20
 #define SMRAM_OPEN         0x40
-#define SMRAM_START        0xa0000
-#define SMRAM_SIZE         (128 * KIB)
 
 typedef struct I440fxHost {
     Device dev;
@@ -33,8 +32,8 @@ typedef struct I440fxHost {
 typedef struct Pmc {
     PciDevice pci;
     Pam pam;
-    MemRegion smram_region;
-    uint8_t smram; /* the register as last accepted */
+    Smram smram;
+    uint8_t accepted; /* PMC_SMRAM as it was before it is written */
 } Pmc;
 
 /* ---- The host: what has the root bus ---- */
@@ -119,8 +118,8 @@ static void smram_written(Pmc *pmc)
 {
     uint8_t *reg = &pmc->pci.config[PMC_SMRAM];
 
-    if (pmc->smram & SMRAM_LOCK) {
-        *reg = (pmc->smram & ~SMRAM_CLOSED) | (*reg & SMRAM_CLOSED);
+    if (pmc->accepted & SMRAM_LOCK) {
+        *reg = (pmc->accepted & ~SMRAM_CLOSED) | (*reg & SMRAM_CLOSED);
     }
     if (*reg & SMRAM_LOCK) {
         *reg &= ~SMRAM_OPEN;
@@ -138,17 +137,15 @@ static void pmc_remap(PciDevice *pci)
 {
     Pmc *pmc = (Pmc *)pci;
     uint8_t smram = pci->config[PMC_SMRAM];
-    bool open = (smram & SMRAM_ENABLE) && (smram & SMRAM_OPEN) && !(smram & SMRAM_CLOSED);
-    bool shown = pmc->smram_region.space != NULL;
+    const SmramView view = {
+        .enabled = smram & SMRAM_ENABLE,
+        .open = (smram & SMRAM_OPEN) && !(smram & (SMRAM_CLOSED | SMRAM_LOCK)),
+        .tseg = -1,
+    };
 
     pam_update(&pmc->pam, pci->config + PMC_PAM0);
-    pmc->smram = smram;
-    if (open && !shown && pmc->smram_region.size) {
-        address_space_map(pci->bus->memory, &pmc->smram_region, SMRAM_START,
-                          LEGACY_PRIORITY_SHADOW);
-    } else if (!open) {
-        address_space_unmap(&pmc->smram_region);
-    }
+    pmc->accepted = smram;
+    smram_update(&pmc->smram, &view);
 }
 
 void i440fx_configure(PciDevice *pci)
@@ -169,10 +166,7 @@ static bool pmc_realize(Device *dev, GError **error)
     pmc->pci.wmask[PMC_SMRAM] = SMRAM_ENABLE | SMRAM_LOCK | SMRAM_CLOSED | SMRAM_OPEN;
     pmc->pci.config[PMC_SMRAM] = SMRAM_BASE_SEGMENT;
     pam_wmask(pmc->pci.wmask + PMC_PAM0);
-    if (range_inside(SMRAM_START, SMRAM_SIZE, machine->ram_below_4g)) {
-        mem_region_init_ram(&pmc->smram_region, "smram", machine->ram, SMRAM_START, SMRAM_SIZE,
-                            false);
-    }
+    smram_init(&pmc->smram, machine, NULL);
     machine_topology_lock(machine);
     pam_init(&pmc->pam, machine);
     machine_topology_unlock(machine);
@@ -184,7 +178,7 @@ static void pmc_unrealize(Device *dev)
     Pmc *pmc = (Pmc *)dev;
 
     machine_topology_lock(dev->machine);
-    address_space_unmap(&pmc->smram_region);
+    smram_cleanup(&pmc->smram);
     pam_cleanup(&pmc->pam);
     machine_topology_unlock(dev->machine);
     pci_device_unrealize(&pmc->pci);

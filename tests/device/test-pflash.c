@@ -293,7 +293,6 @@ static void test_refusals(void)
                    "system management mode");
     expect_refused(CODE_SIZE, "-machine microvm", "pflash");
     expect_refused(CODE_SIZE, "-drive if=pflash,unit=2,driver=null-co,size=4096", "unit=2");
-    expect_refused(CODE_SIZE, "-machine smm=on", "system management mode");
     qtest_assert_refused("-blockdev driver=null-co,node-name=n,size=4096 -machine q35,pflash1=n",
                          "pflash1 needs pflash0");
     qtest_assert_refused("-device cfi.pflash01", "cfi.pflash01");

@@ -53,7 +53,7 @@ static const char *const common_options[] = { "vireo",
 static const char *const q35_options[] = {
     "-netdev",   "user,id=u0,restrict=on",
     "-blockdev", "driver=null-co,node-name=f0,size=64K,read-zeroes=on",
-    "-machine",  "q35,pflash0=f0,hpet=on",
+    "-machine",  "q35,pflash0=f0,hpet=on,smm=on",
     "-device",   "virtio-blk-pci,drive=n0,num-queues=2",
     "-device",   "virtio-blk-pci,drive=n1,disable-modern=off,disable-legacy=off",
     "-device",   "virtio-scsi-pci,num_queues=2",
@@ -93,7 +93,7 @@ static const char *const q35_options[] = {
 
 static const char *const pc_options[] = {
     "-netdev",  "user,id=u0,restrict=on",
-    "-machine", "pc,hpet=on",
+    "-machine", "pc,hpet=on,smm=on",
     "-device",  "virtio-blk-pci,drive=n0,disable-modern=off,disable-legacy=off",
     "-device",  "ide-hd,drive=n1",
     "-device",  "ide-cd,drive=n5",

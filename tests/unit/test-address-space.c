@@ -111,6 +111,61 @@ static void list_range(const FlatRange *range, void *opaque)
                            range->start, range->last, (int)range->offset);
 }
 
+static unsigned ram_events;
+
+static void count_ram(void *opaque, const FlatRange *range)
+{
+    ram_events++;
+}
+
+/* A second view: its own regions are over everything, and it follows the space below. */
+static void test_view(void)
+{
+    AddressSpace *base = address_space_new("base", UINT64_MAX);
+    AddressSpace *view = address_space_new_view("view", base);
+    static const MemListener listener = { .ram_add = count_ram, .ram_del = count_ram };
+    RamBlock *ram = make_ram(0x3000);
+    MemRegion all, secret;
+    Window hole;
+    uint32_t value = 0x11223344;
+
+    mem_region_init_ram(&all, "all", ram, 0, 0x3000, false);
+    mem_region_init_ram(&secret, "secret", ram, 0x1000, 0x1000, false);
+    window_init(&hole, 0x1000, 1, 4, 7);
+    address_space_map(base, &all, 0, 0);
+    g_assert_true(address_space_write(view, 0x1000, &value, 4));
+    address_space_map(base, &hole.region, 0x1000, 5);
+    address_space_map(view, &secret, 0x1000, 0);
+    address_space_read(base, 0x1000, &value, 4);
+    g_assert_cmphex(value, ==, 0x0a090807);
+    address_space_read(view, 0x1000, &value, 4);
+    g_assert_cmphex(value, ==, 0x11223344);
+    g_assert_false(dma_read(base, 0x1000, &value, 4));
+
+    ram_events = 0;
+    address_space_set_listener(view, &listener);
+    g_assert_cmpuint(ram_events, ==, 3);
+    address_space_begin(base); /* the view waits for the space below */
+    address_space_unmap(&secret);
+    address_space_unmap(&all);
+    g_assert_cmpuint(ram_events, ==, 3);
+    address_space_commit(base);
+    g_assert_cmpuint(ram_events, ==, 6);
+    g_assert_false(address_space_read(view, 0, &value, 4));
+    address_space_begin(view);
+    address_space_map(base, &all, 0, 0);
+    g_assert_cmpuint(ram_events, ==, 6);
+    address_space_commit(view);
+    g_assert_cmpuint(ram_events, ==, 8);
+    address_space_set_listener(view, NULL);
+
+    address_space_unmap(&all);
+    window_done(&hole);
+    address_space_free(view);
+    address_space_free(base);
+    ram_block_free(ram);
+}
+
 static void test_splits_around_stronger_regions(void)
 {
     AddressSpace *space = address_space_new("memory", 0xffff);
@@ -519,6 +574,7 @@ int main(int argc, char **argv)
     rcu_thread_register();
     g_test_add_func("/memory/unassigned-reads-ones", test_unassigned);
     g_test_add_func("/memory/stronger-then-later-wins", test_priorities);
+    g_test_add_func("/memory/view-follows-the-space-below", test_view);
     g_test_add_func("/memory/splits-around-stronger", test_splits_around_stronger_regions);
     g_test_add_func("/memory/top-of-the-space", test_top_of_the_space);
     g_test_add_func("/memory/beyond-the-limit", test_beyond_the_limit);

@@ -70,11 +70,11 @@ void kvm_dirty_collect(KvmState *kvm, const KvmSlot *slot)
 }
 
 /* Turns logging of each slot on or off, as is wanted now. */
-static int update_slots(KvmState *kvm)
+static int update_space(KvmState *kvm, KvmSlots *space)
 {
     int result = 0;
-    for (guint i = 0; i < kvm->mem.slots->len; i++) {
-        KvmSlot *slot = &g_array_index(kvm->mem.slots, KvmSlot, i);
+    for (guint i = 0; i < space->slots->len; i++) {
+        KvmSlot *slot = &g_array_index(space->slots, KvmSlot, i);
         bool wanted = kvm_dirty_wanted(&kvm->mem, slot);
         if (wanted == slot->logging) {
             continue;
@@ -85,6 +85,16 @@ static int update_slots(KvmState *kvm)
             slot->logging = !wanted;
             result = slot_result;
         }
+    }
+    return result;
+}
+
+static int update_slots(KvmState *kvm)
+{
+    int result = 0;
+    for (unsigned i = 0; i < KVM_SPACE_COUNT; i++) {
+        int space_result = update_space(kvm, &kvm->mem.spaces[i]);
+        result = space_result < 0 ? space_result : result;
     }
     return result;
 }
@@ -111,16 +121,23 @@ void kvm_dirty_log_stop(Machine *machine, RamBlock *block)
     machine_topology_unlock(machine);
 }
 
-void kvm_dirty_log_sync(Machine *machine, RamBlock *block)
+static void sync_space(KvmState *kvm, const KvmSlots *space, const RamBlock *block)
 {
-    KvmState *kvm = machine->accel_data;
-    machine_topology_lock(machine);
-    for (guint i = 0; i < kvm->mem.slots->len; i++) {
-        const KvmSlot *slot = &g_array_index(kvm->mem.slots, KvmSlot, i);
+    for (guint i = 0; i < space->slots->len; i++) {
+        const KvmSlot *slot = &g_array_index(space->slots, KvmSlot, i);
         uint64_t first, end;
         if (slot->logging && common_part(slot, block, &first, &end)) {
             kvm_dirty_collect(kvm, slot);
         }
+    }
+}
+
+void kvm_dirty_log_sync(Machine *machine, RamBlock *block)
+{
+    KvmState *kvm = machine->accel_data;
+    machine_topology_lock(machine);
+    for (unsigned i = 0; i < KVM_SPACE_COUNT; i++) {
+        sync_space(kvm, &kvm->mem.spaces[i], block);
     }
     machine_topology_unlock(machine);
 }

@@ -261,6 +261,18 @@ static void kvm_nmi(Machine *machine)
     }
 }
 
+static bool kvm_smm_enable(Machine *machine, GError **error)
+{
+    KvmState *kvm = machine->accel_data;
+    return kvm_require_cap(kvm, KVM_CAP_X86_SMM, "KVM_CAP_X86_SMM", "system management mode",
+                           error) &&
+           (kvm_check_cap(kvm, KVM_CAP_MULTI_ADDRESS_SPACE) >= KVM_SPACE_COUNT ||
+            error_set_code(error, VIREO_ERROR_KVM_MISSING_CAP,
+                           "this host's KVM has no second address space "
+                           "(KVM_CAP_MULTI_ADDRESS_SPACE) for system management mode; a newer "
+                           "Linux kernel has it"));
+}
+
 static void kvm_vcpu_dump(Machine *machine, unsigned index, GString *out)
 {
     KvmState *kvm = machine->accel_data;
@@ -313,6 +325,8 @@ const AccelOps kvm_accel = {
     .timer_silence = kvm_arch_timer_silence,
     .ioapic_pin_set = kvm_arch_ioapic_pin_set,
     .nmi = kvm_nmi,
+    .smm_enable = kvm_smm_enable,
+    .smi = kvm_smi,
     .processor_id = kvm_arch_processor_id,
     .vcpu_dump = kvm_vcpu_dump,
     .save = kvm_save,

@@ -23,6 +23,7 @@ enum {
     VCPU_REQUEST_EXIT = 1 << 2,    /* end the thread */
     VCPU_REQUEST_NMI = 1 << 3,     /* inject an NMI */
     VCPU_REQUEST_EXTINT = 1 << 4,  /* split irqchip: the user PIC's output rose */
+    VCPU_REQUEST_SMI = 1 << 5,     /* inject a system management interrupt */
 };
 
 typedef struct KvmState KvmState;
@@ -39,6 +40,8 @@ typedef struct KvmVcpu {
     AddressSpace *memory;
     DispatchCache io_cache;
     DispatchCache memory_cache;
+    AddressSpace *smm_memory; /* in system management mode; NULL: there is none */
+    DispatchCache smm_cache;
     KvmState *kvm;
 
     unsigned index;
@@ -52,7 +55,7 @@ typedef struct KvmVcpu {
 } KvmVcpu;
 
 typedef struct KvmSlot {
-    uint32_t id;
+    uint32_t id; /* with the address space in bits 31:16 */
     uint64_t start, size;
     uint64_t host;
     bool readonly;
@@ -64,17 +67,32 @@ typedef struct KvmDoorbell {
     uint32_t flags;
 } KvmDoorbell;
 
-/* Memory slots: what the address space's listener said, and what KVM has. Topology lock. */
+/* KVM's address spaces. */
+enum {
+    KVM_SPACE_ORDINARY,
+    KVM_SPACE_SMM,
+    KVM_SPACE_COUNT,
+};
+
+/* Memory slots of one of them: what the address space's listener said, and what KVM has. Topology
+ * lock. */
+typedef struct KvmSlots {
+    KvmState *kvm;
+    unsigned space; /* KVM_SPACE_... */
+    GArray *ranges; /* KvmSlot without ids: as the listener's calls left them */
+    GArray *slots;  /* KvmSlot, sorted by start: as KVM has them */
+    uint64_t *used; /* bitmap of slot ids */
+    bool changed;
+    MemListener listener;
+} KvmSlots;
+
 typedef struct KvmMemory {
-    GArray *ranges;    /* KvmSlot without ids: as the listener's calls left them */
-    GArray *slots;     /* KvmSlot, sorted by start: as KVM has them */
-    uint64_t *used;    /* bitmap of slot ids */
+    KvmSlots spaces[KVM_SPACE_COUNT];
     GPtrArray *logged; /* RamBlock whose dirty logs are on */
     unsigned max_slots;
-    bool changed;
     GArray *doorbells; /* KvmDoorbell to be added after the slots */
     bool started;      /* the machine is made: doorbells are added at each commit */
-    MemListener listener, io_listener;
+    MemListener io_listener;
 } KvmMemory;
 
 /* The GSI routing table; lock is a leaf. */
@@ -161,6 +179,7 @@ void kvm_vcpus_resume(Machine *machine);
 void kvm_vcpus_inhibit(KvmState *kvm);
 void kvm_vcpus_uninhibit(KvmState *kvm);
 void kvm_vcpu_request(KvmVcpu *vcpu, unsigned request); /* any thread */
+void kvm_smi(Machine *machine, bool all);               /* AccelOps */
 /* Reports why the vCPU cannot go on, parks it and tells the machine. Its own thread. */
 void kvm_vcpu_internal_error(KvmVcpu *vcpu, const char *format, ...) G_GNUC_PRINTF(2, 3);
 

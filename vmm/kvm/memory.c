@@ -13,7 +13,8 @@
 
 #define PAGE 4096ULL
 /* KVM takes up to 2^31 - 1 pages a slot (KVM_MEM_MAX_NR_PAGES). */
-#define SLOT_MAX_SIZE (4ULL << 40)
+#define SLOT_MAX_SIZE    (4ULL << 40)
+#define SLOT_SPACE_SHIFT 16 /* of the address space in a slot's number */
 
 static bool slot_equal(const KvmSlot *a, const KvmSlot *b)
 {
@@ -47,37 +48,37 @@ static bool slot_from_range(const FlatRange *range, KvmSlot *slot)
 
 static void memory_ram_add(void *opaque, const FlatRange *range)
 {
-    KvmState *kvm = opaque;
+    KvmSlots *space = opaque;
     KvmSlot slot;
     if (slot_from_range(range, &slot)) {
-        g_array_append_val(kvm->mem.ranges, slot);
-        kvm->mem.changed = true;
+        g_array_append_val(space->ranges, slot);
+        space->changed = true;
     }
 }
 
 static void memory_ram_del(void *opaque, const FlatRange *range)
 {
-    KvmState *kvm = opaque;
+    KvmSlots *space = opaque;
     KvmSlot slot;
     if (!slot_from_range(range, &slot)) {
         return;
     }
-    for (guint i = 0; i < kvm->mem.ranges->len; i++) {
-        if (slot_equal(&g_array_index(kvm->mem.ranges, KvmSlot, i), &slot)) {
-            g_array_remove_index_fast(kvm->mem.ranges, i);
-            kvm->mem.changed = true;
+    for (guint i = 0; i < space->ranges->len; i++) {
+        if (slot_equal(&g_array_index(space->ranges, KvmSlot, i), &slot)) {
+            g_array_remove_index_fast(space->ranges, i);
+            space->changed = true;
             return;
         }
     }
 }
 
 /* The ranges, sorted, with neighbours joined. */
-static GArray *memory_wanted_slots(KvmState *kvm)
+static GArray *memory_wanted_slots(const KvmSlots *space)
 {
     GArray *wanted = g_array_new(FALSE, FALSE, sizeof(KvmSlot));
-    g_array_sort(kvm->mem.ranges, slot_compare);
-    for (guint i = 0; i < kvm->mem.ranges->len; i++) {
-        const KvmSlot *range = &g_array_index(kvm->mem.ranges, KvmSlot, i);
+    g_array_sort(space->ranges, slot_compare);
+    for (guint i = 0; i < space->ranges->len; i++) {
+        const KvmSlot *range = &g_array_index(space->ranges, KvmSlot, i);
         KvmSlot *last = wanted->len ? &g_array_index(wanted, KvmSlot, wanted->len - 1) : NULL;
         if (last && last->start + last->size == range->start &&
             last->host + last->size == range->host && last->readonly == range->readonly &&
@@ -103,20 +104,22 @@ int kvm_memory_set_slot(KvmState *kvm, const KvmSlot *slot, uint64_t size)
     return kvm_ioctl(kvm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region);
 }
 
-static bool memory_take_id(KvmMemory *mem, uint32_t *id)
+static bool memory_take_id(KvmSlots *space, uint32_t *id)
 {
-    for (unsigned i = 0; i < mem->max_slots; i++) {
-        if (!(mem->used[i / 64] >> (i % 64) & 1)) {
-            mem->used[i / 64] |= 1ULL << (i % 64);
-            *id = i;
+    for (unsigned i = 0; i < space->kvm->mem.max_slots; i++) {
+        if (!(space->used[i / 64] >> (i % 64) & 1)) {
+            space->used[i / 64] |= 1ULL << (i % 64);
+            *id = space->space << SLOT_SPACE_SHIFT | i;
             return true;
         }
     }
     return false;
 }
 
-static void memory_delete_slot(KvmState *kvm, const KvmSlot *slot)
+static void memory_delete_slot(KvmSlots *space, const KvmSlot *slot)
 {
+    KvmState *kvm = space->kvm;
+    unsigned index = slot->id & ((1U << SLOT_SPACE_SHIFT) - 1);
     if (slot->logging) {
         kvm_dirty_collect(kvm, slot);
     }
@@ -125,12 +128,13 @@ static void memory_delete_slot(KvmState *kvm, const KvmSlot *slot)
         kvm_fail(kvm, "KVM could not remove the memory slot at 0x%" PRIx64 ": %s", slot->start,
                  g_strerror(-result));
     }
-    kvm->mem.used[slot->id / 64] &= ~(1ULL << (slot->id % 64));
+    space->used[index / 64] &= ~(1ULL << (index % 64));
 }
 
-static void memory_add_slot(KvmState *kvm, KvmSlot *slot)
+static void memory_add_slot(KvmSlots *space, KvmSlot *slot)
 {
-    if (!memory_take_id(&kvm->mem, &slot->id)) {
+    KvmState *kvm = space->kvm;
+    if (!memory_take_id(space, &slot->id)) {
         kvm_fail(kvm,
                  "the guest's memory map needs more than the %u memory slots that this host's "
                  "KVM has",
@@ -159,36 +163,36 @@ static bool slots_contain(const GArray *slots, const KvmSlot *slot, KvmSlot *fou
     return false;
 }
 
-static void memory_update_slots(KvmState *kvm)
+static void memory_update_slots(KvmSlots *space)
 {
-    KvmMemory *mem = &kvm->mem;
-    mem->changed = false;
-    GArray *wanted = memory_wanted_slots(kvm);
+    KvmState *kvm = space->kvm;
+    space->changed = false;
+    GArray *wanted = memory_wanted_slots(space);
     bool inhibited = false;
-    for (guint i = 0; i < mem->slots->len; i++) {
-        const KvmSlot *slot = &g_array_index(mem->slots, KvmSlot, i);
+    for (guint i = 0; i < space->slots->len; i++) {
+        const KvmSlot *slot = &g_array_index(space->slots, KvmSlot, i);
         if (!slots_contain(wanted, slot, NULL)) {
             if (!inhibited) {
                 kvm_vcpus_inhibit(kvm);
                 inhibited = true;
             }
-            memory_delete_slot(kvm, slot);
+            memory_delete_slot(space, slot);
         }
     }
     for (guint i = 0; i < wanted->len; i++) {
         KvmSlot *slot = &g_array_index(wanted, KvmSlot, i);
         KvmSlot present;
-        if (slots_contain(mem->slots, slot, &present)) {
+        if (slots_contain(space->slots, slot, &present)) {
             *slot = present;
         } else {
-            memory_add_slot(kvm, slot);
+            memory_add_slot(space, slot);
         }
     }
     if (inhibited) {
         kvm_vcpus_uninhibit(kvm);
     }
-    g_array_unref(mem->slots);
-    mem->slots = wanted;
+    g_array_unref(space->slots);
+    space->slots = wanted;
 }
 
 static void ioeventfd_set(KvmState *kvm, const IoEventFd *eventfd, uint32_t flags)
@@ -252,12 +256,12 @@ static void doorbell_remove(KvmState *kvm, const IoEventFd *eventfd, uint32_t fl
 
 static void memory_ioeventfd_add(void *opaque, const IoEventFd *eventfd)
 {
-    doorbell_queue(opaque, eventfd, 0);
+    doorbell_queue(((KvmSlots *)opaque)->kvm, eventfd, 0);
 }
 
 static void memory_ioeventfd_del(void *opaque, const IoEventFd *eventfd)
 {
-    doorbell_remove(opaque, eventfd, 0);
+    doorbell_remove(((KvmSlots *)opaque)->kvm, eventfd, 0);
 }
 
 static void io_ioeventfd_add(void *opaque, const IoEventFd *eventfd)
@@ -272,11 +276,16 @@ static void io_ioeventfd_del(void *opaque, const IoEventFd *eventfd)
 
 static void memory_commit(void *opaque)
 {
-    KvmState *kvm = opaque;
-    if (kvm->mem.changed) {
-        memory_update_slots(kvm);
+    KvmSlots *space = opaque;
+    if (space->changed) {
+        memory_update_slots(space);
     }
-    doorbells_flush(kvm);
+    doorbells_flush(space->kvm);
+}
+
+/* KVM's doorbells are those of all its address spaces. */
+static void view_ioeventfd_ignore(void *opaque, const IoEventFd *eventfd)
+{
 }
 
 static void io_ram_ignore(void *opaque, const FlatRange *range)
@@ -288,24 +297,43 @@ static void io_commit(void *opaque)
     doorbells_flush(opaque);
 }
 
+static void slots_init(KvmState *kvm, unsigned number)
+{
+    KvmSlots *space = &kvm->mem.spaces[number];
+    *space = (KvmSlots){
+        .kvm = kvm,
+        .space = number,
+        .ranges = g_array_new(FALSE, FALSE, sizeof(KvmSlot)),
+        .slots = g_array_new(FALSE, FALSE, sizeof(KvmSlot)),
+        .used = g_new0(uint64_t, (kvm->mem.max_slots + 63) / 64),
+        .listener = {
+            .ram_add = memory_ram_add,
+            .ram_del = memory_ram_del,
+            .ioeventfd_add = number ? view_ioeventfd_ignore : memory_ioeventfd_add,
+            .ioeventfd_del = number ? view_ioeventfd_ignore : memory_ioeventfd_del,
+            .commit = memory_commit,
+            .opaque = space,
+        },
+    };
+}
+
+static void slots_cleanup(KvmSlots *space)
+{
+    g_clear_pointer(&space->ranges, g_array_unref);
+    g_clear_pointer(&space->slots, g_array_unref);
+    g_clear_pointer(&space->used, g_free);
+}
+
 void kvm_memory_init(KvmState *kvm)
 {
     KvmMemory *mem = &kvm->mem;
     int slots = kvm_check_cap(kvm, KVM_CAP_NR_MEMSLOTS);
     mem->max_slots = slots > 0 ? (unsigned)slots : 32;
-    mem->used = g_new0(uint64_t, (mem->max_slots + 63) / 64);
-    mem->ranges = g_array_new(FALSE, FALSE, sizeof(KvmSlot));
-    mem->slots = g_array_new(FALSE, FALSE, sizeof(KvmSlot));
     mem->logged = g_ptr_array_new();
     mem->doorbells = g_array_new(FALSE, FALSE, sizeof(KvmDoorbell));
-    mem->listener = (MemListener){
-        .ram_add = memory_ram_add,
-        .ram_del = memory_ram_del,
-        .ioeventfd_add = memory_ioeventfd_add,
-        .ioeventfd_del = memory_ioeventfd_del,
-        .commit = memory_commit,
-        .opaque = kvm,
-    };
+    for (unsigned i = 0; i < KVM_SPACE_COUNT; i++) {
+        slots_init(kvm, i);
+    }
     mem->io_listener = (MemListener){
         .ram_add = io_ram_ignore,
         .ram_del = io_ram_ignore,
@@ -318,8 +346,12 @@ void kvm_memory_init(KvmState *kvm)
 
 void kvm_memory_attach(KvmState *kvm)
 {
-    address_space_set_listener(kvm->machine->memory, &kvm->mem.listener);
-    address_space_set_listener(kvm->machine->io, &kvm->mem.io_listener);
+    Machine *machine = kvm->machine;
+    address_space_set_listener(machine->memory, &kvm->mem.spaces[KVM_SPACE_ORDINARY].listener);
+    if (machine->smm_memory) {
+        address_space_set_listener(machine->smm_memory, &kvm->mem.spaces[KVM_SPACE_SMM].listener);
+    }
+    address_space_set_listener(machine->io, &kvm->mem.io_listener);
 }
 
 void kvm_memory_start(KvmState *kvm)
@@ -332,6 +364,9 @@ void kvm_memory_detach(KvmState *kvm)
 {
     Machine *machine = kvm->machine;
     machine_topology_lock(machine);
+    if (machine->smm_memory) {
+        address_space_set_listener(machine->smm_memory, NULL);
+    }
     if (machine->memory) {
         address_space_set_listener(machine->memory, NULL);
     }
@@ -339,9 +374,9 @@ void kvm_memory_detach(KvmState *kvm)
         address_space_set_listener(machine->io, NULL);
     }
     machine_topology_unlock(machine);
-    g_clear_pointer(&kvm->mem.ranges, g_array_unref);
-    g_clear_pointer(&kvm->mem.slots, g_array_unref);
+    for (unsigned i = 0; i < KVM_SPACE_COUNT; i++) {
+        slots_cleanup(&kvm->mem.spaces[i]);
+    }
     g_clear_pointer(&kvm->mem.doorbells, g_array_unref);
     g_clear_pointer(&kvm->mem.logged, g_ptr_array_unref);
-    g_clear_pointer(&kvm->mem.used, g_free);
 }

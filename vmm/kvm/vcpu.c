@@ -63,6 +63,45 @@ static bool vcpu_requested(KvmVcpu *vcpu, unsigned request)
     return (__atomic_load_n(&vcpu->requests, __ATOMIC_SEQ_CST) & request) != 0;
 }
 
+/* ---- System management interrupts ---- */
+
+static _Thread_local KvmVcpu *this_vcpu; /* of a vCPU's thread */
+
+static void vcpu_inject_smi(KvmVcpu *vcpu)
+{
+    if (kvm_ioctl(vcpu->fd, KVM_SMI, NULL) < 0) {
+        report_warning("CPU %u: KVM did not take a system management interrupt", vcpu->index);
+    }
+}
+
+/* Out of the guest: by its own thread, or while it is parked. */
+static void vcpu_take_smi(KvmVcpu *vcpu)
+{
+    if (vcpu_requested(vcpu, VCPU_REQUEST_SMI)) {
+        vcpu_unrequest(vcpu, VCPU_REQUEST_SMI);
+        vcpu_inject_smi(vcpu);
+    }
+}
+
+/* The vCPU that asks gets its own before its next instruction. */
+void kvm_smi(Machine *machine, bool all)
+{
+    KvmState *kvm = machine->accel_data;
+    KvmVcpu *itself = this_vcpu;
+    if (itself) {
+        vcpu_inject_smi(itself);
+    }
+    for (unsigned i = 0; i < kvm->vcpu_count && (all || !itself); i++) {
+        KvmVcpu *vcpu = &kvm->vcpus[i];
+        if (vcpu != itself && machine_cpu_present(machine, i)) {
+            kvm_vcpu_request(vcpu, VCPU_REQUEST_SMI);
+        }
+        if (!all) {
+            break;
+        }
+    }
+}
+
 void kvm_vcpu_internal_error(KvmVcpu *vcpu, const char *format, ...)
 {
     va_list args;
@@ -111,18 +150,24 @@ static void vcpu_handle_mmio(KvmVcpu *vcpu, struct kvm_run *run)
     uint64_t addr = run->mmio.phys_addr;
     unsigned len = run->mmio.len;
     uint64_t value = 0;
+    AddressSpace *memory = vcpu->memory;
+    DispatchCache *cache = &vcpu->memory_cache;
+    if (G_UNLIKELY(run->flags & KVM_RUN_X86_SMM) && vcpu->smm_memory) {
+        memory = vcpu->smm_memory;
+        cache = &vcpu->smm_cache;
+    }
     if (len != 1 && len != 2 && len != 4 && len != 8) {
         /* A part of an access that crosses a page. */
         if (run->mmio.is_write) {
-            address_space_write(vcpu->memory, addr, run->mmio.data, len);
+            address_space_write(memory, addr, run->mmio.data, len);
         } else {
-            address_space_read(vcpu->memory, addr, run->mmio.data, len);
+            address_space_read(memory, addr, run->mmio.data, len);
         }
     } else if (run->mmio.is_write) {
         memcpy(&value, run->mmio.data, len);
-        address_space_store(vcpu->memory, &vcpu->memory_cache, addr, value, len);
+        address_space_store(memory, cache, addr, value, len);
     } else {
-        value = address_space_load(vcpu->memory, &vcpu->memory_cache, addr, len);
+        value = address_space_load(memory, cache, addr, len);
         memcpy(run->mmio.data, &value, len);
     }
 }
@@ -313,6 +358,7 @@ static bool vcpu_service_requests(KvmVcpu *vcpu)
     if (vcpu_requested(vcpu, VCPU_REQUEST_INHIBIT)) {
         vcpu_wait_uninhibited(vcpu);
     }
+    vcpu_take_smi(vcpu);
     if (vcpu_requested(vcpu, VCPU_REQUEST_PARK)) {
         vcpu_park(vcpu);
         __atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
@@ -362,6 +408,7 @@ static void *vcpu_thread(void *opaque)
     pthread_setname_np(pthread_self(), name);
     __atomic_store_n(&vcpu->thread_id, (int)syscall(SYS_gettid), __ATOMIC_RELEASE);
     rcu_register_thread();
+    this_vcpu = vcpu;
     vcpu_loop(vcpu);
     /* Who kicks holds the lock and has seen this thread: it must not be gone before the signal. */
     g_mutex_lock(&vcpu->kvm->lock);
@@ -436,9 +483,12 @@ bool kvm_vcpus_create(KvmState *kvm, GError **error)
     kvm->vcpu_count = machine->config->smp.maxcpus;
     kvm->vcpus = g_new0(KvmVcpu, kvm->vcpu_count);
     for (unsigned i = 0; i < kvm->vcpu_count; i++) {
-        kvm->vcpus[i] = (KvmVcpu){
-            .fd = -1, .index = i, .kvm = kvm, .io = machine->io, .memory = machine->memory
-        };
+        kvm->vcpus[i] = (KvmVcpu){ .fd = -1,
+                                   .index = i,
+                                   .kvm = kvm,
+                                   .io = machine->io,
+                                   .memory = machine->memory,
+                                   .smm_memory = machine->smm_memory };
     }
     for (unsigned i = 0; i < kvm->vcpu_count; i++) {
         if (machine_cpu_present(machine, i) && !vcpu_prepare(kvm, &kvm->vcpus[i], error)) {
@@ -519,6 +569,11 @@ void kvm_vcpus_pause(Machine *machine)
         }
     }
     g_mutex_unlock(&kvm->lock);
+    for (unsigned i = 0; i < kvm->vcpu_count; i++) {
+        if (kvm->vcpus[i].plugged) { /* of a vCPU that parked later: part of the state now */
+            vcpu_take_smi(&kvm->vcpus[i]);
+        }
+    }
     if (!kvm->paused) {
         kvm->paused = true;
         kvm_arch_paused(kvm);

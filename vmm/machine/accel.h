@@ -95,6 +95,11 @@ typedef struct AccelOps {
     void (*ioapic_pin_set)(Machine *machine, unsigned pin, MsiMessage message);
 
     void (*nmi)(Machine *machine);
+    /* Whether there can be system management mode; after init, before the board has devices. */
+    bool (*smm_enable)(Machine *machine, GError **error);
+    /* A system management interrupt: to the vCPU whose access the calling thread handles, or else
+     * the first one; with all, to every vCPU. Any thread, a device's lock may be held. */
+    void (*smi)(Machine *machine, bool all);
     /* What SMBIOS calls a processor's ID: leaf 1 of CPUID, EAX and above it EDX. NULL: 0. */
     uint64_t (*processor_id)(const Machine *machine);
     /* What `info registers` and internal errors print, for vCPU index. vCPUs paused. */

@@ -50,12 +50,23 @@ unsigned machine_cpu_count(const Machine *machine)
     return count;
 }
 
+bool machine_cpus_may_change(const Machine *machine, GError **error)
+{
+    return !__atomic_load_n(&machine->cpus_fixed, __ATOMIC_ACQUIRE) ||
+           error_set(error, "the firmware manages system management mode of the vCPUs that it has "
+                            "found, others cannot come or go: set their number with -smp, or "
+                            "start without -machine smm=on");
+}
+
 bool machine_cpu_plug(Machine *machine, unsigned index, Device *dev, GError **error)
 {
     MachineCpu *cpu = &machine->cpus[index];
     if (cpu->present) {
         return error_set(error, "CPU[%u] with APIC ID %u exists", index,
                          smp_apic_id(&machine->config->smp, index));
+    }
+    if (machine->finished && !machine_cpus_may_change(machine, error)) {
+        return false;
     }
     if (machine->finished && machine->accel->vcpu_add &&
         !machine->accel->vcpu_add(machine, index, error)) {

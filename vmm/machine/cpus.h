@@ -23,6 +23,8 @@ typedef struct MachineCpu {
 
 void machine_cpus_init(Machine *machine);
 unsigned machine_cpu_count(const Machine *machine);
+/* False: the firmware relies on the vCPUs that there are. Main thread. */
+bool machine_cpus_may_change(const Machine *machine, GError **error);
 /* A device fills a place: the accelerator makes the vCPU, at once or with the others. Topology
  * lock. */
 bool machine_cpu_plug(Machine *machine, unsigned index, Device *dev, GError **error);

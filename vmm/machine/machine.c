@@ -176,6 +176,16 @@ Machine *machine_new(const MachineConfig *config, GError **error)
     return machine;
 }
 
+bool machine_enable_smm(Machine *machine, GError **error)
+{
+    if (!machine->accel->smm_enable(machine, error)) {
+        g_prefix_error(error, "-machine smm=on: ");
+        return false;
+    }
+    machine->smm_memory = address_space_new_view("cpu-smm", machine->memory);
+    return true;
+}
+
 bool machine_finish(Machine *machine, GError **error)
 {
     machine_topology_lock(machine);
@@ -233,6 +243,7 @@ void machine_free(Machine *machine)
     if (machine->io_loop) {
         event_loop_free(machine->io_loop);
     }
+    address_space_free(machine->smm_memory);
     address_space_free(machine->memory);
     address_space_free(machine->io);
     if (machine->ram && !machine->config->memory_backend) {

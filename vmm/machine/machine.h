@@ -156,8 +156,10 @@ struct Machine {
     int irqchip; /* IrqchipMode */
     AddressSpace *memory;
     AddressSpace *io;
-    RamBlock *ram;         /* the main memory */
-    uint64_t ram_below_4g; /* bytes at address 0; the rest is at 4 GiB */
+    AddressSpace *smm_memory; /* what vCPUs in system management mode see: a view of memory; NULL:
+                                 the machine has no such mode */
+    RamBlock *ram;            /* the main memory */
+    uint64_t ram_below_4g;    /* bytes at address 0; the rest is at 4 GiB */
     uint64_t ram_above_4g;
     uint64_t device_memory_base, device_memory_size; /* where pc-dimms go; 0: nowhere */
     uint64_t plugged_memory;                         /* bytes of them that are there */
@@ -169,6 +171,7 @@ struct Machine {
     IrqLine *gsi;       /* gsi_count input lines of the interrupt controllers, GSI n at [n] */
     unsigned gsi_count;
     bool finished;           /* machine_finish() was: what comes now is hotplugged */
+    bool cpus_fixed;         /* atomic: the firmware manages the vCPUs that there are, no others */
     struct MachineCpu *cpus; /* by index, maxcpus of them; vmm/machine/cpus.h */
     /* private to vmm/machine */
     GRecMutex topology;
@@ -183,6 +186,8 @@ char *machine_class_suggest(const char *name); /* the nearest name, or NULL */
 void machine_class_foreach(void (*fn)(const MachineClass *cls, void *opaque), void *opaque);
 
 Machine *machine_new(const MachineConfig *config, GError **error); /* accelerator up, board built */
+/* The machine gets system management mode: a board's build, before its devices. */
+bool machine_enable_smm(Machine *machine, GError **error);
 bool machine_finish(Machine *machine,
                     GError **error); /* after -device: finish, vCPUs, first reset */
 void machine_free(Machine *machine);

@@ -127,13 +127,21 @@ static void cmd_out(char **words)
     }
 }
 
+/* A word more, "smm", asks for what vCPUs in system management mode see. */
+static AddressSpace *memory_space(const char *word)
+{
+    Machine *machine = server.machine;
+    return g_strcmp0(word, "smm") == 0 && machine->smm_memory ? machine->smm_memory
+                                                              : machine->memory;
+}
+
 static void cmd_read_value(char **words)
 {
     uint64_t addr;
     if (number(words[1], &addr)) {
         uint8_t data[8];
         unsigned width = width_of(words[0]);
-        address_space_read(server.machine->memory, addr, data, width);
+        address_space_read(memory_space(words[2]), addr, data, width);
         reply("OK 0x%016" G_GINT64_MODIFIER "x", load_le(data, width));
     }
 }
@@ -145,7 +153,7 @@ static void cmd_write_value(char **words)
     if (number(words[1], &addr) && number(words[2], &value)) {
         uint8_t data[8];
         store_le64(data, value);
-        address_space_write(server.machine->memory, addr, data, width_of(words[0]));
+        address_space_write(memory_space(words[3]), addr, data, width_of(words[0]));
         reply("OK");
     }
 }

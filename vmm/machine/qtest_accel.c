@@ -28,6 +28,16 @@ static void qtest_nothing(Machine *machine)
 {
 }
 
+static bool qtest_smm_enable(Machine *machine, GError **error)
+{
+    return true;
+}
+
+/* No vCPU takes it: the chipset's status register tells of it. */
+static void qtest_smi(Machine *machine, bool all)
+{
+}
+
 static void qtest_set_boot(Machine *machine, const BootCpu *boot)
 {
 }
@@ -117,6 +127,8 @@ const AccelOps qtest_accel = {
     .msi_route_update = qtest_route_update,
     .msi_route_unbind = qtest_route_unbind,
     .nmi = qtest_nothing,
+    .smm_enable = qtest_smm_enable,
+    .smi = qtest_smi,
     .vcpu_dump = qtest_dump,
     .save = qtest_save,
     .load = qtest_load,

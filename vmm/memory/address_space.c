@@ -69,6 +69,20 @@ AddressSpace *address_space_new(const char *name, uint64_t limit)
     return space;
 }
 
+AddressSpace *address_space_new_view(const char *name, AddressSpace *base)
+{
+    assert_topology();
+    g_assert(base->view == NULL && base->base == NULL);
+    AddressSpace *space = g_new0(AddressSpace, 1);
+    space->name = g_strdup(name);
+    space->limit = base->limit;
+    space->regions = g_ptr_array_new();
+    space->base = base;
+    space->map = flat_map_build(space);
+    base->view = space;
+    return space;
+}
+
 static void retired_free(void)
 {
     g_mutex_lock(&retired_lock);
@@ -114,6 +128,10 @@ void address_space_free(AddressSpace *space)
 {
     if (!space) {
         return;
+    }
+    g_assert(space->view == NULL);
+    if (space->base) {
+        space->base->view = NULL;
     }
     for (guint i = 0; i < space->regions->len; i++) {
         ((MemRegion *)g_ptr_array_index(space->regions, i))->space = NULL;
@@ -203,7 +221,7 @@ void address_space_begin(AddressSpace *space)
     space->depth++;
 }
 
-static void publish(AddressSpace *space)
+static void publish_one(AddressSpace *space)
 {
     FlatMap *old = space->map;
     FlatMap *now = flat_map_build(space);
@@ -217,11 +235,30 @@ static void publish(AddressSpace *space)
     retire(old);
 }
 
+/* Publishes what changed, the space below before its view, unless a commit is still to come. */
+static void publish(AddressSpace *space)
+{
+    AddressSpace *base = space->base ? space->base : space;
+    AddressSpace *view = base->view;
+    if (base->depth) {
+        return;
+    }
+    if (base->changed) {
+        publish_one(base);
+        if (view) {
+            view->changed = true;
+        }
+    }
+    if (view && view->changed && view->depth == 0) {
+        publish_one(view);
+    }
+}
+
 void address_space_commit(AddressSpace *space)
 {
     assert_topology();
     g_assert(space->depth > 0);
-    if (--space->depth == 0 && space->changed) {
+    if (--space->depth == 0) {
         publish(space);
     }
 }
@@ -229,9 +266,7 @@ void address_space_commit(AddressSpace *space)
 static void changed(AddressSpace *space)
 {
     space->changed = true;
-    if (space->depth == 0) {
-        publish(space);
-    }
+    publish(space);
 }
 
 void address_space_map(AddressSpace *space, MemRegion *region, uint64_t addr, int priority)

@@ -72,6 +72,9 @@ void mem_region_cleanup(MemRegion *region);
 void address_space_set_lock_check(bool (*held)(void));
 
 AddressSpace *address_space_new(const char *name, uint64_t limit); /* last address, inclusive */
+/* Another view of `base`: all that is placed there, and over it, whatever its priority, what is
+ * placed here. It follows base. At most one for a base; freed before it. Topology lock. */
+AddressSpace *address_space_new_view(const char *name, AddressSpace *base);
 void address_space_free(AddressSpace *space);
 
 /* Changes take effect at the outermost commit. Topology lock held (the functions assert it). */

@@ -58,20 +58,27 @@ static int paint_order_compare(gconstpointer a, gconstpointer b)
     return first->index > second->index ? -1 : 1;
 }
 
-static GArray *paint_all(const AddressSpace *space)
+static void paint_regions(Painter *painter, const GPtrArray *regions)
 {
-    g_autoptr(GArray)
-        order = g_array_sized_new(FALSE, FALSE, sizeof(PaintOrder), space->regions->len);
-    for (guint i = 0; i < space->regions->len; i++) {
-        PaintOrder item = { .region = g_ptr_array_index(space->regions, i), .index = i };
+    g_autoptr(GArray) order = g_array_sized_new(FALSE, FALSE, sizeof(PaintOrder), regions->len);
+    for (guint i = 0; i < regions->len; i++) {
+        PaintOrder item = { .region = g_ptr_array_index(regions, i), .index = i };
         g_array_append_val(order, item);
     }
     g_array_sort(order, paint_order_compare);
-    Painter painter = {
-        .space = space, .ranges = g_array_sized_new(FALSE, FALSE, sizeof(FlatRange), order->len * 2)
-    };
     for (guint i = 0; i < order->len; i++) {
-        paint(&painter, g_array_index(order, PaintOrder, i).region);
+        paint(painter, g_array_index(order, PaintOrder, i).region);
+    }
+}
+
+/* A view's own regions, then those of the space below. */
+static GArray *paint_all(const AddressSpace *space)
+{
+    Painter painter = { .space = space,
+                        .ranges = g_array_sized_new(FALSE, FALSE, sizeof(FlatRange),
+                                                    space->regions->len * 2) };
+    for (const AddressSpace *layer = space; layer; layer = layer->base) {
+        paint_regions(&painter, layer->regions);
     }
     return painter.ranges;
 }

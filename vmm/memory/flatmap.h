@@ -56,6 +56,8 @@ struct AddressSpace {
     unsigned depth;     /* of begin */
     bool changed;
     const MemListener *listener;
+    AddressSpace *base; /* of a view; NULL */
+    AddressSpace *view; /* of this one; NULL */
 };
 
 FlatMap *flat_map_build(const AddressSpace *space);

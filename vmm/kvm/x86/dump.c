@@ -27,7 +27,7 @@ static void dump_general(GString *out, const struct kvm_regs *regs, bool wide)
 }
 
 static void dump_flags(GString *out, const struct kvm_regs *regs, const struct kvm_sregs *sregs,
-                       bool wide, bool halted)
+                       bool wide, bool halted, bool smm)
 {
     static const struct {
         unsigned bit;
@@ -43,7 +43,7 @@ static void dump_flags(GString *out, const struct kvm_regs *regs, const struct k
     for (size_t i = 0; i < G_N_ELEMENTS(flags); i++) {
         g_string_append_c(out, regs->rflags >> flags[i].bit & 1 ? flags[i].letter : '-');
     }
-    g_string_append_printf(out, "] CPL=%u II=0 A20=1 SMM=0 HLT=%d\n", sregs->ss.dpl, halted);
+    g_string_append_printf(out, "] CPL=%u II=0 A20=1 SMM=%d HLT=%d\n", sregs->ss.dpl, smm, halted);
 }
 
 static void dump_segment(GString *out, const char *name, const struct kvm_segment *s, bool wide)
@@ -124,16 +124,18 @@ void kvm_arch_vcpu_dump(KvmVcpu *vcpu, GString *out)
     struct kvm_regs regs = { 0 };
     struct kvm_sregs sregs = { 0 };
     struct kvm_mp_state mp = { 0 };
+    struct kvm_vcpu_events events = { 0 };
     if (kvm_ioctl(vcpu->fd, KVM_GET_REGS, &regs) < 0 ||
         kvm_ioctl(vcpu->fd, KVM_GET_SREGS, &sregs) < 0) {
         g_string_append_printf(out, "CPU#%u: registers cannot be read\n", vcpu->index);
         return;
     }
     kvm_ioctl(vcpu->fd, KVM_GET_MP_STATE, &mp);
+    kvm_ioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &events);
     bool wide = sregs.efer & EFER_LMA;
     g_string_append_printf(out, "\nCPU#%u\n", vcpu->index);
     dump_general(out, &regs, wide);
-    dump_flags(out, &regs, &sregs, wide, mp.mp_state == KVM_MP_STATE_HALTED);
+    dump_flags(out, &regs, &sregs, wide, mp.mp_state == KVM_MP_STATE_HALTED, events.smi.smm);
     dump_system(out, &sregs, wide);
     dump_debug(out, vcpu, &sregs);
     dump_code(out, vcpu, wide && sregs.cs.l ? regs.rip : sregs.cs.base + regs.rip);
