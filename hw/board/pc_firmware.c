@@ -79,22 +79,27 @@ bool pc_add_fw_cfg(Machine *machine, GError **error)
 
 /* ---- A kernel that firmware starts ---- */
 
-static bool add_option_rom(Device *fw, const char *name, GError **error)
+/* Firmware finds it by its file's name, whatever directory that is in. */
+static bool add_option_rom(Device *fw, const char *path, GError **error)
 {
+    g_autofree char *name = g_path_get_basename(path);
     g_autofree char *file = g_strconcat("genroms/", name, NULL);
-    g_autofree char *path = boot_data_find(name);
-    g_autofree uint8_t *data = NULL;
     size_t len;
+    g_autofree uint8_t *data = boot_data_read(path, MAX_OPTION_ROM, &len, error);
+    return data && fw_cfg_add_file(fw, file, data, len, error);
+}
 
+static bool add_linuxboot(Device *fw, GError **error)
+{
+    g_autofree char *path = boot_data_find(LINUXBOOT_ROM);
     if (!path) {
         return error_set(error,
                          "-kernel with -bios needs the option ROM '%s', which is not installed "
                          "(Debian: apt-get install qemu-system-data); name a directory with -L, or "
                          "leave out -bios to start the kernel directly",
-                         name);
+                         LINUXBOOT_ROM);
     }
-    data = boot_data_read(path, MAX_OPTION_ROM, &len, error);
-    return data && fw_cfg_add_file(fw, file, data, len, error);
+    return add_option_rom(fw, path, error);
 }
 
 bool pc_add_firmware_kernel(Machine *machine, GError **error)
@@ -104,7 +109,7 @@ bool pc_add_firmware_kernel(Machine *machine, GError **error)
     FirmwareKernel kernel;
     Device *fw = pc->fw_cfg;
 
-    if (!add_option_rom(fw, LINUXBOOT_ROM, error) ||
+    if (!add_linuxboot(fw, error) ||
         !firmware_kernel_load(&kernel, config->kernel, config->initrd, config->append,
                               machine->ram_below_4g, error)) {
         return false;
@@ -327,6 +332,21 @@ static bool add_user_files(Machine *machine, PcBoard *pc, GError **error)
     return true;
 }
 
+static bool add_user_roms(Machine *machine, PcBoard *pc, GError **error)
+{
+    GPtrArray *list = machine->config->option_roms;
+
+    for (guint i = 0; list && i < list->len; i++) {
+        const OptionRom *rom = g_ptr_array_index(list, i);
+        g_autofree char *path = boot_data_find(rom->file);
+        if (!add_option_rom(pc->fw_cfg, path ? path : rom->file, error)) {
+            g_prefix_error(error, "-option-rom %s: ", rom->file);
+            return false;
+        }
+    }
+    return true;
+}
+
 /* ---- The end of building ---- */
 
 bool pc_finish_fw_cfg(Machine *machine, uint64_t mem64_first, GError **error)
@@ -350,7 +370,7 @@ bool pc_finish_fw_cfg(Machine *machine, uint64_t mem64_first, GError **error)
         !fw_cfg_add_file(fw, FILE_ORDER, NULL, 0, error) ||
         (mem64_first &&
          !fw_cfg_add_file_int(fw, "etc/reserved-memory-end", mem64_first, 8, error)) ||
-        !add_user_files(machine, pc, error)) {
+        !add_user_files(machine, pc, error) || !add_user_roms(machine, pc, error)) {
         return false;
     }
     fw_cfg_finish(fw);
@@ -430,7 +450,7 @@ bool pc_reset_firmware(Machine *machine, GError **error)
     boot_firmware_reset();
     if (rtc) {
         mc146818_set_cmos(rtc, CMOS_BOOT_FIRST, (uint8_t)(codes[1] << 4 | codes[0]));
-        mc146818_set_cmos(rtc, CMOS_BOOT_THIRD, (uint8_t)(codes[2] << 4));
+        mc146818_set_cmos(rtc, CMOS_BOOT_THIRD, (uint8_t)(codes[2] << 4 | boot->any_floppy));
     }
     g_autofree char *text = order_text(machine, pc);
     fw_cfg_replace_file(pc->fw_cfg, FILE_ORDER, text, text ? strlen(text) + 1 : 0);

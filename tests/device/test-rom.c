@@ -2,7 +2,7 @@
 /* Expansion ROMs of PCI functions: romfile and rombar. */
 #include <glib/gstdio.h>
 #include <string.h>
-#include "tests/device/libqtest.h"
+#include "tests/device/libqtest-fw-cfg.h"
 #include "vmm/util/bytes.h"
 
 #define FILE_NAME "test-rom.bin"
@@ -110,6 +110,41 @@ static void test_packaged_rom_has_the_cards_ids(void)
     qtest_stop(qts);
 }
 
+static void test_roms_without_a_card(void)
+{
+    write_rom();
+    QTest *qts = qtest_start(
+        "-m 32 -option-rom " FILE_NAME ",bootindex=2 -no-fd-bootchk "
+        "-netdev user,id=n -device virtio-net-pci,netdev=n,addr=5,bootindex=1 -boot strict=on");
+    uint32_t size;
+    g_autofree uint8_t *data = qfw_read(qts, "genroms/" FILE_NAME, &size);
+    g_assert_nonnull(data);
+    g_assert_cmpuint(size, ==, FILE_SIZE);
+    g_assert_cmphex(data[97], ==, (uint8_t)(97 * 7));
+    g_autofree uint8_t *order = qfw_read(qts, "bootorder", &size);
+    g_assert_cmpstr((char *)order, ==,
+                    "/pci@i0cf8/ethernet@5/ethernet-phy@0\n/rom@genroms/" FILE_NAME "\nHALT");
+    qtest_outb(qts, 0x70, 0x38);
+    g_assert_cmphex(qtest_inb(qts, 0x71) & 1, ==, 1); /* floppies without a signature boot */
+    stop(qts);
+}
+
+static void test_wrong_roms_without_a_card(void)
+{
+    qtest_assert_refused("-option-rom nix", "-option-rom nix: could not open 'nix'");
+    qtest_assert_refused("-option-rom bootindex=1", "not named");
+    qtest_assert_refused("-option-rom x,bootindex=-1", "bootindex");
+    qtest_assert_refused("-option-rom x,foo=1", "foo");
+    qtest_assert_refused("-option-rom x,bootindex=1 -option-rom y,bootindex=1",
+                         "already been used: by -option-rom x");
+    write_rom();
+    qtest_assert_refused("-option-rom " FILE_NAME " -option-rom ./" FILE_NAME, FILE_NAME);
+    qtest_assert_refused("-option-rom " FILE_NAME ",bootindex=1 "
+                         "-netdev user,id=n -device virtio-net-pci,netdev=n,bootindex=1",
+                         "already been used: by -option-rom (" FILE_NAME ")");
+    g_unlink(FILE_NAME);
+}
+
 static void test_wrong_files(void)
 {
     qtest_assert_refused("-device virtio-rng-pci,romfile=nix", "romfile=nix: could not open 'nix'");
@@ -128,5 +163,7 @@ int main(int argc, char **argv)
     g_test_add_func("/rom/no-rom-no-bar", test_no_rom_no_bar);
     g_test_add_func("/rom/packaged-rom-has-the-cards-ids", test_packaged_rom_has_the_cards_ids);
     g_test_add_func("/rom/wrong-files", test_wrong_files);
+    g_test_add_func("/rom/roms-without-a-card", test_roms_without_a_card);
+    g_test_add_func("/rom/wrong-roms-without-a-card", test_wrong_roms_without_a_card);
     return g_test_run();
 }

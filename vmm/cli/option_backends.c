@@ -7,6 +7,7 @@
 #include "config.h"
 #include "vmm/chardev/chardev.h"
 #include "vmm/cli/device_add.h"
+#include "vmm/device/boot_order.h"
 #include "vmm/machine/numa.h"
 #include "vmm/object/object.h"
 #include "vmm/util/bytes.h"
@@ -16,6 +17,13 @@
 static void opts_destroy(void *opts)
 {
     opts_free(opts);
+}
+
+static void free_option_rom(gpointer data)
+{
+    OptionRom *rom = data;
+    g_free(rom->file);
+    g_free(rom);
 }
 
 void cli_init(Cli *cli)
@@ -45,6 +53,7 @@ void cli_init(Cli *cli)
         .rtc_clock = VM_CLOCK_HOST,
         .smbios = g_ptr_array_new_with_free_func(opts_destroy),
         .fw_cfg = g_ptr_array_new_with_free_func(opts_destroy),
+        .option_roms = g_ptr_array_new_with_free_func(free_option_rom),
         .boot = { .splash_time = -1, .reboot_timeout = -1 },
     };
 }
@@ -58,6 +67,7 @@ void cli_free(Cli *cli)
     for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
         g_ptr_array_unref(lists[i]);
     }
+    g_ptr_array_unref(cli->config.option_roms);
     json_object_put(cli->config.machine_props);
     g_free((char *)cli->config.memory_backend);
     g_free((char *)cli->config.name);

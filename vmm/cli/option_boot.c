@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "vmm/boot/boot.h"
+#include "vmm/device/boot_order.h"
 
 #define MAX_WAIT_MS 0xffff
 
@@ -143,6 +144,40 @@ bool cli_opt_smbios(Cli *cli, const char *value, GError **error)
 bool cli_opt_fw_cfg(Cli *cli, const char *value, GError **error)
 {
     return add_opts(cli->config.fw_cfg, value, "name", error);
+}
+
+bool cli_opt_option_rom(Cli *cli, const char *value, GError **error)
+{
+    static const char *const known[] = { "romfile", "bootindex", NULL };
+    g_autoptr(Opts) opts = opts_parse(value, "romfile", error);
+    uint64_t number = 0;
+    if (!opts || !opts_get_uint(opts, "bootindex", INT32_MAX, &number, error)) {
+        return false;
+    }
+    const char *file = opts_get(opts, "romfile");
+    int index = opts_get(opts, "bootindex") ? (int)number : -1;
+    const OptionRom *other = index < 0 ? NULL : option_rom_find(cli->config.option_roms, index);
+    if (!opts_check_unused(opts, "-option-rom", known, error)) {
+        return false;
+    }
+    if (!file || !*file) {
+        return error_set(error, "the ROM's file is not named");
+    }
+    if (other) {
+        return error_set(error, "The bootindex %d has already been used: by -option-rom %s", index,
+                         other->file);
+    }
+    OptionRom *rom = g_new0(OptionRom, 1);
+    rom->file = g_strdup(file);
+    rom->bootindex = index;
+    g_ptr_array_add(cli->config.option_roms, rom);
+    return true;
+}
+
+bool cli_opt_no_fd_bootchk(Cli *cli, const char *value, GError **error)
+{
+    cli->config.boot.any_floppy = true;
+    return true;
 }
 
 /* ---- vireo disk.img ---- */

@@ -26,20 +26,33 @@ static void find_clash(Device *dev, void *opaque)
     }
 }
 
+const OptionRom *option_rom_find(const GPtrArray *roms, int index)
+{
+    for (guint i = 0; roms && i < roms->len; i++) {
+        const OptionRom *rom = g_ptr_array_index(roms, i);
+        if (rom->bootindex == index) {
+            return rom;
+        }
+    }
+    return NULL;
+}
+
 bool boot_order_check(const Device *dev, GError **error)
 {
     Clash clash = { .dev = dev };
-    if (device_bootindex(dev) < 0) {
+    int32_t index = device_bootindex(dev);
+    if (index < 0) {
         return true;
     }
     device_foreach(dev->machine, find_clash, &clash);
-    if (!clash.other) {
+    const OptionRom *rom = option_rom_find(dev->machine->config->option_roms, index);
+    if (!clash.other && !rom) {
         return true;
     }
-    g_autofree char *path = device_path(clash.other);
+    g_autofree char *path = clash.other ? device_path(clash.other) : g_strdup("-option-rom");
     return error_set(error,
                      "The bootindex %d has already been used: by %s (%s); give each device its own",
-                     device_bootindex(dev), path, clash.other->cls->name);
+                     index, path, clash.other ? clash.other->cls->name : rom->file);
 }
 
 char *device_firmware_path(const Device *dev)
@@ -55,32 +68,59 @@ char *device_firmware_path(const Device *dev)
     return g_strconcat(above, name ? "/" : NULL, name, NULL);
 }
 
+/* What firmware can boot from, by the name that firmware has for it. */
+typedef struct BootEntry {
+    int index;
+    char *path;
+} BootEntry;
+
+static void clear_entry(gpointer data)
+{
+    g_free(((BootEntry *)data)->path);
+}
+
 static void collect(Device *dev, void *opaque)
 {
-    if (device_bootindex(dev) >= 0) {
-        g_ptr_array_add(opaque, dev);
+    BootEntry entry = { .index = device_bootindex(dev) };
+    if (entry.index >= 0) {
+        entry.path = device_firmware_path(dev);
+        g_array_append_val((GArray *)opaque, entry);
+    }
+}
+
+static void collect_roms(const Machine *machine, GArray *entries)
+{
+    GPtrArray *roms = machine->config->option_roms;
+    for (guint i = 0; roms && i < roms->len; i++) {
+        const OptionRom *rom = g_ptr_array_index(roms, i);
+        g_autofree char *name = g_path_get_basename(rom->file);
+        if (rom->bootindex >= 0) {
+            BootEntry entry = { rom->bootindex, g_strconcat("/rom@genroms/", name, NULL) };
+            g_array_append_val(entries, entry);
+        }
     }
 }
 
 static gint compare(gconstpointer a, gconstpointer b)
 {
-    int32_t first = device_bootindex(*(const Device *const *)a);
-    int32_t second = device_bootindex(*(const Device *const *)b);
-    return first < second ? -1 : first > second;
+    const BootEntry *first = a, *second = b;
+    return first->index < second->index ? -1 : first->index > second->index;
 }
 
 char *boot_order_text(Machine *machine, bool strict)
 {
-    g_autoptr(GPtrArray) devices = g_ptr_array_new();
-    device_foreach(machine, collect, devices);
-    if (devices->len == 0) {
+    g_autoptr(GArray) entries = g_array_new(FALSE, FALSE, sizeof(BootEntry));
+    g_array_set_clear_func(entries, clear_entry);
+    device_foreach(machine, collect, entries);
+    collect_roms(machine, entries);
+    if (entries->len == 0) {
         return NULL;
     }
-    g_ptr_array_sort(devices, compare);
+    g_array_sort(entries, compare);
     GString *text = g_string_new(NULL);
-    for (guint i = 0; i < devices->len; i++) {
-        g_autofree char *path = device_firmware_path(g_ptr_array_index(devices, i));
-        g_string_append_printf(text, "%s%s", i ? "\n" : "", path);
+    for (guint i = 0; i < entries->len; i++) {
+        g_string_append_printf(text, "%s%s", i ? "\n" : "",
+                               g_array_index(entries, BootEntry, i).path);
     }
     if (strict) {
         g_string_append(text, "\nHALT");

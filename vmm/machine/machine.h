@@ -70,6 +70,7 @@ typedef struct BootConfig {
     int splash_time;    /* ms, -1: not said */
     int reboot_timeout; /* ms after which a boot that failed is tried again, -1: never */
     bool menu, strict;
+    bool any_floppy; /* -no-fd-bootchk: a floppy's boot sector needs no signature */
 } BootConfig;
 
 /* What the machine does when its guest restarts, ends or fails: -action, QMP set-action. */
@@ -99,8 +100,9 @@ typedef struct MachineConfig {
     uint8_t uuid[16];
     bool has_uuid;
     BootConfig boot;
-    GPtrArray *smbios; /* Opts * of each -smbios */
-    GPtrArray *fw_cfg; /* Opts * of each -fw_cfg: name, file or string */
+    GPtrArray *smbios;      /* Opts * of each -smbios */
+    GPtrArray *fw_cfg;      /* Opts * of each -fw_cfg: name, file or string */
+    GPtrArray *option_roms; /* OptionRom * (boot_order.h), or NULL */
     bool nographic;
     bool no_acpi, no_hpet;
     LifeActions actions;
