@@ -16,7 +16,8 @@ CHECK_PACKAGES="clang clang-format libclang-rt-14-dev llvm-14"
 LAB_PACKAGES="mmdebstrap e2fsprogs fakeroot uidmap kmod busybox-static lz4 xz-utils cpio
     qemu-system-x86 qemu-utils grub-pc-bin grub-efi-amd64-bin grub-common mtools xorriso fdisk
     acpica-tools fio socat swtpm swtpm-tools iproute2 procps wget util-linux pciutils dmidecode
-    hdparm smartmontools nvme-cli lsscsi sg3-utils debian-installer-12-netboot-amd64"
+    hdparm smartmontools nvme-cli lsscsi sg3-utils debian-installer-12-netboot-amd64 openssl
+    sbsigntool systemd-boot-efi"
 
 # missing_packages: those of the above that are not installed, one a line.
 missing_packages() {
