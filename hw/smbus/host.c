@@ -178,6 +178,7 @@ static bool reads_bytes(const SmbusHost *host)
 /* The next byte is wanted or there. */
 static void step_block(SmbusHost *host)
 {
+    host->last = host->control & CNT_LAST_BYTE;
     if (reads_bytes(host) && !target_read(host, &host->block_db, 1)) {
         finish(host, false);
         return;
@@ -208,8 +209,7 @@ static void continue_block(SmbusHost *host)
 {
     bool reading = reads_bytes(host), counted = protocol(host) != I2C_READ;
     host->index++;
-    if (counted ? host->index >= host->data0 || host->index >= SMBUS_BLOCK_MAX
-                : (host->control & CNT_LAST_BYTE) != 0) {
+    if (counted ? host->index >= host->data0 || host->index >= SMBUS_BLOCK_MAX : host->last) {
         finish(host, reading || write_block(host));
         return;
     }
@@ -275,7 +275,7 @@ static void control_write(SmbusHost *host, uint8_t value)
 {
     host->control = value & (uint8_t)~CNT_START;
     if (value & CNT_KILL) {
-        host->started = host->bytewise = false;
+        host->started = host->bytewise = host->last = false;
         host->index = 0;
         host->status &= (uint8_t)~STS_BUSY;
         host->status |= STS_FAILED;
@@ -448,19 +448,13 @@ static bool host_post_load(void *base, uint16_t version, GError **error)
 }
 
 static const StateField host_fields[] = {
-    STATE_INT(SmbusHost, status),
-    STATE_INT(SmbusHost, control),
-    STATE_INT(SmbusHost, command),
-    STATE_INT(SmbusHost, address),
-    STATE_INT(SmbusHost, data0),
-    STATE_INT(SmbusHost, data1),
-    STATE_INT(SmbusHost, aux),
-    STATE_BUFFER(SmbusHost, block),
-    STATE_INT(SmbusHost, index),
-    STATE_INT(SmbusHost, block_db),
-    STATE_BOOL(SmbusHost, started),
-    STATE_BOOL(SmbusHost, bytewise),
-    STATE_END,
+    STATE_INT(SmbusHost, status),   STATE_INT(SmbusHost, control),
+    STATE_INT(SmbusHost, command),  STATE_INT(SmbusHost, address),
+    STATE_INT(SmbusHost, data0),    STATE_INT(SmbusHost, data1),
+    STATE_INT(SmbusHost, aux),      STATE_BUFFER(SmbusHost, block),
+    STATE_INT(SmbusHost, index),    STATE_INT(SmbusHost, block_db),
+    STATE_BOOL(SmbusHost, started), STATE_BOOL(SmbusHost, bytewise),
+    STATE_BOOL(SmbusHost, last),    STATE_END,
 };
 
 const StateSection smbus_host_state = {

@@ -41,6 +41,7 @@ typedef struct SmbusHost {
     bool disabled;    /* the ports do not answer */
     bool started;     /* happens when the status is looked at next */
     bool bytewise;    /* in the middle of a block */
+    bool last;        /* LAST_BYTE was set when the byte that is there was asked for */
 } SmbusHost;
 
 extern const StateSection smbus_host_state;

@@ -193,7 +193,16 @@ static void test_blocks_byte_by_byte(gconstpointer machine)
         out(&host, STS, BYTE_DONE);
     }
     g_assert_cmphex(in(&host, STS), ==, BUSY | BYTE_DONE);
-    out(&host, CNT, P_I2C_READ | LAST_BYTE);
+    out(&host, CNT, P_I2C_READ | LAST_BYTE); /* of the byte that is still to come */
+    out(&host, STS, BYTE_DONE);
+    g_assert_cmphex(in(&host, STS), ==, BUSY | BYTE_DONE);
+    out(&host, STS, BYTE_DONE);
+    g_assert_cmphex(in(&host, STS), ==, INTR);
+    out(&host, STS, INTR);
+    out(&host, CNT, START | P_I2C_READ | LAST_BYTE); /* one byte */
+    in(&host, STS);
+    g_assert_cmphex(in(&host, STS), ==, BUSY | BYTE_DONE);
+    g_assert_cmphex(in(&host, BLOCK), ==, 3);
     out(&host, STS, BYTE_DONE);
     g_assert_cmphex(in(&host, STS), ==, INTR);
     out(&host, STS, INTR);
