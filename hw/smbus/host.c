@@ -275,7 +275,7 @@ static void control_write(SmbusHost *host, uint8_t value)
 {
     host->control = value & (uint8_t)~CNT_START;
     if (value & CNT_KILL) {
-        host->started = host->bytewise = host->last = false;
+        host->started = host->bytewise = false;
         host->index = 0;
         host->status &= (uint8_t)~STS_BUSY;
         host->status |= STS_FAILED;
@@ -421,7 +421,7 @@ void smbus_host_reset(SmbusHost *host)
     host->status = host->control = host->command = host->address = 0;
     host->data0 = host->data1 = host->index = host->block_db = 0;
     host->aux = host->reset_aux;
-    host->started = host->bytewise = false;
+    host->started = host->bytewise = host->last = false;
     memset(host->block, 0, sizeof(host->block));
     update_irq(host);
     g_mutex_unlock(&host->dev->lock);
@@ -448,18 +448,25 @@ static bool host_post_load(void *base, uint16_t version, GError **error)
 }
 
 static const StateField host_fields[] = {
-    STATE_INT(SmbusHost, status),   STATE_INT(SmbusHost, control),
-    STATE_INT(SmbusHost, command),  STATE_INT(SmbusHost, address),
-    STATE_INT(SmbusHost, data0),    STATE_INT(SmbusHost, data1),
-    STATE_INT(SmbusHost, aux),      STATE_BUFFER(SmbusHost, block),
-    STATE_INT(SmbusHost, index),    STATE_INT(SmbusHost, block_db),
-    STATE_BOOL(SmbusHost, started), STATE_BOOL(SmbusHost, bytewise),
-    STATE_BOOL(SmbusHost, last),    STATE_END,
+    STATE_INT(SmbusHost, status),
+    STATE_INT(SmbusHost, control),
+    STATE_INT(SmbusHost, command),
+    STATE_INT(SmbusHost, address),
+    STATE_INT(SmbusHost, data0),
+    STATE_INT(SmbusHost, data1),
+    STATE_INT(SmbusHost, aux),
+    STATE_BUFFER(SmbusHost, block),
+    STATE_INT(SmbusHost, index),
+    STATE_INT(SmbusHost, block_db),
+    STATE_BOOL(SmbusHost, started),
+    STATE_BOOL(SmbusHost, bytewise),
+    STATE_FIELD(SmbusHost, last, STATE_KIND_BOOL, .size = 1, .count = 1, .since = 2),
+    STATE_END,
 };
 
 const StateSection smbus_host_state = {
     .name = "pmsmb",
-    .version = 1,
+    .version = 2,
     .fields = host_fields,
     .post_load = host_post_load,
 };
