@@ -47,9 +47,8 @@ def libraries_of(program):
     return sorted(set(re.findall(r"(/\S+)", text)))
 
 
-def initrd_with(programs):
-    """The lab's initrd with some of this machine's programs and their libraries added."""
-    base = os.path.join(IMAGE, "lab-initrd.img")
+def initrd_with(programs, base):
+    """An initrd of the lab with some of this machine's programs and their libraries added."""
     if not programs:
         return base
     path = os.path.join(scratch(), "initrd-" + "-".join(programs))
@@ -83,12 +82,16 @@ def initrd_with(programs):
 
 
 class Guest(Machine):
-    """A machine with the lab's guest, at its shell when the constructor returns."""
+    """A machine with the lab's guest, at its shell when the constructor returns.
+
+    The kernel is Debian's for clouds; full: Debian's usual one, with drivers for real hardware."""
 
     def __init__(self, arguments=(), memory="512M", cpus=1, append="", programs=(), kernel=None,
-                 quiet=True, **options):
-        kernel = kernel or os.path.join(IMAGE, "vmlinuz")
-        command = ["-m", memory, "-smp", cpus, "-kernel", kernel, "-initrd", initrd_with(programs),
+                 quiet=True, full=False, **options):
+        kernel = kernel or os.path.join(IMAGE, "vmlinuz-full" if full else "vmlinuz")
+        initrd = os.path.join(IMAGE, "lab-initrd-full.img" if full else "lab-initrd.img")
+        command = ["-m", memory, "-smp", cpus, "-kernel", kernel, "-initrd",
+                   initrd_with(programs, initrd),
                    "-append", f"console=ttyS0 panic=-1 {'quiet' if quiet else ''} {append}".strip(),
                    *arguments]
         super().__init__(command, **options)
