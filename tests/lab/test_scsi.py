@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Linux on SCSI: disks and CD drives behind virtio-scsi, resets under load, media that change."""
+"""Linux on SCSI: disks and CD drives behind virtio-scsi, media that change."""
 
 import os
 import sys
@@ -10,9 +10,6 @@ from lablib import harness  # noqa: E402
 from lablib.guest import Guest, make_disk  # noqa: E402
 from lablib.installed import make_iso  # noqa: E402
 
-FIO = ("fio --name=verify --filename=/dev/sda --rw=randwrite --bs=4k-64k --size=24M --direct=1 "
-       "--ioengine=libaio --iodepth=16 --verify=crc32c --verify_fatal=1 --do_verify=1 "
-       "--randrepeat=0 --group_reporting --loops=3 --output=/tmp/fio.log")
 TOOLS = ["lsscsi", "sg_inq", "sg_vpd", "sg_readcap", "sg_opcodes", "sg_modes"]
 
 
@@ -41,21 +38,6 @@ def test_what_the_tools_say_of_a_disk():
         log = guest.check("dmesg | grep 'sda'")
         assert "Write cache: enabled" in log, log
         guest.assert_healthy()
-        assert guest.power_off() == 0
-    os.unlink(disk)
-
-
-# unconfirmed_: written, and not yet seen to pass in the test host (issue 3); not run by default.
-def test_fio_verifies_with_resets_meanwhile():
-    disk = make_disk("scsi.img", 64)
-    with Guest(disk_arguments(disk), cpus=2, programs=["fio", "sg_reset"]) as guest:
-        modules(guest)
-        guest.check(f"(({FIO}; echo $? >/tmp/status; mv /tmp/status /tmp/fio.status) &)")
-        guest.check("n=0; while [ ! -e /tmp/fio.status ]; do n=$((n+1)); sg_reset -d /dev/sda "
-                    ">/dev/null; sleep 0.5; done; echo $n resets", 240)
-        status = guest.check("cat /tmp/fio.status")
-        assert status == "0", (f"fio ended with {status}: " +
-                               guest.check("cat /tmp/fio.log; dmesg | tail -n 20"))
         assert guest.power_off() == 0
     os.unlink(disk)
 
