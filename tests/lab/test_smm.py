@@ -23,6 +23,7 @@ CODE = f"{FIRMWARE}/OVMF_CODE_4M.secboot.fd"
 KEY, CERTIFICATE = "/usr/share/ovmf/PkKek-1-snakeoil.key", "/usr/share/ovmf/PkKek-1-snakeoil.pem"
 STUB = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub"
 SECURE_BOOT = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+VARIABLE = f"/sys/firmware/efi/efivars/LabSmm-{GUID}"
 PARTITION = 1 << 20  # of the installed disk
 
 
@@ -75,30 +76,60 @@ def test_secure_boot_refuses_what_is_not_signed():
         machine.console.expect(refusal, 120)
 
 
-def test_signed_linux_writes_a_variable():
+def start_signed_linux(qmp=False):
     disk = esp_disk({"EFI/BOOT/BOOTX64.EFI": signed_linux()}, 64)
-    variable = f"/sys/firmware/efi/efivars/LabSmm-{GUID}"
-    with start("OVMF_VARS_4M.snakeoil.fd", "-drive", f"file={disk},format=raw,if=virtio",
-               "-drive", f"file={disk_path()},format=raw,if=virtio,readonly=on",
-               cpus=2) as machine:
-        machine.console.expect(r"root@\S+# ", 300)
-        machine.console.quiet_shell()
-        check = machine.console.check
-        check("for f in proc sysfs; do mountpoint -q /${f%fs} || mount -t $f $f /${f%fs}; done")
-        check("/sbin/modprobe efivarfs && mount -t efivarfs e /sys/firmware/efi/efivars")
+    return start("OVMF_VARS_4M.snakeoil.fd", "-drive", f"file={disk},format=raw,if=virtio",
+                 "-drive", f"file={disk_path()},format=raw,if=virtio,readonly=on",
+                 cpus=2, qmp=qmp)
+
+
+def shell_with_variables(machine):
+    """What checks a command in the guest's shell."""
+    machine.console.expect(r"root@\S+# ", 300)
+    machine.console.quiet_shell()
+    check = machine.console.check
+    check("for f in proc sysfs; do mountpoint -q /${f%fs} || mount -t $f $f /${f%fs}; done")
+    check("/sbin/modprobe efivarfs && mount -t efivarfs e /sys/firmware/efi/efivars")
+    return check
+
+
+def write_variable(check):
+    check(f"printf '\\007\\000\\000\\000smm-word' >{VARIABLE}")
+    assert "smm-word" in check(f"tr -d '\\000' <{VARIABLE}")
+
+
+def power_off(machine):
+    machine.console.send("echo o >/proc/sysrq-trigger\n")
+    assert machine.wait(60) == 0
+
+
+def test_signed_linux_writes_a_variable():
+    with start_signed_linux() as machine:
+        check = shell_with_variables(machine)
         assert check(f"od -An -tx1 {SECURE_BOOT}").split()[-1] == "01"
-        check(f"printf '\\007\\000\\000\\000smm-word' >{variable}")
-        assert "smm-word" in check(f"tr -d '\\000' <{variable}")
+        write_variable(check)
         lines = check("dmesg --color=never").splitlines()
         assert any("Secure boot enabled" in line for line in lines), "\n".join(lines)
         bad = [line for line in lines if TROUBLE.search(line)]
         assert not bad, "the guest's kernel logged:\n" + "\n".join(bad)
         check("nproc | grep -x 2")
-        machine.console.send("echo o >/proc/sysrq-trigger\n")
-        assert machine.wait(60) == 0
+        power_off(machine)
     with open(path("vars.fd"), "rb") as file:
         stored = file.read()
     assert "LabSmm".encode("utf-16-le") in stored and b"smm-word" in stored
+
+
+def test_a_variable_is_written_after_sleep():
+    with start_signed_linux(qmp=True) as machine:
+        check = shell_with_variables(machine)
+        check("echo deep >/sys/power/mem_sleep")
+        machine.console.send("echo mem >/sys/power/state; echo AWAKE$((40+2))\n")
+        machine.qmp.event("SUSPEND", 120)
+        machine.qmp.command("system_wakeup")
+        machine.qmp.event("WAKEUP")
+        machine.console.expect(r"AWAKE42\r?\n", 120)
+        write_variable(check)
+        power_off(machine)
 
 
 def test_linux_through_seabios():
