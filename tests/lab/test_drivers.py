@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Linux's drivers for small things of the PC: generation ID, crash notes, parallel port."""
+"""Linux's drivers for small things of the PC: generation ID, crash notes, SMBus, parallel port."""
 
 import os
+import re
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -11,6 +12,7 @@ from lablib.guest import ACPI_TROUBLE, Guest, scratch  # noqa: E402
 
 GUID = "6b2bd3f1-7f0e-4b52-93c1-5b4f6d0f4a10"
 ELF_NOTE = 1
+SPD_DDR2 = "08"  # byte 2: the kind of memory
 PRINTED = "printed by the guest\n"
 
 
@@ -27,6 +29,19 @@ def check_crash_note(check, qmp):
     assert note == {"format": ELF_NOTE, "size": size, "paddr": address}, note
 
 
+def check_smbus(check):
+    check("modprobe -a i2c-i801 i2c-dev at24")
+    adapter = check("grep -l I801 /sys/class/i2c-adapter/*/name | cut -d/ -f5")
+    assert re.fullmatch(r"i2c-\d+", adapter), adapter
+    check(f"echo 24c02 0x50 >/sys/class/i2c-adapter/{adapter}/new_device")
+    eeprom = f"/sys/bus/i2c/devices/{adapter[len('i2c-'):]}-0050/eeprom"
+    content = check(f"hexdump -ve '1/1 \"%02x\"' {eeprom}")
+    assert len(content) == 2 * 256, content
+    assert content[4:6] == SPD_DDR2, content
+    body = bytes.fromhex(content[:126])
+    assert sum(body) % 256 == int(content[126:128], 16), content
+
+
 def check_printer(check, printed):
     check("modprobe -a parport_pc lp && until [ -c /dev/lp0 ]; do sleep 0.2; done")
     check(f"printf '{PRINTED.strip()}\\n' >/dev/lp0")
@@ -41,6 +56,7 @@ def test_small_devices():
     with Guest(arguments, full=True, qmp=True) as guest:
         check_generation(guest.check)
         check_crash_note(guest.check, guest.qmp)
+        check_smbus(guest.check)
         check_printer(guest.check, printed)
         bad = [line for line in guest.assert_healthy() if ACPI_TROUBLE.search(line)]
         assert not bad, "the guest's kernel logged:\n" + "\n".join(bad)

@@ -96,5 +96,10 @@ def test_from_an_ahci_cd_to_an_ahci_disk():
             "/dev/sda", "/dev/sr0")
 
 
+def test_from_an_ide_cd_to_an_ide_disk():
+    install(["-M", "pc", "-cdrom", "{iso}", "-drive", "file={disk},format=raw,if=ide",
+             "-boot", "once=d"], "/dev/sda", "/dev/sr0")
+
+
 if __name__ == "__main__":
     harness.run(globals())

@@ -145,6 +145,25 @@ boot
 LINUX_MODULES = "part_msdos ext2 search_label regexp test boot"
 
 
+def linux_at_shell(machine):
+    """From power-on through GRUB to the shell; returns the console's check()."""
+    machine.console.expect(r"Welcome to GRUB", 120)
+    machine.console.expect(r"root@\S+# ", 180)
+    machine.console.quiet_shell()
+    check = machine.console.check
+    check("for f in proc sysfs; do mountpoint -q /${f%fs} || mount -t $f $f /${f%fs}; done")
+    return check
+
+
+def assert_quiet_and_end(machine):
+    lines = machine.console.check("dmesg --color=never").splitlines()
+    assert any("efi: EFI v2" in line for line in lines)
+    bad = [line for line in lines if TROUBLE.search(line) or ACPI_TROUBLE.search(line)]
+    assert not bad, "the guest's kernel logged:\n" + "\n".join(bad)
+    machine.console.send("echo o >/proc/sysrq-trigger\n")
+    assert machine.wait(60) == 0
+
+
 def test_linux_writes_a_variable():
     disk = esp_disk({"EFI/BOOT/BOOTX64.EFI": grub_image(LINUX, LINUX_MODULES)})
     arguments = [*flash(), "-drive", f"file={disk},format=raw,if=virtio",
@@ -152,21 +171,25 @@ def test_linux_writes_a_variable():
     variable = f"/sys/firmware/efi/efivars/LabLinux-{GUID}"
     for boot in range(2):
         with start(arguments, "512M") as machine:
-            machine.console.expect(r"Welcome to GRUB", 120)
-            machine.console.expect(r"root@\S+# ", 180)
-            machine.console.quiet_shell()
-            check = machine.console.check
-            check("for f in proc sysfs; do mountpoint -q /${f%fs} || mount -t $f $f /${f%fs}; done")
+            check = linux_at_shell(machine)
             check("/sbin/modprobe efivarfs && mount -t efivarfs e /sys/firmware/efi/efivars")
             if boot == 0:
                 check(f"printf '\\007\\000\\000\\000word' >{variable}")
             assert "word" in check(f"tr -d '\\000' <{variable}")
-            lines = check("dmesg --color=never").splitlines()
-            assert any("efi: EFI v2" in line for line in lines)
-            bad = [line for line in lines if TROUBLE.search(line) or ACPI_TROUBLE.search(line)]
-            assert not bad, "the guest's kernel logged:\n" + "\n".join(bad)
-            machine.console.send("echo o >/proc/sysrq-trigger\n")
-            assert machine.wait(60) == 0
+            assert_quiet_and_end(machine)
+
+
+def test_four_cpus_from_nvme():
+    """GRUB, kernel and root file system come from NVMe disks; nothing else is there."""
+    disk = esp_disk({"EFI/BOOT/BOOTX64.EFI": grub_image(LINUX, LINUX_MODULES)})
+    arguments = [*flash(), "-smp", "4"]
+    for number, file in enumerate((disk, disk_path())):
+        arguments += ["-drive", f"file={file},format=raw,if=none,id=d{number}",
+                      "-device", f"nvme,drive=d{number},serial=lab-{number}"]
+    with start(arguments, "512M") as machine:
+        check = linux_at_shell(machine)
+        assert check("nproc") == "4"
+        assert_quiet_and_end(machine)
 
 
 if __name__ == "__main__":
