@@ -112,6 +112,8 @@ class TestHost:
         with open(os.path.join(directory, "command"), "w") as file:
             for name, value in variables.items():
                 file.write(f"export {name}={shlex.quote(value)}\n")
+            keep = os.path.join(TREE, "tests", "lab", "lablib", "keep_kvm.py")
+            file.write(f"python3 {shlex.quote(keep)} </dev/null >/dev/null 2>&1\n")
             file.write(f"cd {shlex.quote(os.getcwd())}\nexec {shlex.join(command)}\n")
         with open(os.path.join(directory, "modules-path"), "w") as file:
             file.write(os.path.join(CACHE, "testhost", "modules") + "\n")
@@ -254,12 +256,15 @@ class TestHost:
                 pass
 
     def console_tail(self):
-        """What the test host's kernel said last; of an oops, its beginning."""
+        """What the test host's kernel said last; of an oops, its beginning and its end."""
         try:
             with open(self.console_log, errors="replace") as file:
                 text = file.read()
             trouble = re.search(r".*(BUG:|WARNING:|Oops|stack guard|fault:|Kernel panic)", text)
-            return text[trouble.start():][:6000] if trouble else text[-3000:]
+            if not trouble:
+                return text[-3000:]
+            trace = text[trouble.start():]  # the innermost frames, and where it all began
+            return trace if len(trace) < 7000 else f"{trace[:2500]}\n[...]\n{trace[-4500:]}"
         except OSError:
             return ""
 
