@@ -336,6 +336,10 @@ static bool add_user_roms(Machine *machine, PcBoard *pc, GError **error)
 {
     GPtrArray *list = machine->config->option_roms;
 
+    if (list && list->len && machine->config->kernel && !pc->firmware_kernel) {
+        return error_set(error, "-option-rom: the kernel is started directly, without the firmware "
+                                "that would run a ROM: give -bios, or leave out -kernel");
+    }
     for (guint i = 0; list && i < list->len; i++) {
         const OptionRom *rom = g_ptr_array_index(list, i);
         g_autofree char *path = boot_data_find(rom->file);

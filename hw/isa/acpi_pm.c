@@ -34,9 +34,9 @@ enum { /* sleep types */
 #define COMMON_REGS 4 /* of pm_regs: those of a block without GPE0 */
 
 #define SMI_EN_GLOBAL (1U << 0)
-#define SMI_APMC                                                                                   \
-    (1U << 5) /* of SMI_EN: set from the start when there is no system management                  \
-                 mode, as firmware knows it; of SMI_STS: there was such an SMI */
+/* In SMI_EN: set from the start when there is no system management mode, as firmware knows it; in
+ * SMI_STS: there was such an SMI. */
+#define SMI_APMC      (1U << 5)
 #define SMI_TCO       (1U << 13)
 #define SMI_EN_BITS   (SMI_EN_GLOBAL | SMI_APMC | SMI_TCO)
 #define SMI_STS_BITS  (SMI_APMC | SMI_TCO)

@@ -17,9 +17,8 @@
 #define MCH_PCIEXBAR_LENGTH 0x06 /* 0: 256 MiB, 2: 128 MiB, 4: 64 MiB */
 #define MCH_PAM0            0x90
 
-#define MCH_EXT_TSEG                                                                               \
-    0x50                  /* QEMU's: MiB of the extended TSEG; firmware writes ffffh, then reads   \
-                           */
+/* QEMU's register: MiB of the extended TSEG; firmware writes ffffh, then reads. */
+#define MCH_EXT_TSEG 0x50
 #define MCH_GGC      0x52 /* graphics memory: storage */
 #define MCH_SMRAM    0x9d
 #define MCH_ESMRAMC  0x9e

@@ -5,12 +5,13 @@
 #include "tests/device/libqtest-fw-cfg.h"
 #include "vmm/util/bytes.h"
 
-#define FILE_NAME "test-rom.bin"
-#define FILE_SIZE 3000 /* a BAR of 4 KiB */
-#define BAR_SIZE  4096
-#define ROM_BAR   0x30
-#define ADDRESS   0xc8000000U
-#define DEVFN     (5 << 3)
+#define FILE_NAME   "test-rom.bin"
+#define KERNEL_NAME "test-rom.kernel"
+#define FILE_SIZE   3000 /* a BAR of 4 KiB */
+#define BAR_SIZE    4096
+#define ROM_BAR     0x30
+#define ADDRESS     0xc8000000U
+#define DEVFN       (5 << 3)
 
 static void write_rom(void)
 {
@@ -145,6 +146,20 @@ static void test_wrong_roms_without_a_card(void)
     g_unlink(FILE_NAME);
 }
 
+/* Nothing would run the ROM: that is said. */
+static void test_no_rom_for_a_kernel_without_firmware(void)
+{
+    const uint32_t multiboot[8] = { 0x1badb002, 0x10000,  0xe4514ffe, 0x100000,
+                                    0x100000,   0x100020, 0x100020,   0x100000 };
+    g_assert_true(
+        g_file_set_contents(KERNEL_NAME, (const char *)multiboot, sizeof(multiboot), NULL));
+    write_rom();
+    qtest_assert_refused("-kernel " KERNEL_NAME " -option-rom " FILE_NAME, "started directly");
+    qtest_stop(qtest_start("-m 32 -kernel " KERNEL_NAME));
+    g_unlink(FILE_NAME);
+    g_unlink(KERNEL_NAME);
+}
+
 static void test_wrong_files(void)
 {
     qtest_assert_refused("-device virtio-rng-pci,romfile=nix", "romfile=nix: could not open 'nix'");
@@ -165,5 +180,7 @@ int main(int argc, char **argv)
     g_test_add_func("/rom/wrong-files", test_wrong_files);
     g_test_add_func("/rom/roms-without-a-card", test_roms_without_a_card);
     g_test_add_func("/rom/wrong-roms-without-a-card", test_wrong_roms_without_a_card);
+    g_test_add_func("/rom/no-rom-for-a-kernel-without-firmware",
+                    test_no_rom_for_a_kernel_without_firmware);
     return g_test_run();
 }
