@@ -14,9 +14,9 @@ struct BlockQueue {
     BlockNode *node; /* where requests go; NULL: no medium */
     unsigned in_flight;
     struct DrainWaiter *drain;
-    BlockRequest *finished, **finished_tail; /* end in the deferred task */
-    LoopTask finish_task;
     BlockRequest *kept, **kept_tail; /* by a "stop" policy */
+    BlockRequest *held, **held_tail; /* came while paused */
+    unsigned paused;
     BlockStats stats;
 };
 
@@ -44,19 +44,6 @@ static BlockQueue *find_queue(BlockBackend *backend, EventLoop *loop)
         }
     }
     return NULL;
-}
-
-static void run_finished(void *opaque)
-{
-    BlockQueue *queue = opaque;
-    BlockRequest *list = queue->finished;
-    queue->finished = NULL;
-    queue->finished_tail = &queue->finished;
-    while (list) {
-        BlockRequest *request = list;
-        list = request->next;
-        block_request_complete(request, request->ret);
-    }
 }
 
 static bool check_loop(BlockBackend *backend, BlockNode *node, EventLoop *loop, GError **error)
@@ -87,9 +74,8 @@ bool block_backend_add_loop(BlockBackend *backend, EventLoop *loop, GError **err
     queue->loop = loop;
     queue->backend = backend;
     queue->node = backend->node;
-    queue->finished_tail = &queue->finished;
     queue->kept_tail = &queue->kept;
-    queue->finish_task = (LoopTask)LOOP_TASK_INIT(run_finished, queue);
+    queue->held_tail = &queue->held;
     atomic_store(&backend->queues[count], queue);
     atomic_store_explicit(&backend->queue_count, count + 1, memory_order_release);
     return true;
@@ -97,20 +83,11 @@ bool block_backend_add_loop(BlockBackend *backend, EventLoop *loop, GError **err
 
 /* ---- Requests ---- */
 
-void block_request_complete_later(BlockRequest *request, int ret)
-{
-    BlockQueue *queue = request->queue;
-    request->ret = ret;
-    request->next = NULL;
-    *queue->finished_tail = request;
-    queue->finished_tail = &request->next;
-    event_loop_defer(queue->loop, &queue->finish_task);
-}
-
 /* Range, vector and permission; 0 or -errno. */
 static int check_request(BlockBackend *backend, BlockNode *node, const BlockRequest *request)
 {
-    bool write = request->op != BLOCK_READ && request->op != BLOCK_FLUSH;
+    bool write = request->op != BLOCK_READ && request->op != BLOCK_FLUSH &&
+                 request->op != BLOCK_STATUS;
     if (G_UNLIKELY(!node)) {
         return -ENOMEDIUM;
     }
@@ -133,9 +110,12 @@ static bool is_trivial(const BlockNode *node, const BlockRequest *request, int *
            (request->kind == BLOCK_FLUSH && node->readonly);
 }
 
+static void complete_request(BlockRequest *request, int ret);
+
 static void prepare(BlockBackend *backend, BlockNode *node, BlockRequest *request)
 {
     request->node = node;
+    request->complete = complete_request;
     request->kind = request->op;
     request->kflags = request->flags;
     request->position = request->offset;
@@ -162,10 +142,17 @@ static void prepare(BlockBackend *backend, BlockNode *node, BlockRequest *reques
 
 static void start_request(BlockBackend *backend, BlockRequest *request)
 {
-    BlockNode *node = request->queue->node;
+    BlockQueue *queue = request->queue;
+    BlockNode *node = queue->node;
+    if (G_UNLIKELY(queue->paused)) {
+        request->next = NULL;
+        *queue->held_tail = request;
+        queue->held_tail = &request->next;
+        return;
+    }
     int ret = check_request(backend, node, request);
     prepare(backend, node, request);
-    request->queue->in_flight++;
+    queue->in_flight++;
     if (G_UNLIKELY(ret < 0)) {
         request->kflags |= BLOCK_REQ_REFUSED;
         block_request_complete_later(request, ret);
@@ -215,6 +202,8 @@ static void account(BlockQueue *queue, const BlockRequest *request, int ret)
         STAT_ADD(s->failed_flush, failed);
         STAT_ADD(s->flush_ops, !failed);
         break;
+    case BLOCK_STATUS:
+        break;
     default:
         STAT_ADD(s->unmap_time_ns, ns);
         STAT_ADD(s->failed_unmap, failed);
@@ -244,11 +233,11 @@ static void drain_signal(BlockQueue *queue)
     g_mutex_unlock(&waiter->lock);
 }
 
-static BlockRequest *take_kept(BlockQueue *queue)
+static BlockRequest *take_list(BlockRequest **head, BlockRequest ***tail)
 {
-    BlockRequest *list = queue->kept;
-    queue->kept = NULL;
-    queue->kept_tail = &queue->kept;
+    BlockRequest *list = *head;
+    *head = NULL;
+    *tail = head;
     return list;
 }
 
@@ -256,7 +245,7 @@ static void drain_begin(void *opaque)
 {
     DrainWaiter *waiter = opaque;
     BlockQueue *queue = waiter->queue;
-    BlockRequest *kept = waiter->cancel ? take_kept(queue) : NULL;
+    BlockRequest *kept = waiter->cancel ? take_list(&queue->kept, &queue->kept_tail) : NULL;
     while (kept) {
         BlockRequest *next = kept->next;
         queue->in_flight++;
@@ -297,14 +286,29 @@ static void drain_all(BlockBackend *backend, bool cancel)
     }
 }
 
+static void quiesce_tree(BlockNode *node)
+{
+    if (!node) {
+        return;
+    }
+    if (node->driver->quiesce) {
+        node->driver->quiesce(node);
+    }
+    quiesce_tree(node->backing);
+    quiesce_tree(node->data_file);
+    quiesce_tree(node->file);
+}
+
 void block_backend_drain(BlockBackend *backend)
 {
     drain_all(backend, false);
+    quiesce_tree(backend->node);
 }
 
 void block_backend_cancel_kept(BlockBackend *backend)
 {
     drain_all(backend, true);
+    quiesce_tree(backend->node);
 }
 
 /* ---- Completion ---- */
@@ -329,13 +333,10 @@ void block_backend_leave(BlockBackend *backend)
     leave_queue(find_queue(backend, event_loop_current()));
 }
 
-void block_request_complete(BlockRequest *request, int ret)
+static void complete_request(BlockRequest *request, int ret)
 {
     BlockQueue *queue = request->queue;
-    if (G_UNLIKELY(request->rest || request->guard)) {
-        g_clear_pointer(&request->rest, g_free);
-        g_clear_pointer(&request->guard, g_free);
-    }
+    block_request_release(request);
     if (G_UNLIKELY(ret < 0) && ret != -ECANCELED && !(request->kflags & BLOCK_REQ_REFUSED) &&
         backend_handle_error(queue->backend, request, &ret)) {
         request->next = NULL;
@@ -348,15 +349,19 @@ void block_request_complete(BlockRequest *request, int ret)
     leave_queue(queue);
 }
 
-static void resume_queue(void *opaque)
+static void submit_list(BlockQueue *queue, BlockRequest *list)
 {
-    BlockQueue *queue = opaque;
-    BlockRequest *list = take_kept(queue);
     while (list) {
         BlockRequest *request = list;
         list = request->next;
         start_request(queue->backend, request);
     }
+}
+
+static void resume_queue(void *opaque)
+{
+    BlockQueue *queue = opaque;
+    submit_list(queue, take_list(&queue->kept, &queue->kept_tail));
 }
 
 static void resume_backend(BlockBackend *backend, void *opaque)
@@ -373,6 +378,62 @@ static void resume_backend(BlockBackend *backend, void *opaque)
 void block_resume_stopped(void)
 {
     backend_foreach(resume_backend, NULL);
+}
+
+/* ---- Pausing ---- */
+
+static void pause_queue(void *opaque)
+{
+    ((BlockQueue *)opaque)->paused++;
+}
+
+static void unpause_queue(void *opaque)
+{
+    BlockQueue *queue = opaque;
+    if (--queue->paused == 0) {
+        submit_list(queue, take_list(&queue->held, &queue->held_tail));
+    }
+}
+
+static void call_queues(BlockBackend *backend, void (*fn)(void *queue))
+{
+    int count = atomic_load(&backend->queue_count);
+    for (int i = 0; i < count; i++) {
+        BlockQueue *queue = atomic_load(&backend->queues[i]);
+        event_loop_call(queue->loop, fn, queue);
+    }
+}
+
+static void pause_above(BlockBackend *backend, void *opaque)
+{
+    if (backend->node && node_is_below(opaque, backend->node)) {
+        call_queues(backend, pause_queue);
+    }
+}
+
+static void drain_above(BlockBackend *backend, void *opaque)
+{
+    if (backend->node && node_is_below(opaque, backend->node)) {
+        block_backend_drain(backend);
+    }
+}
+
+static void unpause_above(BlockBackend *backend, void *opaque)
+{
+    if (backend->node && node_is_below(opaque, backend->node)) {
+        call_queues(backend, unpause_queue);
+    }
+}
+
+void block_node_pause(BlockNode *node)
+{
+    backend_foreach(pause_above, node);
+    backend_foreach(drain_above, node);
+}
+
+void block_node_resume(BlockNode *node)
+{
+    backend_foreach(unpause_above, node);
 }
 
 /* ---- Media ---- */
@@ -409,33 +470,11 @@ static bool check_loops(BlockBackend *backend, BlockNode *node, GError **error)
     return true;
 }
 
-typedef struct ConflictCheck {
-    BlockBackend *self;
-    BlockNode *protocol;
-    const char *other;
-} ConflictCheck;
-
-static void check_conflict(BlockBackend *backend, void *opaque)
-{
-    ConflictCheck *check = opaque;
-    const BlockBackend *self = check->self;
-    if (backend != self && backend->node && node_protocol(backend->node) == check->protocol &&
-        !check->protocol->force_share &&
-        ((!self->share_rw && !backend->readonly) || (!backend->share_rw && !self->readonly))) {
-        check->other = backend->device_id;
-    }
-}
-
 /* The medium is in its place; takes the permissions for it. */
 static bool backend_permit(BlockBackend *backend, GError **error)
 {
-    ConflictCheck check = { .self = backend, .protocol = node_protocol(backend->node) };
-    backend_foreach(check_conflict, &check);
-    if (check.other) {
-        return error_set(error,
-                         "device '%s': block node '%s' is in use by device '%s': share-rw=on for "
-                         "both allows it",
-                         backend->device_id, backend->node->name, check.other);
+    if (!node_check_conflict(backend, error)) {
+        return false;
     }
     if (!node_update_permissions(backend->node, error)) {
         g_prefix_error(error, "device '%s': ", backend->device_id);
@@ -456,6 +495,7 @@ bool backend_insert(BlockBackend *backend, BlockNode *node, GError **error)
     backend->node = node;
     if (!backend_permit(backend, error)) {
         backend->node = NULL;
+        node_update_permissions(node, NULL); /* gives back what it got of them */
         return false;
     }
     block_node_ref(node);

@@ -30,13 +30,30 @@ typedef enum BlockOp {
     BLOCK_FLUSH,
     BLOCK_DISCARD,
     BLOCK_WRITE_ZEROES,
+    BLOCK_STATUS, /* where the data of the range is; no data moves */
 } BlockOp;
 
 enum {
     BLOCK_REQ_FUA = 1 << 0,   /* on stable storage before completion */
     BLOCK_REQ_UNMAP = 1 << 1, /* write zeroes: may deallocate */
     BLOCK_REQ_NO_FALLBACK = 1 << 2,
+    BLOCK_REQ_COMPRESSED = 1 << 3, /* write: store compressed; whole clusters, nothing there yet */
 };
+
+/* What BLOCK_STATUS tells of the first bytes of its range. */
+enum {
+    BLOCK_STATUS_DATA = 1 << 0,      /* may be other than zeroes */
+    BLOCK_STATUS_ZERO = 1 << 1,      /* reads as zeroes */
+    BLOCK_STATUS_ALLOCATED = 1 << 2, /* decided by this node, not by its backing */
+    BLOCK_STATUS_OFFSET = 1 << 3,    /* host_offset holds: plain data in `file` */
+    BLOCK_STATUS_COMPRESSED = 1 << 4,
+};
+typedef struct BlockStatus {
+    unsigned flags;
+    uint64_t bytes; /* of the range that are so; at least 1 */
+    uint64_t host_offset;
+    BlockNode *file;
+} BlockStatus;
 
 struct BlockRequest {
     BlockOp op;
@@ -45,6 +62,7 @@ struct BlockRequest {
     uint64_t bytes;  /* of iov, or of the range */
     const struct iovec *iov;
     int iov_count;
+    BlockStatus *status; /* BLOCK_STATUS: the answer */
     /* 0 or -errno, on the loop that submitted. */
     void (*done)(BlockRequest *request, int ret);
     void *opaque;
@@ -54,6 +72,9 @@ struct BlockRequest {
     BlockNode *node; /* whose driver has it now */
     EventLoop *loop;
     BlockRequest *next;
+    /* How it ends: the back end's way, or that of the driver whose child this is. */
+    void (*complete)(BlockRequest *request, int ret);
+    LoopTask task;   /* ends or goes on later, from any thread */
     BlockOp kind;    /* op, after detect-zeroes */
     unsigned kflags; /* flags, after write cache and discard options */
     int ret;
@@ -256,11 +277,24 @@ typedef struct BlockErrorHooks {
 } BlockErrorHooks;
 void block_set_error_hooks(const BlockErrorHooks *hooks);
 
-/* ---- Blocking access for tools, boot and tests: main thread, no loop needed ---- */
+/* ---- Blocking access for tools, boot and tests (sync.c): 0 or -errno ----
+ * Any thread that no event loop runs on, several at once; not an I/O thread's. */
 int block_pread(BlockNode *node, uint64_t offset, void *data, uint64_t bytes);
 int block_pwrite(BlockNode *node, uint64_t offset, const void *data, uint64_t bytes);
+int block_pwrite_compressed(BlockNode *node, uint64_t offset, const void *data, uint64_t bytes);
+/* flags: BLOCK_REQ_UNMAP. */
+int block_pwrite_zeroes(BlockNode *node, uint64_t offset, uint64_t bytes, unsigned flags);
+int block_discard(BlockNode *node, uint64_t offset, uint64_t bytes);
 int block_flush(BlockNode *node);
-bool block_resize(BlockNode *node, uint64_t size, GError **error); /* block_resize */
+/* Of this node alone. */
+int block_status(BlockNode *node, uint64_t offset, uint64_t bytes, BlockStatus *status);
+/* Of the chain from node down to, but without, base (NULL: to its end). ALLOCATED says that a node
+ * of that part decides; *depth (may be NULL) how far down: 0 for node itself. */
+int block_status_above(BlockNode *node, BlockNode *base, uint64_t offset, uint64_t bytes,
+                       BlockStatus *status, int *depth);
+
+/* Main thread. New requests wait meanwhile, those under way are waited for. */
+bool block_resize(BlockNode *node, uint64_t size, GError **error);
 
 /* query-block, query-named-block-nodes, query-blockstats: values as QEMU's. Main thread. */
 json_object *block_query(void);

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+#include "vmm/util/bytes.h"
 
 #define MAX_ALIGNMENT 4096
 
@@ -239,6 +240,35 @@ static bool file_resize(BlockNode *node, uint64_t size, GError **error)
     }
     node_length_changed(node);
     return true;
+}
+
+static bool fill_with_zeroes(BlockNode *node, uint64_t offset, uint64_t bytes, GError **error)
+{
+    g_autofree char *zeroes = g_malloc0(MIB);
+    while (bytes) {
+        uint64_t n = MIN(bytes, MIB);
+        int ret = node_pwrite(node, offset, zeroes, n);
+        if (ret < 0) {
+            return error_set_errno(error, -ret, "'%s': cannot write zeroes", node->filename);
+        }
+        offset += n;
+        bytes -= n;
+    }
+    return true;
+}
+
+bool file_preallocate(BlockNode *node, uint64_t offset, uint64_t bytes, bool full, GError **error)
+{
+    FileState *s = node->state;
+    if (node->driver != &file_driver || !bytes) {
+        return true; /* a device has its space */
+    }
+    if (full) {
+        return fill_with_zeroes(node, offset, bytes, error);
+    }
+    int err = posix_fallocate(s->fd, (off_t)offset, (off_t)bytes);
+    return !err || error_set_errno(error, err, "'%s': cannot allocate %" G_GUINT64_FORMAT " bytes",
+                                   node->filename, bytes);
 }
 
 static bool file_set_permissions(BlockNode *node, unsigned perm, unsigned shared, GError **error)

@@ -365,6 +365,38 @@ static void submit_flush(BlockNode *node, BlockRequest *request)
     }
 }
 
+/* ---- Status: holes of the file ---- */
+
+static int status_call(AioRequest *aio)
+{
+    BlockRequest *request = aio->opaque;
+    FileState *s = request->node->state;
+    BlockStatus *status = request->status;
+    off_t start = (off_t)request->position, data = start, hole;
+    status->flags = BLOCK_STATUS_DATA | BLOCK_STATUS_ALLOCATED | BLOCK_STATUS_OFFSET;
+    status->bytes = request->bytes;
+    status->host_offset = request->position;
+    status->file = request->node;
+    if (s->block_device || ((data = lseek(s->fd, start, SEEK_DATA)) < 0 && errno != ENXIO)) {
+        return 0; /* a file system that cannot say */
+    }
+    if (data != start) { /* ENXIO: a hole up to the end */
+        status->flags = BLOCK_STATUS_ZERO | BLOCK_STATUS_ALLOCATED | BLOCK_STATUS_OFFSET;
+        status->bytes = data < 0 ? request->bytes : MIN(request->bytes, (uint64_t)(data - start));
+        return 0;
+    }
+    hole = lseek(s->fd, start, SEEK_HOLE);
+    if (hole > start) {
+        status->bytes = MIN(request->bytes, (uint64_t)(hole - start));
+    }
+    return 0;
+}
+
+static void status_done(AioRequest *aio, ssize_t res)
+{
+    block_request_complete(aio->opaque, (int)res);
+}
+
 void file_submit(BlockNode *node, BlockRequest *request)
 {
     FileState *s = node->state;
@@ -386,6 +418,10 @@ void file_submit(BlockNode *node, BlockRequest *request)
         break;
     case BLOCK_DISCARD:
         submit_discard(node, request);
+        break;
+    case BLOCK_STATUS:
+        request->aio.call = status_call;
+        submit_aio(node, request, AIO_CALL, status_done);
         break;
     default:
         submit_zeroes(node, request);

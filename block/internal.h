@@ -13,6 +13,7 @@
 #include <assert.h>
 #include <stdatomic.h>
 #include "block/block.h"
+#include "block/image.h"
 
 /* QEMU's permission bits, which are also its locking bytes. */
 enum {
@@ -33,15 +34,21 @@ typedef struct BlockDriver {
     const char *desc;
     size_t state_size;
     bool has_file;              /* a format or filter over a node "file" */
+    bool has_backing;           /* may stand on a backing node */
+    bool is_filter;             /* shows the data of the node below, without a format */
     const char *const *options; /* its own, NULL-terminated, for suggestions */
     /* Options are read with opts_get*(); the layer has read the common ones and opened `file`. Sets
      * length, limits and filename. Main thread, as all below but submit. */
     bool (*open)(BlockNode *node, Opts *options, GError **error);
     void (*close)(BlockNode *node);
     void (*submit)(BlockNode *node, BlockRequest *request); /* loop thread */
-    /* Blocking; bytes stay inside the length. 0 or -errno. */
+    /* Blocking forms without an event loop; 0 or -errno. NULL: requests on the layer's own loop
+     * stand in. Any thread. */
     int (*transfer)(BlockNode *node, uint64_t offset, void *data, uint64_t bytes, bool write);
     int (*flush)(BlockNode *node);
+    /* Waits until the driver does nothing of its own accord: requests have ended. May be NULL. */
+    void (*quiesce)(BlockNode *node);
+    /* No request is in flight. */
     bool (*resize)(BlockNode *node, uint64_t size, GError **error);
     void (*refresh)(BlockNode *node); /* the node below has a new length; may be NULL */
     /* Protocols: takes and gives back what others see as locks; may be NULL. */
@@ -49,6 +56,7 @@ typedef struct BlockDriver {
     /* Whether requests from the loop can be carried out as the options want; may be NULL. */
     bool (*check_loop)(BlockNode *node, EventLoop *loop, GError **error);
     uint64_t (*allocated)(BlockNode *node); /* bytes on the host; may be NULL */
+    const BlockImageOps *image; /* what tools do with images of this format; may be NULL */
 } BlockDriver;
 
 struct BlockNode {
@@ -57,11 +65,18 @@ struct BlockNode {
     void *state;
     char *filename;
     BlockNode *file;
+    BlockNode *backing;   /* what is not allocated here; NULL: zeroes */
+    BlockNode *data_file; /* of formats whose data is apart from their tables; else NULL */
+    /* The image's own words on its backing file, set by open(); NULL: it has none. */
+    char *backing_file, *backing_format;
     int refs;
     bool monitor_owned; /* made by -blockdev or blockdev-add */
     bool readonly, auto_readonly, force_share;
     bool cache_direct, no_flush;
     bool discard_unmap;
+    bool guessed; /* nobody said that it is of this format */
+    bool no_backing;
+    BlockNode *above; /* while a chain is opened: the overlay */
     bool probed; /* raw because nothing said otherwise: the guest must not make it another format */
     DetectZeroes detect_zeroes;
     unsigned perm, shared; /* as set in the driver */
@@ -75,6 +90,9 @@ typedef struct NodeDefaults {
     bool readonly, auto_readonly, force_share;
     bool cache_direct, no_flush;
     bool discard_unmap;
+    bool guessed;     /* the format was found out: the image may not name other files */
+    bool no_backing;  /* leave this node's backing file alone */
+    BlockNode *above; /* whose backing file this becomes, or NULL */
 } NodeDefaults;
 
 /* driver.c */
@@ -90,9 +108,25 @@ static inline void block_node_submit(BlockNode *node, BlockRequest *request)
 {
     node->driver->submit(node, request);
 }
-bool node_update_permissions(BlockNode *node, GError **error);
 void node_length_changed(BlockNode *node); /* tells the nodes above and the back ends */
 BlockNode *node_protocol(BlockNode *node);
+bool node_is_below(const BlockNode *node, const BlockNode *top); /* or is it */
+
+/* permissions.c: main thread. */
+/* Takes what the back ends want from the protocols below node, or gives it back. */
+bool node_update_permissions(BlockNode *node, GError **error);
+/* Whether the back end can have its node beside the other back ends. */
+bool node_check_conflict(BlockBackend *backend, GError **error);
+
+/* sync.c: blocking access to a node below, whatever its length: reads behind the end give zeroes,
+ * writes make it longer. 0 or -errno. Any thread that no event loop runs on. */
+int node_pread(BlockNode *node, uint64_t offset, void *data, uint64_t bytes);
+int node_pwrite(BlockNode *node, uint64_t offset, const void *data, uint64_t bytes);
+int node_flush(BlockNode *node);
+void sync_loop_stop(void); /* at exit */
+
+/* chain.c: opens the backing node that options or the image name; main thread. */
+bool node_open_backing(BlockNode *node, Opts *options, GError **error);
 
 /* probe.c: the name of the format whose signature stands in the first bytes, or NULL. */
 #define PROBE_BYTES 512
@@ -106,10 +140,34 @@ void iov_copy(const struct iovec *iov, int count, uint64_t skip, void *data, uin
 /* A new vector (g_free) of at most max parts without the first skip bytes. */
 struct iovec *iov_rest(const struct iovec *iov, int count, uint64_t skip, int max, int *rest_count);
 
+/* request.c: loop thread. */
+static inline void block_request_complete(BlockRequest *request, int ret)
+{
+    request->complete(request, ret);
+}
+void block_request_complete_later(BlockRequest *request, int ret);
+/* Makes a request of the driver's own on loop; `complete` is called there, never inside submit. The
+ * caller sets position (= offset), bytes, kiov as given here and may change them until it submits.
+ */
+void block_request_init(BlockRequest *request, EventLoop *loop, BlockOp op, uint64_t offset,
+                        uint64_t bytes, const struct iovec *iov, int iov_count, unsigned flags,
+                        void (*complete)(BlockRequest *request, int ret), void *opaque);
+/* Gives back what the layer attached to the request on its way: in each `complete`. */
+static inline void block_request_release(BlockRequest *request)
+{
+    if (G_UNLIKELY(request->rest || request->guard)) {
+        g_clear_pointer(&request->rest, g_free);
+        g_clear_pointer(&request->guard, g_free);
+    }
+}
+
 /* backend.c */
 typedef struct BlockQueue BlockQueue;
-void block_request_complete(BlockRequest *request, int ret);
-void block_request_complete_later(BlockRequest *request, int ret);
+/* Requests of all back ends above node wait from here on; those under way have ended when it
+ * returns. Nests; the tree of nodes may change only between the two where no back end's view of it
+ * does. Main thread. */
+void block_node_pause(BlockNode *node);
+void block_node_resume(BlockNode *node);
 void backend_foreach(void (*fn)(BlockBackend *backend, void *opaque), void *opaque);
 
 struct BlockBackend {
@@ -137,6 +195,9 @@ struct BlockBackend {
 void block_backend_enter(BlockBackend *backend);
 void block_backend_leave(BlockBackend *backend);
 
+/* file.c: space for a range of a file, by writing zeroes (full) or by fallocate. Blocking. */
+bool file_preallocate(BlockNode *node, uint64_t offset, uint64_t bytes, bool full, GError **error);
+
 /* sg.c: ioctl(2); set by unit tests only. */
 extern int (*block_sg_ioctl)(int fd, unsigned long request, void *arg);
 /* The descriptor takes SCSI commands. */
@@ -149,8 +210,9 @@ bool backend_insert(BlockBackend *backend, BlockNode *node, GError **error);
  * reference back. */
 void backend_remove(BlockBackend *backend);
 
-/* drive.c: what -drive makes of file= and its options, with the common settings given. */
-BlockNode *drive_open_image(Opts *options, const NodeDefaults *defaults, GError **error);
+/* open.c: an image from file= and format= (none: found out) and the options of its nodes, with the
+ * common settings given. */
+BlockNode *node_open_image(Opts *options, const NodeDefaults *defaults, GError **error);
 
 /* backend_errors.c */
 const BlockErrorHooks *block_error_hooks(void); /* may be NULL */

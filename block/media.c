@@ -243,7 +243,7 @@ static BlockNode *open_medium(BlockBackend *backend, const char *filename, const
     if (format) {
         opts_set(options, "format", format);
     }
-    return drive_open_image(options, &defaults, error);
+    return node_open_image(options, &defaults, error);
 }
 
 bool block_media_change(BlockBackend *backend, const char *filename, const char *format, bool force,

@@ -104,6 +104,9 @@ static bool read_common(BlockNode *node, Opts *options, const NodeDefaults *d, G
     node->force_share = d->force_share;
     node->cache_direct = d->cache_direct;
     node->no_flush = d->no_flush;
+    node->guessed = d->guessed;
+    node->no_backing = d->no_backing;
+    node->above = d->above;
     if (!opts_get_bool(options, "read-only", &node->readonly, error) ||
         !opts_get_bool(options, "auto-read-only", &node->auto_readonly, error) ||
         !opts_get_bool(options, "force-share", &node->force_share, error) ||
@@ -161,11 +164,19 @@ static bool open_file_child(BlockNode *node, Opts *options, GError **error)
 
 static void node_free(BlockNode *node)
 {
+    if (node->backing) {
+        block_node_unref(node->backing);
+    }
+    if (node->data_file) {
+        block_node_unref(node->data_file);
+    }
     if (node->file) {
         block_node_unref(node->file);
     }
     g_free(node->name);
     g_free(node->filename);
+    g_free(node->backing_file);
+    g_free(node->backing_format);
     g_free(node->state);
     g_free(node);
 }
@@ -223,11 +234,13 @@ BlockNode *node_open(Opts *options, const char *driver_name, const NodeDefaults 
         node_free(node);
         return NULL;
     }
-    if (!check_unknown(node, options, error)) {
+    if ((driver->has_backing && !node_open_backing(node, options, error)) ||
+        !check_unknown(node, options, error)) {
         driver->close(node);
         node_free(node);
         return NULL;
     }
+    node->above = NULL;
     if (!nodes) {
         nodes = g_ptr_array_new();
     }
@@ -263,7 +276,7 @@ void block_node_unref(BlockNode *node)
         return;
     }
     g_ptr_array_remove(nodes, node);
-    if (!node->readonly && !node->file) {
+    if (!node->readonly && (!node->file || node->driver->has_backing)) {
         block_flush(node);
     }
     node->driver->close(node);
@@ -289,7 +302,8 @@ bool block_node_delete(const char *node_name, GError **error)
 
 static void flush_one(BlockNode *node, void *opaque)
 {
-    int ret = node->readonly || node->file ? 0 : block_flush(node);
+    bool plain = node->file && !node->driver->has_backing;
+    int ret = node->readonly || plain ? 0 : block_flush(node);
     if (ret < 0) {
         report_error("block node '%s': flush failed: %s", node->name, g_strerror(-ret));
     }
@@ -298,54 +312,16 @@ static void flush_one(BlockNode *node, void *opaque)
 void block_close_all(void)
 {
     block_node_foreach(flush_one, NULL);
-}
-
-/* ---- Permissions ---- */
-
-typedef struct PermissionSum {
-    BlockNode *node;
-    unsigned perm, shared;
-} PermissionSum;
-
-static void add_backend(BlockBackend *backend, void *opaque)
-{
-    PermissionSum *sum = opaque;
-    for (BlockNode *n = backend->node; n; n = n->file) {
-        if (n == sum->node) {
-            sum->perm |= BLOCK_PERM_CONSISTENT_READ;
-            if (!backend->readonly) {
-                sum->perm |= BLOCK_PERM_WRITE;
-            }
-            if (!backend->share_rw) {
-                sum->shared &= ~(unsigned)BLOCK_PERM_WRITE;
-            }
-        }
-    }
-}
-
-bool node_update_permissions(BlockNode *node, GError **error)
-{
-    BlockNode *protocol = node_protocol(node);
-    PermissionSum sum = { .node = protocol, .shared = BLOCK_PERM_ALL };
-    backend_foreach(add_backend, &sum);
-    if (protocol->force_share) {
-        sum.perm = 0;
-        sum.shared = BLOCK_PERM_ALL;
-    }
-    if (!protocol->driver->set_permissions ||
-        (protocol->permitted && sum.perm == protocol->perm && sum.shared == protocol->shared)) {
-        return true;
-    }
-    if (!protocol->driver->set_permissions(protocol, sum.perm, sum.shared, error)) {
-        return false;
-    }
-    protocol->permitted = true;
-    protocol->perm = sum.perm;
-    protocol->shared = sum.shared;
-    return true;
+    sync_loop_stop();
 }
 
 /* ---- Length ---- */
+
+bool node_is_below(const BlockNode *node, const BlockNode *top)
+{
+    return top && (top == node || node_is_below(node, top->file) ||
+                   node_is_below(node, top->data_file) || node_is_below(node, top->backing));
+}
 
 static void refresh_above(BlockNode *node, void *opaque)
 {
@@ -385,29 +361,8 @@ bool block_resize(BlockNode *node, uint64_t size, GError **error)
     if (!node->driver->resize) {
         return error_set(error, "block driver '%s' cannot resize", node->driver->name);
     }
-    return node->driver->resize(node, size, error);
-}
-
-/* ---- Blocking access ---- */
-
-int block_pread(BlockNode *node, uint64_t offset, void *data, uint64_t bytes)
-{
-    if (!range_inside(offset, bytes, block_node_length(node))) {
-        return -EINVAL;
-    }
-    return node->driver->transfer(node, offset, data, bytes, false);
-}
-
-int block_pwrite(BlockNode *node, uint64_t offset, const void *data, uint64_t bytes)
-{
-    if (!range_inside(offset, bytes, block_node_length(node))) {
-        return -EINVAL;
-    }
-    return node->readonly ? -EROFS
-                          : node->driver->transfer(node, offset, (void *)data, bytes, true);
-}
-
-int block_flush(BlockNode *node)
-{
-    return node->driver->flush(node);
+    block_node_pause(node);
+    bool ok = node->driver->resize(node, size, error);
+    block_node_resume(node);
+    return ok;
 }

@@ -44,6 +44,15 @@ static void null_fire(void *opaque)
 static void null_submit(BlockNode *node, BlockRequest *request)
 {
     NullState *s = node->state;
+    if (request->kind == BLOCK_STATUS) {
+        *request->status = (BlockStatus){
+            .flags = BLOCK_STATUS_ALLOCATED | BLOCK_STATUS_OFFSET |
+                     (s->read_zeroes ? BLOCK_STATUS_ZERO : BLOCK_STATUS_DATA),
+            .bytes = request->bytes,
+            .host_offset = request->position,
+            .file = node,
+        };
+    }
     if (request->kind == BLOCK_READ && s->read_zeroes) {
         iov_zero_from(request->kiov, request->kiov_count, 0);
     }

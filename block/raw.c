@@ -104,12 +104,13 @@ static void raw_submit(BlockNode *node, BlockRequest *request)
 static int raw_transfer(BlockNode *node, uint64_t offset, void *data, uint64_t bytes, bool write)
 {
     RawState *s = node->state;
-    return node->file->driver->transfer(node->file, offset + s->offset, data, bytes, write);
+    return write ? node_pwrite(node->file, offset + s->offset, data, bytes)
+                 : node_pread(node->file, offset + s->offset, data, bytes);
 }
 
 static int raw_flush(BlockNode *node)
 {
-    return block_flush(node->file);
+    return node_flush(node->file);
 }
 
 static bool raw_resize(BlockNode *node, uint64_t size, GError **error)
@@ -120,6 +121,33 @@ static bool raw_resize(BlockNode *node, uint64_t size, GError **error)
     }
     return block_resize(node->file, size, error);
 }
+
+/* ---- Images ---- */
+
+static const BlockCreateOption raw_create_options[] = {
+    { "size", BLOCK_OPTION_SIZE, "Virtual disk size", NULL },
+    { "preallocation", BLOCK_OPTION_STRING,
+      "Preallocation mode (allowed values: off, falloc, full)", "off" },
+    { NULL },
+};
+
+static bool raw_create(BlockNode *file, Opts *options, GError **error)
+{
+    static const char *const modes[] = { "off", "falloc", "full", NULL };
+    uint64_t size = 0;
+    int mode = 0;
+    if (!opts_get_size(options, "size", &size, error) ||
+        !opts_get_enum(options, "preallocation", modes, &mode, error) ||
+        !block_resize(file, ALIGN_UP(size, 512), error)) {
+        return false;
+    }
+    return mode == 0 || file_preallocate(file, 0, size, mode == 2, error);
+}
+
+static const BlockImageOps raw_image_ops = {
+    .create_options = raw_create_options,
+    .create = raw_create,
+};
 
 static const char *const raw_options[] = { "file", "offset", "size", NULL };
 
@@ -136,4 +164,5 @@ const BlockDriver raw_driver = {
     .flush = raw_flush,
     .resize = raw_resize,
     .refresh = raw_refresh,
+    .image = &raw_image_ops,
 };

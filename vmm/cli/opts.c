@@ -323,6 +323,17 @@ void opts_foreach_all(Opts *opts, void (*fn)(const char *key, const char *value,
     }
 }
 
+void opts_foreach_unused(Opts *opts, void (*fn)(const char *key, const char *value, void *opaque),
+                         void *opaque)
+{
+    for (guint i = 0; i < opts->entries->len; i++) {
+        OptEntry *entry = opts_entry(opts, i);
+        if (!entry->used) {
+            fn(entry->key, entry->value, opaque);
+        }
+    }
+}
+
 Opts *opts_take_prefix(Opts *opts, const char *prefix)
 {
     g_autofree char *start = g_strconcat(prefix, ".", NULL);

@@ -42,6 +42,9 @@ void opts_foreach(Opts *opts, const char *key, void (*fn)(const char *value, voi
                   void *opaque);
 void opts_foreach_all(Opts *opts, void (*fn)(const char *key, const char *value, void *opaque),
                       void *opaque);
+/* Those that nobody asked for yet; does not mark. */
+void opts_foreach_unused(Opts *opts, void (*fn)(const char *key, const char *value, void *opaque),
+                         void *opaque);
 /* What starts with "prefix." becomes its own Opts without the prefix, marked used here; NULL when
  * there is none. */
 Opts *opts_take_prefix(Opts *opts, const char *prefix);

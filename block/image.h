@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Images as tools see them: creating, describing, checking and changing whole images, below
+ * vireo-img and the monitor's commands. Everything here blocks; main thread, with no request in
+ * flight, unless a comment says else.
+ */
+#ifndef BLOCK_IMAGE_H
+#define BLOCK_IMAGE_H
+
+#include "block/block.h"
+
+typedef enum BlockOptionType {
+    BLOCK_OPTION_STRING,
+    BLOCK_OPTION_BOOL,
+    BLOCK_OPTION_NUMBER,
+    BLOCK_OPTION_SIZE,
+} BlockOptionType;
+
+/* One of `create -o`; a table of these ends with a NULL name. */
+typedef struct BlockCreateOption {
+    const char *name;
+    BlockOptionType type;
+    const char *help;
+    const char *value; /* by default; NULL: none */
+} BlockCreateOption;
+
+typedef struct BlockImageInfo {
+    uint32_t cluster_size; /* bytes; 0: the format has none */
+    bool dirty, corrupt, encrypted, compressed;
+    uint64_t vm_state_offset; /* where a saved machine goes; 0: nowhere */
+    json_object *specific; /* ImageInfoSpecific's "data" as QEMU's, owned by the caller, or NULL */
+} BlockImageInfo;
+
+enum { BLOCK_FIX_LEAKS = 1, BLOCK_FIX_ERRORS = 2 };
+
+typedef struct BlockCheckResult {
+    uint64_t corruptions, leaks, check_errors;
+    uint64_t corruptions_fixed, leaks_fixed;
+    uint64_t image_end_offset;
+    uint64_t total_clusters, allocated_clusters, fragmented_clusters, compressed_clusters;
+    /* One line each of what was found, as it is found; may be NULL. */
+    void (*report)(const char *line, void *opaque);
+    void *opaque;
+} BlockCheckResult;
+
+typedef struct BlockSnapshot {
+    char *id, *name;
+    uint64_t vm_state_size; /* bytes */
+    uint64_t disk_size;     /* bytes */
+    uint64_t date_seconds;  /* since 1970 */
+    uint32_t date_ns;
+    uint64_t vm_clock_ns;
+    uint64_t icount; /* UINT64_MAX: not known */
+} BlockSnapshot;
+
+typedef struct BlockMeasure {
+    uint64_t required, fully_allocated; /* bytes of the file */
+    uint64_t bitmaps;                   /* bytes for bitmaps; UINT64_MAX: the format has none */
+} BlockMeasure;
+
+typedef void BlockProgress(double percent, void *opaque);
+
+typedef struct BlockImageOps {
+    const BlockCreateOption *create_options;
+    /* Writes an empty image into file (open for writing, of length 0 or a device). "size" and the
+     * table's names are in options; "backing_file", "backing_fmt" are recorded, not opened. */
+    bool (*create)(BlockNode *file, Opts *options, GError **error);
+    void (*info)(BlockNode *node, BlockImageInfo *info);
+    bool (*check)(BlockNode *node, unsigned fix, BlockCheckResult *result, GError **error);
+    /* How large a file must be for `size` bytes of which `data` (in `runs` of whole clusters, as
+     * create options say) hold something. in: the image to be converted, or NULL. */
+    bool (*measure)(Opts *options, BlockNode *in, BlockMeasure *measure, GError **error);
+    bool (*amend)(BlockNode *node, Opts *options, BlockProgress *progress, void *opaque,
+                  GError **error);
+    /* Names another backing file; NULL: none. The data is the caller's care. */
+    bool (*set_backing)(BlockNode *node, const char *file, const char *format, GError **error);
+    GPtrArray *(*snapshot_list)(BlockNode *node, GError **error); /* of BlockSnapshot */
+    bool (*snapshot_create)(BlockNode *node, BlockSnapshot *snapshot, GError **error);
+    bool (*snapshot_apply)(BlockNode *node, const char *id, GError **error);
+    bool (*snapshot_delete)(BlockNode *node, const char *id, GError **error);
+    /* Everything the active layer has, dropped: what `commit` does to the overlay afterwards. */
+    bool (*make_empty)(BlockNode *node, GError **error);
+} BlockImageOps;
+
+void block_snapshot_free(BlockSnapshot *snapshot);
+GPtrArray *block_snapshots_new(void); /* frees its BlockSnapshots */
+
+/* Whether a driver of this name is known, and what it can do; NULL: unknown. */
+const BlockImageOps *block_image_ops(const char *driver, GError **error);
+bool block_format_exists(const char *driver);
+bool block_is_protocol(const char *driver); /* "file", "nbd" ...: no format over another node */
+
+/* Opens an image and what it stands on: filename, "json:{...}" or "proto:...", or options (may be
+ * NULL) as -blockdev takes them. format NULL: found out. */
+typedef struct BlockOpenMode {
+    bool writable;
+    bool force_share; /* without locks: with writable off only */
+    bool no_backing;  /* leave the backing file closed: `info`, `check`, `rebase -u` */
+    bool cache_direct, no_flush, discard;
+} BlockOpenMode;
+BlockNode *block_image_open(const char *filename, const char *format, Opts *options,
+                            const BlockOpenMode *mode, GError **error);
+/* Makes the file (with the protocol of its name) and the image in it. options: "size" and those of
+ * the format's table; what remains unknown is an error. */
+bool block_image_create(const char *filename, const char *format, Opts *options, GError **error);
+
+/* Structure of an open image. */
+BlockNode *block_node_backing(BlockNode *node); /* NULL: none, or not opened */
+BlockNode *block_node_file(BlockNode *node);
+const char *block_node_backing_file(const BlockNode *node);   /* as the image says; NULL: none */
+const char *block_node_backing_format(const BlockNode *node); /* NULL: not said */
+char *block_node_backing_path(const BlockNode *node); /* as opened from here (g_free); NULL: none */
+const BlockImageOps *block_node_image_ops(const BlockNode *node); /* NULL: none */
+uint64_t block_node_allocated(BlockNode *node);                   /* bytes on the host */
+
+#endif
