@@ -244,6 +244,7 @@ static bool i440fx_finish(Machine *machine, GError **error)
     }
     if (board->pc.image) {
         pc_make_map(machine, reserved, G_N_ELEMENTS(reserved));
+        i440fx_configure((PciDevice *)board->pmc);
     }
     mem64_window(machine, &mem64_first, &mem64_last);
     return pc_finish_fw_cfg(machine, mem64_first, error);
@@ -251,7 +252,8 @@ static bool i440fx_finish(Machine *machine, GError **error)
 
 /* ---- Starting ---- */
 
-static bool boot(Machine *machine, I440fxBoard *board, GError **error)
+/* As firmware leaves the chipset. */
+static bool configure(Machine *machine, I440fxBoard *board, GError **error)
 {
     PciApertures apertures = {
         .io_start = IO_FIRST,
@@ -264,30 +266,23 @@ static bool boot(Machine *machine, I440fxBoard *board, GError **error)
     bool ok;
 
     mem64_window(machine, &apertures.mem64_start, &apertures.mem64_last);
-    machine_topology_lock(machine);
-    address_space_begin(machine->memory);
-    address_space_begin(machine->io);
     i440fx_configure((PciDevice *)board->pmc);
     piix3_configure(board->piix3);
     piix4_pm_configure(board->pm);
     ok = pci_assign_resources(i440fx_host_bus(board->host), &apertures, error);
     ((PciDevice *)board->pm)->config[PCI_INTERRUPT_LINE] = PIIX_SCI_GSI;
-    address_space_commit(machine->io);
-    address_space_commit(machine->memory);
-    machine_topology_unlock(machine);
-    return ok && pc_boot(machine, error);
+    return ok;
 }
 
-static void i440fx_reset(Machine *machine)
+static bool i440fx_reset(Machine *machine)
 {
     I440fxBoard *board = machine->board;
     g_autoptr(GError) error = NULL;
+    bool ok = (!pc_tables_stale(machine) || describe(machine, board, &error)) &&
+              pc_reset_firmware(machine, &error) &&
+              (!board->pc.image || configure(machine, board, &error));
 
-    if ((pc_tables_stale(machine) && !describe(machine, board, &error)) ||
-        !pc_reset_firmware(machine, &error) || (board->pc.image && !boot(machine, board, &error))) {
-        report_error("%s", error->message);
-        machine_request_exit(machine, 1);
-    }
+    return pc_check_reset(machine, ok, error);
 }
 
 #define I440FX_CLASS(ID, VERSION, ...)                                                             \
@@ -302,6 +297,7 @@ static void i440fx_reset(Machine *machine)
              .build = i440fx_build,                                                                \
              .finish = i440fx_finish,                                                              \
              .reset = i440fx_reset,                                                                \
+             .boot = pc_boot,                                                                      \
              .destroy = pc_destroy,                                                                \
              .default_nic = "virtio-net-pci",                                                      \
              .default_disk = "virtio",                                                             \

@@ -274,7 +274,7 @@ static bool microvm_finish(Machine *machine, GError **error)
 
 /* ---- Starting ---- */
 
-static bool boot(Machine *machine, MicrovmBoard *board, GError **error)
+static bool configure(Machine *machine, MicrovmBoard *board, GError **error)
 {
     PciApertures apertures = {
         .mem32_start = PCIE_MEM32_FIRST,
@@ -282,21 +282,17 @@ static bool boot(Machine *machine, MicrovmBoard *board, GError **error)
     };
 
     mem64_window(machine, &apertures.mem64_start, &apertures.mem64_last);
-    if (board->pcie && !pci_assign_resources(gpex_host_bus(board->pcie), &apertures, error)) {
-        return false;
-    }
-    return pc_boot(machine, error);
+    return !board->pcie || pci_assign_resources(gpex_host_bus(board->pcie), &apertures, error);
 }
 
-static void microvm_reset(Machine *machine)
+static bool microvm_reset(Machine *machine)
 {
     MicrovmBoard *board = machine->board;
     g_autoptr(GError) error = NULL;
+    bool ok = pc_reset_firmware(machine, &error) &&
+              (!board->pc.image || configure(machine, board, &error));
 
-    if (!pc_reset_firmware(machine, &error) || (board->pc.image && !boot(machine, board, &error))) {
-        report_error("%s", error->message);
-        machine_request_exit(machine, 1);
-    }
+    return pc_check_reset(machine, ok, error);
 }
 
 static void microvm_destroy(Machine *machine)
@@ -316,6 +312,7 @@ const MachineClass microvm_machine_class = {
     .build = microvm_build,
     .finish = microvm_finish,
     .reset = microvm_reset,
+    .boot = pc_boot,
     .destroy = microvm_destroy,
     .default_nic = "virtio-net-device",
     .default_disk = "virtio",

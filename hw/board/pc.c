@@ -341,15 +341,12 @@ void pc_make_map(Machine *machine, const MemoryMapEntry *reserved, unsigned coun
     map_add(map, PC_ABOVE_4G, machine->ram_above_4g, MEMORY_MAP_RAM);
 }
 
-bool pc_boot(Machine *machine, GError **error)
+static bool boot_kernel(Machine *machine, GError **error)
 {
     PcBoard *pc = machine->board;
     uint64_t rsdp = pc->acpi ? pc->acpi_base : 0;
     BootCpu cpu = { .mode = BOOT_CPU_FIRMWARE };
 
-    if (!pc->image) {
-        return true;
-    }
     if (pc->acpi) {
         dma_write(machine->memory, pc->acpi_base, pc->acpi->data, pc->acpi->len);
         dma_write(machine->memory, PC_RSDP_ADDRESS, pc->acpi->data, ACPI_RSDP_SIZE);
@@ -361,6 +358,25 @@ bool pc_boot(Machine *machine, GError **error)
     }
     machine->accel->vcpu_set_boot(machine, &cpu);
     return true;
+}
+
+bool pc_check_reset(Machine *machine, bool ok, const GError *error)
+{
+    if (!ok) {
+        report_error("%s", error->message);
+        machine_request_exit(machine, EXIT_FAILURE);
+    }
+    return ok;
+}
+
+void pc_boot(Machine *machine)
+{
+    PcBoard *pc = machine->board;
+    g_autoptr(GError) error = NULL;
+
+    if (pc->image) {
+        pc_check_reset(machine, boot_kernel(machine, &error), error);
+    }
 }
 
 void pc_destroy(Machine *machine)

@@ -125,8 +125,10 @@ bool pc_build_acpi(Machine *machine, const AcpiConfig *config, GError **error);
 bool pc_tables_stale(const Machine *machine);
 void pc_make_map(Machine *machine, const MemoryMapEntry *reserved, unsigned count);
 
-/* Tables and kernel into RAM, the first vCPU ready; nothing without a kernel. At each reset. */
-bool pc_boot(Machine *machine, GError **error);
+/* Tables and kernel into RAM, the first vCPU ready; nothing without a kernel. After each reset. */
+void pc_boot(Machine *machine);
+/* A reset's outcome: an error is said and ends the machine. */
+bool pc_check_reset(Machine *machine, bool ok, const GError *error);
 void pc_destroy(Machine *machine);
 
 #endif

@@ -238,6 +238,7 @@ static bool q35_finish(Machine *machine, GError **error)
     }
     if (board->pc.image) {
         pc_make_map(machine, reserved, G_N_ELEMENTS(reserved));
+        q35_mch_configure((PciDevice *)board->mch, Q35_ECAM_BASE);
     }
     mem64_window(machine, &mem64_first, &mem64_last);
     return pc_finish_fw_cfg(machine, mem64_first, error);
@@ -245,7 +246,8 @@ static bool q35_finish(Machine *machine, GError **error)
 
 /* ---- Starting ---- */
 
-static bool boot(Machine *machine, Q35Board *board, GError **error)
+/* As firmware leaves the chipset. */
+static bool configure(Machine *machine, Q35Board *board, GError **error)
 {
     PciApertures apertures = {
         .io_start = IO_FIRST,
@@ -255,34 +257,25 @@ static bool boot(Machine *machine, Q35Board *board, GError **error)
         .irq_line = ich9_lpc_irq_line,
         .opaque = board->lpc,
     };
-    bool ok;
 
     mem64_window(machine, &apertures.mem64_start, &apertures.mem64_last);
-    machine_topology_lock(machine);
-    address_space_begin(machine->memory);
-    address_space_begin(machine->io);
     q35_mch_configure((PciDevice *)board->mch, Q35_ECAM_BASE);
     ich9_lpc_configure(board->lpc);
     if (board->smb) {
         ich9_smb_configure(board->smb);
     }
-    ok = pci_assign_resources(q35_host_bus(board->host), &apertures, error);
-    address_space_commit(machine->io);
-    address_space_commit(machine->memory);
-    machine_topology_unlock(machine);
-    return ok && pc_boot(machine, error);
+    return pci_assign_resources(q35_host_bus(board->host), &apertures, error);
 }
 
-static void q35_reset(Machine *machine)
+static bool q35_reset(Machine *machine)
 {
     Q35Board *board = machine->board;
     g_autoptr(GError) error = NULL;
+    bool ok = (!pc_tables_stale(machine) || describe(machine, board, &error)) &&
+              pc_reset_firmware(machine, &error) &&
+              (!board->pc.image || configure(machine, board, &error));
 
-    if ((pc_tables_stale(machine) && !describe(machine, board, &error)) ||
-        !pc_reset_firmware(machine, &error) || (board->pc.image && !boot(machine, board, &error))) {
-        report_error("%s", error->message);
-        machine_request_exit(machine, 1);
-    }
+    return pc_check_reset(machine, ok, error);
 }
 
 #define Q35_CLASS(ID, VERSION, ...)                                                                \
@@ -297,6 +290,7 @@ static void q35_reset(Machine *machine)
              .build = q35_build,                                                                   \
              .finish = q35_finish,                                                                 \
              .reset = q35_reset,                                                                   \
+             .boot = pc_boot,                                                                      \
              .destroy = pc_destroy,                                                                \
              .default_nic = "virtio-net-pci",                                                      \
              .default_disk = "virtio",                                                             \

@@ -12,8 +12,9 @@
 void q35_host_connect_intx(Device *host, PciSetIrq *set_irq, void *opaque);
 PciBus *q35_host_bus(Device *host);
 
-/* What firmware does first: ECAM at its base, enabled; the RAM below 1 MiB open. Topology lock,
- * after reset. */
+/* What firmware does first: ECAM at its base, enabled; the RAM below 1 MiB open. At each reset, and
+ * once before the accelerator takes the map, which the first reset then leaves as it is. Topology
+ * lock. */
 void q35_mch_configure(PciDevice *mch, uint64_t base);
 
 /* The same of pc: i440FX with root bus pci.0; after reset firmware opens the RAM below 1 MiB. */

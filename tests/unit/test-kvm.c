@@ -92,8 +92,9 @@ static bool board_finish(Machine *machine, GError **error)
     return true;
 }
 
-static void board_reset(Machine *machine)
+static bool board_reset(Machine *machine)
 {
+    return true;
 }
 
 static void board_destroy(Machine *machine)

@@ -228,7 +228,7 @@ static void kvm_destroy(Machine *machine)
         return;
     }
     kvm_vcpus_destroy(kvm);
-    kvm_memory_detach(kvm);
+    kvm_memory_cleanup(kvm);
     kvm_free(kvm);
     machine->accel_data = NULL;
 }

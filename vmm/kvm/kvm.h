@@ -135,9 +135,9 @@ void kvm_fail(KvmState *kvm, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 /* ---- memory.c: topology lock ---- */
 void kvm_memory_init(KvmState *kvm);
-void kvm_memory_attach(KvmState *kvm); /* listeners on; KVM gets the present memory map */
-void kvm_memory_start(KvmState *kvm);  /* ... and the doorbells */
-void kvm_memory_detach(KvmState *kvm);
+void kvm_memory_attach(KvmState *kvm);  /* listeners on; KVM gets the present memory map */
+void kvm_memory_start(KvmState *kvm);   /* ... and the doorbells */
+void kvm_memory_cleanup(KvmState *kvm); /* no listener is left */
 
 int kvm_memory_set_slot(KvmState *kvm, const KvmSlot *slot, uint64_t size); /* 0: delete */
 

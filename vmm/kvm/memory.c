@@ -360,20 +360,8 @@ void kvm_memory_start(KvmState *kvm)
     doorbells_flush(kvm);
 }
 
-void kvm_memory_detach(KvmState *kvm)
+void kvm_memory_cleanup(KvmState *kvm)
 {
-    Machine *machine = kvm->machine;
-    machine_topology_lock(machine);
-    if (machine->smm_memory) {
-        address_space_set_listener(machine->smm_memory, NULL);
-    }
-    if (machine->memory) {
-        address_space_set_listener(machine->memory, NULL);
-    }
-    if (machine->io) {
-        address_space_set_listener(machine->io, NULL);
-    }
-    machine_topology_unlock(machine);
     for (unsigned i = 0; i < KVM_SPACE_COUNT; i++) {
         slots_cleanup(&kvm->mem.spaces[i]);
     }

@@ -59,7 +59,7 @@ typedef struct AccelOps {
     bool (*init)(Machine *machine, GError **error);
     /* After the board is built: listeners, irq routes committed, vCPU threads created (stopped). */
     bool (*create_vcpus)(Machine *machine, GError **error);
-    void (*destroy)(Machine *machine);
+    void (*destroy)(Machine *machine); /* listeners are off, devices gone */
     void (*vcpus_resume)(Machine *machine);
     /* Returns when every vCPU is out of KVM_RUN and of all handlers. */
     void (*vcpus_pause)(Machine *machine);

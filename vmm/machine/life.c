@@ -176,10 +176,8 @@ bool machine_cont(Machine *machine, GError **error)
 
 /* ---- Reset and shutdown ---- */
 
-void machine_reset_now(Machine *machine)
+static void reset_devices(Machine *machine)
 {
-    machine_halt(machine);
-    machine_topology_lock(machine);
     for (guint i = 0; i < machine->devices->len; i++) {
         device_reset(g_ptr_array_index(machine->devices, i));
     }
@@ -189,8 +187,24 @@ void machine_reset_now(Machine *machine)
             device_reset(g_ptr_array_index(bus->children, j));
         }
     }
+}
+
+/* One change of the map for all: what a reset closes and the board opens again stays in the
+ * accelerator as it is. Deleting a memory slot takes KVM milliseconds. */
+void machine_reset_now(Machine *machine)
+{
+    machine_halt(machine);
+    machine_topology_lock(machine);
+    address_space_begin(machine->io);
+    address_space_begin(machine->memory);
+    reset_devices(machine);
     machine->accel->vcpus_reset(machine);
-    machine->cls->reset(machine);
+    bool ok = machine->cls->reset(machine);
+    address_space_commit(machine->memory); /* slots, then doorbells */
+    address_space_commit(machine->io);
+    if (ok && machine->cls->boot) {
+        machine->cls->boot(machine);
+    }
     machine_topology_unlock(machine);
     machine_unhalt(machine);
 }

@@ -225,12 +225,23 @@ static void destroy_devices(Machine *machine)
     }
 }
 
+/* vCPUs run no more: the accelerator need not follow each step of taking the map apart. */
+static void stop_listening(Machine *machine)
+{
+    if (machine->smm_memory) {
+        address_space_set_listener(machine->smm_memory, NULL);
+    }
+    address_space_set_listener(machine->memory, NULL);
+    address_space_set_listener(machine->io, NULL);
+}
+
 void machine_free(Machine *machine)
 {
     if (!machine) {
         return;
     }
     machine_topology_lock(machine);
+    stop_listening(machine);
     destroy_devices(machine);
     if (machine->cls->destroy) {
         machine->cls->destroy(machine);

@@ -135,8 +135,11 @@ struct MachineClass {
     /* All devices are there: load the kernel or firmware, make tables (ACPI, SMBIOS). Called once.
      */
     bool (*finish)(Machine *machine, GError **error);
-    /* After devices were reset: boot data and the first vCPU's registers again. */
-    void (*reset)(Machine *machine);
+    /* After devices were reset, before the memory map is published: what firmware finds, or without
+     * one what it would leave. Topology lock. False: it was said, and the machine ends. */
+    bool (*reset)(Machine *machine);
+    /* The map is there: boot data and the first vCPU's registers. Topology lock. NULL: nothing. */
+    void (*boot)(Machine *machine);
     void (*destroy)(Machine *machine);
     const char *default_nic;   /* the model of `-nic model=` when none is named */
     const char *default_disk;  /* if= of -drive when none is named: "virtio" ... */
