@@ -8,6 +8,7 @@
 #define LOW_ROM_SIZE     (128 * KIB)
 #define LOW_ROM_END      (1 * MIB)
 #define LOW_ROM_PRIORITY 2 /* above main memory and the hole in it, below shadow RAM */
+#define PAGE             (4 * KIB)
 
 /* Lives as long as the process: the machine's map refers to it until the end. */
 typedef struct Firmware {
@@ -29,6 +30,39 @@ static bool firmware_check(const BootSource *source, GError **error)
     return true;
 }
 
+/* Images are padded with zeroes, and fresh memory has them already: pages that are the same stay
+ * untouched. changed, not NULL, learns of the others. */
+static void copy_pages(uint8_t *to, const uint8_t *from, uint64_t size, RamBlock *changed)
+{
+    for (uint64_t at = 0; at < size; at += PAGE) {
+        if (memcmp(to + at, from + at, PAGE) != 0) {
+            memcpy(to + at, from + at, PAGE);
+            if (changed) {
+                ram_block_mark_dirty(changed, at, PAGE);
+            }
+        }
+    }
+}
+
+static bool firmware_read(BootSource *source, uint8_t *host, GError **error)
+{
+    uint8_t part[4 * PAGE];
+    for (uint64_t at = 0; at < source->size; at += sizeof(part)) {
+        if (!boot_source_read(source, at, part, sizeof(part), error)) {
+            return false;
+        }
+        copy_pages(host + at, part, sizeof(part), NULL);
+    }
+    return true;
+}
+
+static uint8_t *firmware_copy(const uint8_t *host, uint64_t size)
+{
+    uint8_t *copy = g_malloc0(size);
+    copy_pages(copy, host, size, NULL);
+    return copy;
+}
+
 bool boot_firmware_map(Machine *machine, const char *file, bool writable, GError **error)
 {
     g_autofree char *path = boot_data_find(file);
@@ -41,7 +75,7 @@ bool boot_firmware_map(Machine *machine, const char *file, bool writable, GError
     Firmware *firmware = g_new0(Firmware, 1);
     if (!firmware_check(source, error) ||
         !(firmware->block = ram_block_new("pc.bios", &options, error)) ||
-        !boot_source_read(source, 0, firmware->block->host, source->size, error)) {
+        !firmware_read(source, firmware->block->host, error)) {
         if (firmware->block) {
             ram_block_free(firmware->block);
         }
@@ -53,7 +87,7 @@ bool boot_firmware_map(Machine *machine, const char *file, bool writable, GError
     boot_source_free(source);
     mem_region_init_ram(&firmware->high, "pc.bios", firmware->block, 0, size, !writable);
     mem_region_init_ram(&firmware->low, "isa-bios", firmware->block, size - low, low, !writable);
-    firmware->pristine = writable ? g_memdup2(firmware->block->host, size) : NULL;
+    firmware->pristine = writable ? firmware_copy(firmware->block->host, size) : NULL;
     firmwares = g_slist_prepend(firmwares, firmware);
     machine_topology_lock(machine);
     address_space_begin(machine->memory);
@@ -69,8 +103,8 @@ void boot_firmware_reset(void)
     for (GSList *item = firmwares; item; item = item->next) {
         const Firmware *firmware = item->data;
         if (firmware->pristine) {
-            memcpy(firmware->block->host, firmware->pristine, firmware->high.size);
-            ram_block_mark_dirty(firmware->block, 0, firmware->high.size);
+            copy_pages(firmware->block->host, firmware->pristine, firmware->high.size,
+                       firmware->block);
         }
     }
 }
