@@ -135,7 +135,7 @@ void block_drivers_help(GString *out);
 
 /* ---- Drives (-drive, drive properties) ---- */
 /* -drive: opens the nodes, keeps id, if, index, cache (writeback, none, writethrough, directsync,
- * unsafe), werror, rerror, serial ... */
+ * unsafe), werror, rerror ... */
 typedef struct Drive {
     char *id;
     char *interface; /* "virtio", "none", "ide" ... */
@@ -145,7 +145,6 @@ typedef struct Drive {
     bool writethrough;           /* the device's write cache starts off */
     bool cache_direct, no_flush; /* what a changed medium inherits */
     BlockErrorAction rerror, werror;
-    char *serial;
     bool claimed;
 } Drive;
 Drive *drive_add(Opts *options, const char *default_interface, GError **error);

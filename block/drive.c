@@ -44,7 +44,6 @@ static void drive_free(Drive *drive)
     }
     g_free(drive->id);
     g_free(drive->interface);
-    g_free(drive->serial);
     g_free(drive);
 }
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Drive, drive_free)
@@ -192,7 +191,6 @@ static bool read_error_actions(Drive *drive, Opts *options, GError **error)
     }
     drive->rerror = rerror;
     drive->werror = werror;
-    drive->serial = g_strdup(opts_get(options, "serial"));
     return true;
 }
 
@@ -248,6 +246,22 @@ static const char *find_limit(Opts *options)
         }
     }
     return throttling ? "throttling.*" : NULL;
+}
+
+/* What QEMU had before 4.0 and scripts still say. */
+static bool refuse_removed(Opts *options, GError **error)
+{
+    static const char *const of_device[] = { "serial", "addr" };
+    for (size_t i = 0; i < G_N_ELEMENTS(of_device); i++) {
+        const char *name = of_device[i], *value = opts_get(options, name);
+        if (value) {
+            return error_set(error,
+                             "%s=%s belongs to the device, not to the drive: use if=none,id=ID "
+                             "with -device DRIVER,drive=ID,%s=%s",
+                             name, value, name, value);
+        }
+    }
+    return true;
 }
 
 /* What QEMU has and this version of Vireo does not. */
@@ -307,7 +321,6 @@ static const char *const drive_options[] = {
     "snapshot",
     "rerror",
     "werror",
-    "serial",
     "driver",
     "node-name",
     "cache.direct",
@@ -356,8 +369,8 @@ Drive *drive_add(Opts *options, const char *default_interface, GError **error)
 {
     g_autoptr(Drive) drive = g_new0(Drive, 1);
     if (!read_attachment(drive, options, default_interface, error) ||
-        !read_error_actions(drive, options, error) || !refuse_missing(options, error) ||
-        !drive_open(drive, options, error) ||
+        !read_error_actions(drive, options, error) || !refuse_removed(options, error) ||
+        !refuse_missing(options, error) || !drive_open(drive, options, error) ||
         !opts_check_unused(options, "drive", drive_options, error)) {
         return NULL;
     }

@@ -120,7 +120,5 @@ bool disk_conf_sizes(DiskConf *conf, GError **error)
 
 const char *disk_conf_serial(const DiskConf *conf)
 {
-    const Drive *drive = conf->backend ? block_backend_drive(conf->backend) : NULL;
-    const char *of_drive = drive && drive->serial ? drive->serial : "";
-    return conf->serial ? conf->serial : of_drive;
+    return conf->serial ? conf->serial : "";
 }

@@ -65,7 +65,7 @@ bool disk_conf_sizes(DiskConf *conf, GError **error);
 /* `name=value` is a power of two in [least, 2 MiB], or an error. */
 bool disk_conf_size_ok(const char *name, uint32_t value, uint32_t least, GError **error);
 
-/* The serial number: the device's property, else the drive's; "" when none. */
+/* The serial number; "" when none. */
 const char *disk_conf_serial(const DiskConf *conf);
 
 #endif

@@ -129,7 +129,7 @@ static void node_options_reach_their_nodes(void)
 {
     Drive *d = add("file=%s,format=raw,discard=unmap,detect-zeroes=unmap,node-name=top,"
                    "file.node-name=below,file.locking=off,aio=threads,offset=64k,size=128k,"
-                   "readonly=on,werror=stop,rerror=ignore,serial=abc",
+                   "readonly=on,werror=stop,rerror=ignore",
                    image);
     ASSERT_ADDED(d);
     BlockNode *top = block_node_find("top"), *below = block_node_find("below");
@@ -139,9 +139,15 @@ static void node_options_reach_their_nodes(void)
     g_assert_cmpint(block_node_length(top), ==, 128 * 1024);
     g_assert_cmpint(d->werror, ==, BLOCK_ERROR_STOP);
     g_assert_cmpint(d->rerror, ==, BLOCK_ERROR_IGNORE);
-    g_assert_cmpstr(d->serial, ==, "abc");
     drives_close();
     g_assert_null(block_node_find("below"));
+}
+
+static void options_of_the_device_are_refused(void)
+{
+    ASSERT_REFUSED(add("file=%s,format=raw,serial=abc", image),
+                   "-device DRIVER,drive=ID,serial=abc");
+    ASSERT_REFUSED(add("file=%s,format=raw,if=none,addr=5", image), "drive=ID,addr=5");
 }
 
 static void other_ways_to_name_the_file(void)
@@ -419,6 +425,7 @@ int main(int argc, char **argv)
     ADD(cache_modes_set_what_qemu_documents);
     ADD(ids_and_places_are_given_out_as_qemu_does);
     ADD(node_options_reach_their_nodes);
+    ADD(options_of_the_device_are_refused);
     ADD(other_ways_to_name_the_file);
     ADD(drive_stands_on_a_named_node);
     ADD(bad_options_say_what_is_wrong);
