@@ -3,7 +3,7 @@
 
 # To build.
 BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config python3 ccache git ca-certificates
-    libglib2.0-dev liburing-dev libaio-dev libjson-c-dev zlib1g-dev liburcu-dev libslirp-dev
+    libglib2.0-dev liburing-dev libaio-dev libjson-c-dev zlib1g-dev libzstd-dev liburcu-dev libslirp-dev
     libseccomp-dev"
 
 # To run guests: firmware and option ROMs.

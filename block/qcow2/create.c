@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * New qcow2 images. From the file's start on, without gaps: the header's cluster, the refcount
+ * table, refcount blocks, the L1 table; of preallocated images then all L2 tables and all data
+ * clusters. The header goes last: until then the file is no image.
+ */
+#include "block/qcow2/layout.h"
+#include "block/qcow2/qcow2.h"
+#include "config.h"
+#include "vmm/error.h"
+
+#define CHUNK MIB
+
+const BlockCreateOption qcow2_create_options[] = {
+    { "backing_file", BLOCK_OPTION_STRING, "File name of a base image", NULL },
+    { "backing_fmt", BLOCK_OPTION_STRING, "Image format of the base image", NULL },
+    { "cluster_size", BLOCK_OPTION_SIZE, "qcow2 cluster size", "65536" },
+    { "compat", BLOCK_OPTION_STRING, "Compatibility level (v2 [0.10] or v3 [1.1])", NULL },
+    { "compression_type", BLOCK_OPTION_STRING, "How clusters are compressed: zlib, zstd", "zlib" },
+    { "data_file", BLOCK_OPTION_STRING, "File name of an external data file", NULL },
+    { "data_file_raw", BLOCK_OPTION_BOOL, "The external data file stays valid as a raw image",
+      NULL },
+    { "encrypt.cipher-alg", BLOCK_OPTION_STRING, "Encryption's cipher algorithm", NULL },
+    { "encrypt.cipher-mode", BLOCK_OPTION_STRING, "Encryption's cipher mode", NULL },
+    { "encrypt.format", BLOCK_OPTION_STRING, "How the image is encrypted: 'aes', 'luks'", NULL },
+    { "encrypt.hash-alg", BLOCK_OPTION_STRING, "Encryption's hash algorithm", NULL },
+    { "encrypt.iter-time", BLOCK_OPTION_NUMBER, "Milliseconds to spend in PBKDF", NULL },
+    { "encrypt.ivgen-alg", BLOCK_OPTION_STRING, "How initialisation vectors are made", NULL },
+    { "encrypt.ivgen-hash-alg", BLOCK_OPTION_STRING, "Hash algorithm of their generator", NULL },
+    { "encrypt.key-secret", BLOCK_OPTION_STRING, "ID of the secret with the key or passphrase",
+      NULL },
+    { "encryption", BLOCK_OPTION_BOOL, "Encrypt with format 'aes' (deprecated)", NULL },
+    { "extended_l2", BLOCK_OPTION_BOOL, "Extended L2 tables", "off" },
+    { "lazy_refcounts", BLOCK_OPTION_BOOL, "Postpone refcount updates", "off" },
+    { "preallocation", BLOCK_OPTION_STRING,
+      "Preallocation mode (allowed values: off, metadata, falloc, full)", "off" },
+    { "refcount_bits", BLOCK_OPTION_NUMBER, "Width of a reference count entry in bits", "16" },
+    { "size", BLOCK_OPTION_SIZE, "Virtual disk size", NULL },
+    { NULL },
+};
+
+/* ---- Options ---- */
+
+static bool refuse_encryption(Opts *options, GError **error)
+{
+    bool on = false;
+    if (!opts_get_bool(options, "encryption", &on, error)) {
+        return false;
+    }
+    for (const BlockCreateOption *o = qcow2_create_options; o->name; o++) {
+        if (g_str_has_prefix(o->name, "encrypt.") && opts_get(options, o->name)) {
+            on = true;
+        }
+    }
+    return !on || error_set(error, "encryption is not available in this version");
+}
+
+static bool take_cluster_size(Qcow2Header *h, Opts *options, GError **error)
+{
+    uint64_t size = 65536;
+    if (!opts_get_size(options, "cluster_size", &size, error)) {
+        return false;
+    }
+    if (!size || (size & (size - 1)) || size < (1u << QCOW2_MIN_CLUSTER_BITS) ||
+        size > (1u << QCOW2_MAX_CLUSTER_BITS)) {
+        return error_set(error, "Cluster size must be a power of two between 512 and 2048k");
+    }
+    h->cluster_bits = (uint32_t)__builtin_ctzll(size);
+    return true;
+}
+
+static bool take_refcount_bits(Qcow2Header *h, Opts *options, GError **error)
+{
+    uint64_t bits = 16;
+    if (!opts_get_uint(options, "refcount_bits", UINT32_MAX, &bits, error)) {
+        return false;
+    }
+    if (!bits || bits > 64 || (bits & (bits - 1))) {
+        return error_set(error, "Refcount width must be a power of two and may not exceed 64 bits");
+    }
+    h->refcount_order = (uint32_t)__builtin_ctzll(bits);
+    return true;
+}
+
+static bool take_version(Qcow2Header *h, Opts *options, GError **error)
+{
+    const char *compat = opts_get(options, "compat");
+    if (!compat || !strcmp(compat, "1.1") || !strcmp(compat, "v3")) {
+        h->version = 3;
+    } else if (!strcmp(compat, "0.10") || !strcmp(compat, "v2")) {
+        h->version = 2;
+    } else {
+        return error_set(error, "Parameter 'compat' does not accept value '%s'", compat);
+    }
+    return true;
+}
+
+static bool take_compression(Qcow2Header *h, Opts *options, GError **error)
+{
+    static const char *const types[] = { "zlib", "zstd", NULL };
+    int type = QCOW2_COMPRESSION_ZLIB;
+    if (!opts_get_enum(options, "compression_type", types, &type, error)) {
+        return false;
+    }
+#ifndef HAVE_ZSTD
+    if (type == QCOW2_COMPRESSION_ZSTD) {
+        return error_set(error, "Parameter 'compression_type' does not accept value 'zstd': this "
+                                "program was built without libzstd");
+    }
+#endif
+    h->compression = (uint8_t)type;
+    h->incompatible |= type ? QCOW2_INCOMPAT_COMPRESSION : 0;
+    return true;
+}
+
+static bool take_flags(Qcow2Header *h, Opts *options, GError **error)
+{
+    bool lazy = false, extended = false, raw = false;
+    if (!opts_get_bool(options, "lazy_refcounts", &lazy, error) ||
+        !opts_get_bool(options, "extended_l2", &extended, error) ||
+        !opts_get_bool(options, "data_file_raw", &raw, error)) {
+        return false;
+    }
+    h->data_file = g_strdup(opts_get(options, "data_file"));
+    h->compatible |= lazy ? QCOW2_COMPAT_LAZY_REFCOUNTS : 0;
+    h->incompatible |= extended ? QCOW2_INCOMPAT_EXTL2 : 0;
+    h->incompatible |= h->data_file ? QCOW2_INCOMPAT_DATA_FILE : 0;
+    h->autoclear |= raw ? QCOW2_AUTOCLEAR_DATA_FILE_RAW : 0;
+    return true;
+}
+
+static bool take_backing(Qcow2Header *h, Opts *options, GError **error)
+{
+    const char *file = opts_get(options, "backing_file");
+    const char *format = opts_get(options, "backing_fmt");
+    if (format && !(file && *file)) {
+        return error_set(error, "Backing format cannot be used without backing file");
+    }
+    if (file && *file) {
+        if (strlen(file) > QCOW2_MAX_BACKING_NAME) {
+            return error_set(error, "Backing file name is too long: at most %d bytes",
+                             QCOW2_MAX_BACKING_NAME);
+        }
+        h->backing_file = g_strdup(file);
+        h->backing_format = g_strdup(format);
+    }
+    return true;
+}
+
+static bool check_version2(const Qcow2Header *h, GError **error)
+{
+    const char *what = h->compatible & QCOW2_COMPAT_LAZY_REFCOUNTS ? "Lazy refcounts only"
+                       : h->refcount_order != 4   ? "Different refcount widths than 16 bits only"
+                       : qcow2_has_subclusters(h) ? "Extended L2 entries are only"
+                       : h->compression           ? "Non-zlib compression type is only"
+                       : h->data_file             ? "External data files are only"
+                                                  : NULL;
+    return h->version > 2 || !what ||
+           error_set(error,
+                     "%s supported with compatibility level 1.1 and above (use compat=v3 or "
+                     "greater)",
+                     what);
+}
+
+static bool check_together(const Qcow2Header *h, Qcow2Preallocation mode, GError **error)
+{
+    bool raw = h->autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW;
+    if (raw && !h->data_file) {
+        return error_set(error, "data_file_raw requires data_file");
+    }
+    if (raw && h->backing_file) {
+        return error_set(error, "Backing file and data_file_raw cannot be used at the same time");
+    }
+    if (qcow2_has_subclusters(h) && h->cluster_bits < 14) {
+        return error_set(error, "Extended L2 entries are only supported with cluster sizes of at "
+                                "least 16384 bytes");
+    }
+    if (mode != QCOW2_PREALLOCATION_OFF && h->backing_file && !qcow2_has_subclusters(h)) {
+        return error_set(error, "Backing file and preallocation can only be used at the same time "
+                                "if extended_l2 is on");
+    }
+    return check_version2(h, error);
+}
+
+bool qcow2_header_from_options(Qcow2Header *h, Opts *options, Qcow2Preallocation *mode,
+                               GError **error)
+{
+    static const char *const modes[] = { "off", "metadata", "falloc", "full", NULL };
+    int preallocation = QCOW2_PREALLOCATION_OFF;
+    memset(h, 0, sizeof(*h));
+    bool ok = refuse_encryption(options, error) && take_version(h, options, error) &&
+              take_cluster_size(h, options, error) && take_refcount_bits(h, options, error) &&
+              take_compression(h, options, error) && take_flags(h, options, error) &&
+              take_backing(h, options, error) &&
+              opts_get_enum(options, "preallocation", modes, &preallocation, error) &&
+              check_together(h, (Qcow2Preallocation)preallocation, error);
+    *mode = (Qcow2Preallocation)preallocation;
+    if ((h->autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW) && *mode == QCOW2_PREALLOCATION_OFF) {
+        *mode = QCOW2_PREALLOCATION_METADATA; /* tables must not deny what the raw file has */
+    }
+    if (!ok) {
+        qcow2_header_clear(h);
+    }
+    return ok;
+}
+
+/* ---- The layout ---- */
+
+uint64_t qcow2_refcount_structures(const Qcow2Header *h, uint64_t others, uint64_t *blocks,
+                                   uint64_t *table)
+{
+    uint64_t total = others, before;
+    *blocks = *table = 0;
+    do {
+        before = total;
+        *blocks = ((total - 1) >> qcow2_refblock_bits(h)) + 1;
+        *table = ((*blocks * 8 - 1) >> h->cluster_bits) + 1;
+        total = others + *blocks + *table;
+    } while (total != before);
+    return total;
+}
+
+static uint64_t clusters_of(const Qcow2Header *h, uint64_t bytes)
+{
+    return (bytes >> h->cluster_bits) + ((bytes & (qcow2_cluster_size(h) - 1)) != 0);
+}
+
+bool qcow2_layout_plan(Qcow2Layout *l, Qcow2Header *h, bool preallocated, GError **error)
+{
+    uint64_t l1 = qcow2_l1_entries(h, h->size);
+    if (l1 > QCOW2_MAX_L1_BYTES / 8 || h->size > INT64_MAX) {
+        return error_set(error, "The image size is too large for file format 'qcow2' (try using a "
+                                "larger cluster size)");
+    }
+    uint64_t l1_clusters = MAX(clusters_of(h, l1 * 8), 1);
+    l->data_clusters = preallocated ? clusters_of(h, h->size) : 0;
+    l->tables = preallocated ? l1 : 0;
+    l->clusters = qcow2_refcount_structures(
+        h, 1 + l1_clusters + l->tables + (h->data_file ? 0 : l->data_clusters), &l->blocks,
+        &l->reftable_clusters);
+    if (l->reftable_clusters << h->cluster_bits > QCOW2_MAX_REFTABLE) {
+        return error_set(error, "The image is too large for its refcount table (try using larger "
+                                "clusters or fewer refcount bits)");
+    }
+    l->blocks_offset = (1 + l->reftable_clusters) << h->cluster_bits;
+    h->reftable_offset = qcow2_cluster_size(h);
+    h->reftable_clusters = (uint32_t)l->reftable_clusters;
+    h->l1_size = (uint32_t)l1;
+    h->l1_offset = l->blocks_offset + (l->blocks << h->cluster_bits);
+    l->tables_offset = h->l1_offset + (l1_clusters << h->cluster_bits);
+    l->data_offset = h->data_file ? 0 : l->tables_offset + (l->tables << h->cluster_bits);
+    return true;
+}
+
+/* ---- Writing ---- */
+
+/* Fills `bytes` of a table (a multiple of 512) that begin `offset` bytes inside it. */
+typedef void FillTable(const Qcow2Header *h, const Qcow2Layout *l, uint64_t offset, uint8_t *data,
+                       size_t bytes);
+
+static void fill_reftable(const Qcow2Header *h, const Qcow2Layout *l, uint64_t offset,
+                          uint8_t *data, size_t bytes)
+{
+    for (size_t i = 0; i < bytes / 8; i++) {
+        uint64_t block = offset / 8 + i;
+        store_be64(data + i * 8,
+                   block < l->blocks ? l->blocks_offset + (block << h->cluster_bits) : 0);
+    }
+}
+
+static void fill_blocks(const Qcow2Header *h, const Qcow2Layout *l, uint64_t offset, uint8_t *data,
+                        size_t bytes)
+{
+    uint64_t first = offset * 8 >> h->refcount_order, count = bytes * 8 >> h->refcount_order;
+    memset(data, 0, bytes);
+    for (uint64_t i = 0; i < count && first + i < l->clusters; i++) {
+        qcow2_refcount_set(data, h->refcount_order, i, 1);
+    }
+}
+
+static void fill_l1(const Qcow2Header *h, const Qcow2Layout *l, uint64_t offset, uint8_t *data,
+                    size_t bytes)
+{
+    for (size_t i = 0; i < bytes / 8; i++) {
+        uint64_t table = offset / 8 + i;
+        bool used = table < l->tables;
+        store_be64(data + i * 8,
+                   used ? (l->tables_offset + (table << h->cluster_bits)) | QCOW2_COPIED : 0);
+    }
+}
+
+/* With subclusters, their bitmaps stay empty: the clusters are there, their contents are not. */
+static void fill_l2(const Qcow2Header *h, const Qcow2Layout *l, uint64_t offset, uint8_t *data,
+                    size_t bytes)
+{
+    unsigned size = qcow2_l2_entry_size(h);
+    memset(data, 0, bytes);
+    for (size_t i = 0; i < bytes / size; i++) {
+        uint64_t cluster = offset / size + i;
+        if (cluster < l->data_clusters) {
+            store_be64(data + i * size,
+                       (l->data_offset + (cluster << h->cluster_bits)) | QCOW2_COPIED);
+        }
+    }
+}
+
+static bool write_failed(BlockNode *file, int ret, GError **error)
+{
+    return error_set_errno(error, -ret, "Could not write to '%s'",
+                           file->filename ? file->filename : file->name);
+}
+
+static bool write_table(BlockNode *file, const Qcow2Header *h, const Qcow2Layout *l,
+                        FillTable *fill, uint64_t where, uint64_t bytes, GError **error)
+{
+    g_autofree uint8_t *data = g_malloc(CHUNK);
+    for (uint64_t done = 0; done < bytes;) {
+        size_t n = MIN(bytes - done, CHUNK);
+        fill(h, l, done, data, n);
+        int ret = node_pwrite(file, where + done, data, n);
+        if (ret < 0) {
+            return write_failed(file, ret, error);
+        }
+        done += n;
+    }
+    return true;
+}
+
+static bool write_tables(BlockNode *file, const Qcow2Header *h, const Qcow2Layout *l,
+                         GError **error)
+{
+    return write_table(file, h, l, fill_reftable, h->reftable_offset,
+                       l->reftable_clusters << h->cluster_bits, error) &&
+           write_table(file, h, l, fill_blocks, l->blocks_offset, l->blocks << h->cluster_bits,
+                       error) &&
+           write_table(file, h, l, fill_l1, h->l1_offset, l->tables_offset - h->l1_offset, error) &&
+           write_table(file, h, l, fill_l2, l->tables_offset, l->tables << h->cluster_bits, error);
+}
+
+/* What was on a device must neither pass for an image while this one is made, nor show as data of
+ * clusters that are given out beforehand. */
+static bool clear_old(BlockNode *file, const Qcow2Header *h, const Qcow2Layout *l, GError **error)
+{
+    uint8_t sector[512] = { 0 };
+    int ret = node_pwrite(file, 0, sector, sizeof(sector));
+    if (ret == 0 && l->data_clusters && !h->data_file) {
+        ret = block_pwrite_zeroes(file, l->data_offset, l->data_clusters << h->cluster_bits, 0);
+    }
+    ret = ret ? ret : node_flush(file);
+    return ret == 0 || write_failed(file, ret, error);
+}
+
+static bool make_space(BlockNode *file, const Qcow2Header *h, const Qcow2Layout *l,
+                       Qcow2Preallocation mode, GError **error)
+{
+    uint64_t end = l->clusters << h->cluster_bits;
+    bool old = block_node_length(file) > 0;
+    if (block_node_length(file) < end && !block_resize(file, end, error)) {
+        return false;
+    }
+    if (old && !clear_old(file, h, l, error)) {
+        return false;
+    }
+    if (mode < QCOW2_PREALLOCATION_FALLOC || h->data_file) {
+        return true;
+    }
+    return file_preallocate(file, l->data_offset, l->data_clusters << h->cluster_bits,
+                            mode == QCOW2_PREALLOCATION_FULL, error);
+}
+
+/* As QEMU does, a relative name counts from the working directory, not from the image's. */
+static bool create_data_file(const Qcow2Header *h, Qcow2Preallocation mode, GError **error)
+{
+    g_autoptr(Opts) options = opts_new();
+    g_autofree char *size = g_strdup_printf("%" G_GUINT64_FORMAT, h->size);
+    opts_set(options, "size", size);
+    if (mode >= QCOW2_PREALLOCATION_FALLOC) {
+        opts_set(options, "preallocation", mode == QCOW2_PREALLOCATION_FULL ? "full" : "falloc");
+    }
+    if (block_image_create(h->data_file, "raw", options, error)) {
+        return true;
+    }
+    g_prefix_error(error, "data file '%s': ", h->data_file);
+    return false;
+}
+
+static bool write_header(BlockNode *file, const Qcow2Header *h, GError **error)
+{
+    size_t size = qcow2_cluster_size(h);
+    g_autofree uint8_t *cluster = g_malloc(size);
+    if (!qcow2_header_write(h, cluster, size, error)) {
+        return false;
+    }
+    int ret = node_flush(file);
+    ret = ret ? ret : node_pwrite(file, 0, cluster, size);
+    return ret == 0 || write_failed(file, ret, error);
+}
+
+static bool create_image(BlockNode *file, Qcow2Header *h, Qcow2Preallocation mode, GError **error)
+{
+    Qcow2Layout l;
+    return qcow2_layout_plan(&l, h, mode != QCOW2_PREALLOCATION_OFF, error) &&
+           (!h->data_file || create_data_file(h, mode, error)) &&
+           make_space(file, h, &l, mode, error) && write_tables(file, h, &l, error) &&
+           write_header(file, h, error);
+}
+
+bool qcow2_create(BlockNode *file, Opts *options, GError **error)
+{
+    Qcow2Header h;
+    Qcow2Preallocation mode;
+    uint64_t size = 0;
+    if (!opts_has(options, "size")) {
+        return error_set(error, "Image creation needs a size parameter");
+    }
+    if (!opts_get_size(options, "size", &size, error)) {
+        return false;
+    }
+    if (size > INT64_MAX - 511) {
+        return error_set(error,
+                         "Invalid image size specified. Must be between 0 and %" G_GINT64_FORMAT,
+                         INT64_MAX);
+    }
+    if (!qcow2_header_from_options(&h, options, &mode, error)) {
+        return false;
+    }
+    h.size = ALIGN_UP(size, 512);
+    bool ok = create_image(file, &h, mode, error);
+    qcow2_header_clear(&h);
+    return ok;
+}
