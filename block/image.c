@@ -179,6 +179,9 @@ uint64_t block_node_allocated(BlockNode *node)
     if (node->data_file) {
         sum += block_node_allocated(node->data_file);
     }
+    for (guint i = 0; node->extents && i < node->extents->len; i++) {
+        sum += block_node_allocated(node->extents->pdata[i]);
+    }
     if (node->file) {
         return sum + block_node_allocated(node->file);
     }

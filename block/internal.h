@@ -67,6 +67,7 @@ struct BlockNode {
     BlockNode *file;
     BlockNode *backing;   /* what is not allocated here; NULL: zeroes */
     BlockNode *data_file; /* of formats whose data is apart from their tables; else NULL */
+    GPtrArray *extents;   /* of BlockNode: of formats whose data is in several files; else NULL */
     /* The image's own words on its backing file, set by open(); NULL: it has none. */
     char *backing_file, *backing_format;
     int refs;
@@ -99,7 +100,7 @@ typedef struct NodeDefaults {
 const BlockDriver *block_driver_find(const char *name);
 extern const BlockDriver *block_test_driver; /* found last; set by unit tests only */
 extern const BlockDriver raw_driver, file_driver, host_device_driver, null_co_driver,
-    null_aio_driver;
+    null_aio_driver, vdi_driver, vhdx_driver, vmdk_driver, vpc_driver;
 
 /* node.c */
 BlockNode *node_open(Opts *options, const char *driver, const NodeDefaults *defaults,

@@ -170,6 +170,10 @@ static void node_free(BlockNode *node)
     if (node->data_file) {
         block_node_unref(node->data_file);
     }
+    for (guint i = 0; node->extents && i < node->extents->len; i++) {
+        block_node_unref(node->extents->pdata[i]);
+    }
+    g_clear_pointer(&node->extents, g_ptr_array_unref);
     if (node->file) {
         block_node_unref(node->file);
     }
@@ -319,6 +323,11 @@ void block_close_all(void)
 
 bool node_is_below(const BlockNode *node, const BlockNode *top)
 {
+    for (guint i = 0; top && top->extents && i < top->extents->len; i++) {
+        if (node_is_below(node, top->extents->pdata[i])) {
+            return true;
+        }
+    }
     return top && (top == node || node_is_below(node, top->file) ||
                    node_is_below(node, top->data_file) || node_is_below(node, top->backing));
 }

@@ -27,6 +27,9 @@ static void add_wishes(Wish *wish, const BlockNode *node, unsigned perm, unsigne
     if (node->data_file) {
         add_wishes(wish, node->data_file, perm | below, shared & ~below);
     }
+    for (guint i = 0; node->extents && i < node->extents->len; i++) {
+        add_wishes(wish, node->extents->pdata[i], perm, shared);
+    }
     if (node->backing) {
         unsigned write = BLOCK_PERM_WRITE | BLOCK_PERM_RESIZE;
         add_wishes(wish, node->backing, BLOCK_PERM_CONSISTENT_READ,
@@ -77,6 +80,11 @@ static bool update_protocol(BlockNode *node, GError **error)
 
 bool node_update_permissions(BlockNode *node, GError **error)
 {
+    for (guint i = 0; node->extents && i < node->extents->len; i++) {
+        if (!node_update_permissions(node->extents->pdata[i], error)) {
+            return false;
+        }
+    }
     return (!node->file || node_update_permissions(node->file, error)) &&
            (!node->data_file || node_update_permissions(node->data_file, error)) &&
            (!node->backing || node_update_permissions(node->backing, error)) &&
@@ -107,6 +115,11 @@ static bool check_tree(ConflictCheck *check, const BlockNode *node)
     if (!node->file && !node->force_share) {
         check->protocol = node;
         backend_foreach(check_other, check);
+    }
+    for (guint i = 0; node->extents && i < node->extents->len; i++) {
+        if (!check_tree(check, node->extents->pdata[i])) {
+            return false;
+        }
     }
     return !check->other && (!node->file || check_tree(check, node->file)) &&
            (!node->data_file || check_tree(check, node->data_file)) &&
