@@ -29,12 +29,8 @@ void kit_stop(void)
     g_clear_pointer(&folder, g_free);
 }
 
-char *kit_run(const char *format, ...)
+static char *run(const char *command)
 {
-    va_list args;
-    va_start(args, format);
-    g_autofree char *command = g_strdup_vprintf(format, args);
-    va_end(args);
     g_autoptr(GError) error = NULL;
     char *out = NULL;
     g_autofree char *text = NULL;
@@ -45,6 +41,24 @@ char *kit_run(const char *format, ...)
         g_error("%s: %s", command, text);
     }
     return out;
+}
+
+void kit_run(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    g_autofree char *command = g_strdup_vprintf(format, args);
+    va_end(args);
+    g_free(run(command));
+}
+
+char *kit_output(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    g_autofree char *command = g_strdup_vprintf(format, args);
+    va_end(args);
+    return run(command);
 }
 
 uint8_t *kit_make_raw(const char *name, uint64_t size, unsigned seed)
@@ -87,7 +101,7 @@ void kit_write_file(const char *name, const void *data, size_t size)
 void kit_patch(const char *from, const char *to, int64_t offset, const void *data, size_t bytes)
 {
     if (strcmp(from, to) != 0) {
-        g_autofree char *out = kit_run("cp --sparse=always %s %s", from, to);
+        kit_run("cp --sparse=always %s %s", from, to);
     }
     int fd = g_open(to, O_RDWR | O_CLOEXEC, 0600);
     struct stat st;

@@ -8,8 +8,9 @@
 void kit_start(void); /* makes the folder and goes into it */
 void kit_stop(void);  /* removes it */
 
-/* Runs a command, which must succeed; its output (g_free). */
-char *kit_run(const char *format, ...) G_GNUC_PRINTF(1, 2);
+/* Runs a command, which must succeed. */
+void kit_run(const char *format, ...) G_GNUC_PRINTF(1, 2);
+char *kit_output(const char *format, ...) G_GNUC_PRINTF(1, 2); /* g_free */
 
 /* A file of `size` bytes with data here and there; its content (g_free). */
 uint8_t *kit_make_raw(const char *name, uint64_t size, unsigned seed);

@@ -143,7 +143,7 @@ static bool member(json_object *entry, const char *key)
 /* Each range of qemu-img's map, piece by piece. */
 static void compare_map(BlockNode *node, const char *name, const char *format)
 {
-    g_autofree char *text = kit_run("qemu-img map --output=json -f %s %s", format, name);
+    g_autofree char *text = kit_output("qemu-img map --output=json -f %s %s", format, name);
     json_object *map = json_tokener_parse(text);
     for (size_t i = 0; i < json_object_array_length(map); i++) {
         json_object *entry = json_object_array_get_idx(map, i), *place;
@@ -173,7 +173,7 @@ static void compare_map(BlockNode *node, const char *name, const char *format)
 /* Length and info as qemu-img says. */
 static void compare_info(BlockNode *node, const char *name, const char *format)
 {
-    g_autofree char *text = kit_run("qemu-img info --output=json -f %s %s", format, name);
+    g_autofree char *text = kit_output("qemu-img info --output=json -f %s %s", format, name);
     json_object *theirs = json_tokener_parse(text), *value;
     BlockImageInfo info = { 0 };
     block_node_image_ops(node)->info(node, &info);
@@ -217,8 +217,7 @@ static void image_shows_the_disk_it_was_made_of(gconstpointer opaque)
     for (size_t i = 0; i < G_N_ELEMENTS(sizes); i++) {
         g_autofree char *name = g_strdup_printf("%s-%zu.img", kind->name, i);
         g_autofree uint8_t *data = kit_make_raw("disk.raw", sizes[i], (unsigned)i + 1);
-        g_autofree char *out = kit_run("qemu-img convert -f raw -O %s %s disk.raw %s", kind->format,
-                                       kind->options, name);
+        kit_run("qemu-img convert -f raw -O %s %s disk.raw %s", kind->format, kind->options, name);
         check_image(name, kind, data, sizes[i]);
     }
 }
@@ -229,11 +228,9 @@ static void disk_split_into_several_files_is_whole(void)
     static const char *const formats[] = { "twoGbMaxExtentSparse", "twoGbMaxExtentFlat" };
     uint8_t data[4096], border[1024];
     for (size_t i = 0; i < G_N_ELEMENTS(formats); i++) {
-        g_autofree char *created =
-            kit_run("qemu-img create -q -f vmdk -o subformat=%s split.vmdk 5000M", formats[i]);
-        g_autofree char *out =
-            kit_run("qemu-io -f vmdk -c 'write -P 17 2147483136 1k' "
-                    "-c 'write -P 18 4999M 1M' -c 'write -P 19 0 4k' split.vmdk");
+        kit_run("qemu-img create -q -f vmdk -o subformat=%s split.vmdk 5000M", formats[i]);
+        kit_run("qemu-io -f vmdk -c 'write -P 17 2147483136 1k' "
+                "-c 'write -P 18 4999M 1M' -c 'write -P 19 0 4k' split.vmdk");
         BlockNode *node = kit_open("split.vmdk", NULL);
         compare_info(node, "split.vmdk", "vmdk");
         g_assert_cmpint(block_pread(node, 2 * GIB - 512, border, sizeof(border)), ==, 0);
@@ -255,10 +252,9 @@ static void two_tebibytes_open_with_little_memory(void)
     uint8_t data[4096];
     for (size_t i = 0; i < G_N_ELEMENTS(formats); i++) {
         const char *options = strcmp(formats[i], "vpc") ? "" : "-o force_size=on";
-        g_autofree char *created =
-            kit_run("qemu-img create -q -f %s %s big.img 2040G", formats[i], options);
-        g_autofree char *out = kit_run(
-            "qemu-io -f %s -c 'write -P 5 2039G 64k' -c 'write -P 6 1T 4k' big.img", formats[i]);
+        kit_run("qemu-img create -q -f %s %s big.img 2040G", formats[i], options);
+        kit_run("qemu-io -f %s -c 'write -P 5 2039G 64k' -c 'write -P 6 1T 4k' big.img",
+                formats[i]);
         BlockNode *node = kit_open("big.img", formats[i]);
         g_assert_cmpuint(block_node_length(node), ==, 2040 * GIB);
         g_assert_cmpint(block_pread(node, 2039 * GIB + 61440, data, sizeof(data)), ==, 0);
@@ -276,8 +272,7 @@ static void two_tebibytes_open_with_little_memory(void)
 static void stream_with_its_directory_at_the_end_is_read(void)
 {
     g_autofree uint8_t *data = kit_make_raw("disk.raw", 3 * MIB, 5);
-    g_autofree char *out = kit_run(
-        "qemu-img convert -f raw -O vmdk -o subformat=streamOptimized disk.raw stream.vmdk");
+    kit_run("qemu-img convert -f raw -O vmdk -o subformat=streamOptimized disk.raw stream.vmdk");
     size_t size;
     g_autofree uint8_t *image = kit_read_file("stream.vmdk", &size);
     size_t padded = ALIGN_UP(size, 512);
@@ -287,7 +282,7 @@ static void stream_with_its_directory_at_the_end_is_read(void)
     memcpy(whole + padded + 512, image, 512);
     memset(whole + 56, 0xff, 8); /* the directory is said to be at the end */
     kit_write_file("footer.vmdk", whole, padded + 1536);
-    g_autofree char *judge = kit_run("qemu-img compare -f vmdk footer.vmdk -F raw disk.raw");
+    kit_run("qemu-img compare -f vmdk footer.vmdk -F raw disk.raw");
     BlockNode *node = kit_open("footer.vmdk", NULL);
     kit_compare(node, data, 3 * MIB);
     compare_by_requests(node, data, 3 * MIB);
@@ -313,7 +308,7 @@ static void cowd_extent_is_read(void)
     memset(data + 2047 * 512, 0x22, 512);
     kit_write_file("cowd.vmdk", image, 64 * KIB);
     kit_write_file("disk.raw", data, 1 * MIB);
-    g_autofree char *judge = kit_run("qemu-img compare -f vmdk cowd.vmdk -F raw disk.raw");
+    kit_run("qemu-img compare -f vmdk cowd.vmdk -F raw disk.raw");
     BlockNode *node = kit_open("cowd.vmdk", NULL);
     kit_compare(node, data, 1 * MIB);
     check_status(node, data, 1 * MIB);
@@ -349,12 +344,11 @@ static void write_pattern(uint8_t *data, uint64_t offset, uint64_t bytes, int pa
 static void vmdk_shows_its_parents_below(void)
 {
     g_autofree uint8_t *data = kit_make_raw("disk.raw", 2 * MIB, 3);
-    g_autofree char *out1 = kit_run("qemu-img convert -f raw -O vmdk disk.raw base.vmdk");
-    g_autofree char *out2 = kit_run("qemu-img create -q -f vmdk -b base.vmdk -F vmdk mid.vmdk");
-    g_autofree char *out3 =
-        kit_run("qemu-io -f vmdk -c 'write -P 33 100k 10k' -c 'write -P 35 1M 1k' mid.vmdk");
-    g_autofree char *out4 = kit_run("qemu-img create -q -f vmdk -b mid.vmdk -F vmdk top.vmdk");
-    g_autofree char *out5 = kit_run("qemu-io -f vmdk -c 'write -P 34 105k 200k' top.vmdk");
+    kit_run("qemu-img convert -f raw -O vmdk disk.raw base.vmdk");
+    kit_run("qemu-img create -q -f vmdk -b base.vmdk -F vmdk mid.vmdk");
+    kit_run("qemu-io -f vmdk -c 'write -P 33 100k 10k' -c 'write -P 35 1M 1k' mid.vmdk");
+    kit_run("qemu-img create -q -f vmdk -b mid.vmdk -F vmdk top.vmdk");
+    kit_run("qemu-io -f vmdk -c 'write -P 34 105k 200k' top.vmdk");
     write_pattern(data, 100 * KIB, 10 * KIB, 33);
     write_pattern(data, MIB, KIB, 35);
     write_pattern(data, 105 * KIB, 200 * KIB, 34);
@@ -371,9 +365,9 @@ static void vmdk_shows_its_parents_below(void)
 static void changed_parent_is_noticed(void)
 {
     g_autofree uint8_t *data = kit_make_raw("disk.raw", 2 * MIB, 3);
-    g_autofree char *out1 = kit_run("qemu-img convert -f raw -O vmdk disk.raw base.vmdk");
-    g_autofree char *out2 = kit_run("qemu-img create -q -f vmdk -b base.vmdk -F vmdk top.vmdk");
-    g_autofree char *out3 = kit_run("qemu-img convert -f raw -O vmdk disk.raw base.vmdk");
+    kit_run("qemu-img convert -f raw -O vmdk disk.raw base.vmdk");
+    kit_run("qemu-img create -q -f vmdk -b base.vmdk -F vmdk top.vmdk");
+    kit_run("qemu-img convert -f raw -O vmdk disk.raw base.vmdk");
     BlockNode *node = kit_open("top.vmdk", "vmdk");
     uint8_t sector[512];
     g_assert_cmpint(block_pread(node, 0, sector, sizeof(sector)), ==, -EIO);
@@ -388,7 +382,7 @@ static void opening_for_writing_is_refused_or_becomes_read_only(void)
     for (size_t i = 0; i < G_N_ELEMENTS(formats); i++) {
         g_autoptr(GError) error = NULL;
         BlockOpenMode mode = { .writable = true };
-        g_autofree char *out = kit_run("qemu-img create -q -f %s disk.img 1M", formats[i]);
+        kit_run("qemu-img create -q -f %s disk.img 1M", formats[i]);
         g_assert_null(block_image_open("disk.img", formats[i], NULL, &mode, &error));
         g_assert_nonnull(strstr(error->message, "use read-only=on"));
         g_assert_nonnull(strstr(error->message, "disk.img"));
@@ -406,8 +400,7 @@ static void opening_for_writing_is_refused_or_becomes_read_only(void)
 static void extents_are_locked_like_the_image(void)
 {
     g_autoptr(GError) error = NULL;
-    g_autofree char *out =
-        kit_run("qemu-img create -q -f vmdk -o subformat=monolithicFlat lock.vmdk 1M");
+    kit_run("qemu-img create -q -f vmdk -o subformat=monolithicFlat lock.vmdk 1M");
     BlockNode *node = kit_open("lock.vmdk", "vmdk");
     BlockBackend *reader = block_backend_attach(block_node_name(node), "r", true, false, &error);
     g_assert_no_error(error);
@@ -424,7 +417,7 @@ static void vpc_size_follows_the_users_word(void)
 {
     g_autoptr(GError) error = NULL;
     BlockOpenMode mode = { 0 };
-    g_autofree char *out = kit_run("qemu-img create -q -f vpc -o force_size=on size.vpc 5000k");
+    kit_run("qemu-img create -q -f vpc -o force_size=on size.vpc 5000k");
     BlockNode *node = kit_open("size.vpc", "vpc");
     g_assert_cmpuint(block_node_length(node), ==, 5000 * KIB);
     block_node_unref(node);
@@ -432,8 +425,8 @@ static void vpc_size_follows_the_users_word(void)
     opts_set(opts, "force_size_calc", "chs");
     node = block_image_open("size.vpc", "vpc", opts, &mode, &error);
     g_assert_no_error(error);
-    g_autofree char *text = kit_run("qemu-img info --output=json --image-opts "
-                                    "driver=vpc,force_size_calc=chs,file.filename=size.vpc");
+    g_autofree char *text = kit_output("qemu-img info --output=json --image-opts "
+                                       "driver=vpc,force_size_calc=chs,file.filename=size.vpc");
     json_object *theirs = json_tokener_parse(text);
     g_assert_cmpuint(block_node_length(node), ==,
                      json_object_get_uint64(json_object_object_get(theirs, "virtual-size")));
