@@ -364,7 +364,7 @@ static void vmdk_shows_its_parents_below(void)
 
 static void changed_parent_is_noticed(void)
 {
-    g_autofree uint8_t *data = kit_make_raw("disk.raw", 2 * MIB, 3);
+    g_free(kit_make_raw("disk.raw", 2 * MIB, 3));
     kit_run("qemu-img convert -f raw -O vmdk disk.raw base.vmdk");
     kit_run("qemu-img create -q -f vmdk -b base.vmdk -F vmdk top.vmdk");
     kit_run("qemu-img convert -f raw -O vmdk disk.raw base.vmdk");
