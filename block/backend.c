@@ -124,6 +124,7 @@ static void prepare(BlockBackend *backend, BlockNode *node, BlockRequest *reques
     request->kiov_count = request->iov_count;
     request->rest = NULL;
     request->guard = NULL;
+    request->format = NULL;
     if (request->op == BLOCK_READ || G_UNLIKELY(!node)) {
         return;
     }

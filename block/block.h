@@ -86,6 +86,10 @@ struct BlockRequest {
     int kiov_count;
     struct iovec *rest; /* what a short transfer left */
     void *guard;        /* private copy of a guarded sector */
+    /* A format on the way that has to know when the request ends, and how it goes on then. */
+    void *format;
+    void (*format_complete)(BlockRequest *request, int ret);
+    unsigned format_epoch;
 };
 
 typedef enum BlockErrorAction {
@@ -105,6 +109,7 @@ typedef struct BlockLimits {
     uint64_t opt_io;              /* optimal transfer, 0: unknown */
     bool has_write_zeroes;
     bool rotational;
+    bool fixed_size; /* a device: it does not grow by writing behind its end */
 } BlockLimits;
 
 typedef struct BlockStats {

@@ -30,18 +30,20 @@ static bool check_chain(BlockNode *node, GError **error)
     return true;
 }
 
-char *block_node_backing_path(const BlockNode *node)
+char *node_relative_path(const BlockNode *node, const char *name)
 {
-    const char *name = node->backing_file;
-    if (!name || !*name) {
-        return NULL;
-    }
     size_t n = strcspn(name, ":/");
     if (name[0] == '/' || (name[n] == ':' && n > 1) || !node->filename) {
         return g_strdup(name);
     }
     g_autofree char *folder = g_path_get_dirname(node->filename);
     return strcmp(folder, ".") ? g_build_filename(folder, name, NULL) : g_strdup(name);
+}
+
+char *block_node_backing_path(const BlockNode *node)
+{
+    const char *name = node->backing_file;
+    return name && *name ? node_relative_path(node, name) : NULL;
 }
 
 static BlockNode *open_named(BlockNode *node, Opts *options, const NodeDefaults *defaults,

@@ -132,6 +132,7 @@ static void probe_limits(BlockNode *node, FileState *s)
     limits->discard_granularity = s->block_device ? limits->logical_block
                                                   : power_of_two(st.st_blksize, 4096);
     limits->has_write_zeroes = true;
+    limits->fixed_size = s->block_device;
     if (node->cache_direct) {
         probe_direct_alignment(s, limits->logical_block);
     }

@@ -100,7 +100,7 @@ typedef struct NodeDefaults {
 const BlockDriver *block_driver_find(const char *name);
 extern const BlockDriver *block_test_driver; /* found last; set by unit tests only */
 extern const BlockDriver raw_driver, file_driver, host_device_driver, null_co_driver,
-    null_aio_driver, vdi_driver, vhdx_driver, vmdk_driver, vpc_driver;
+    null_aio_driver, qcow2_driver, vdi_driver, vhdx_driver, vmdk_driver, vpc_driver;
 
 /* node.c */
 BlockNode *node_open(Opts *options, const char *driver, const NodeDefaults *defaults,
@@ -128,6 +128,8 @@ void sync_loop_stop(void); /* at exit */
 
 /* chain.c: opens the backing node that options or the image name; main thread. */
 bool node_open_backing(BlockNode *node, Opts *options, GError **error);
+/* A name that an image says, seen from its folder (g_free). */
+char *node_relative_path(const BlockNode *node, const char *name);
 
 /* probe.c: the name of the format whose signature stands in the first bytes, or NULL. */
 #define PROBE_BYTES 512
@@ -138,6 +140,9 @@ void iov_zero_from(const struct iovec *iov, int count, uint64_t skip);
 bool iov_is_zero(const struct iovec *iov, int count);
 void iov_copy(const struct iovec *iov, int count, uint64_t skip, void *data, uint64_t bytes,
               bool to_iov);
+/* A new vector (g_free) of the bytes from skip on. */
+struct iovec *iov_slice(const struct iovec *iov, int count, uint64_t skip, uint64_t bytes,
+                        int *slice_count);
 /* A new vector (g_free) of at most max parts without the first skip bytes. */
 struct iovec *iov_rest(const struct iovec *iov, int count, uint64_t skip, int max, int *rest_count);
 

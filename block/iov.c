@@ -72,3 +72,22 @@ struct iovec *iov_rest(const struct iovec *iov, int count, uint64_t skip, int ma
     *rest_count = n;
     return rest;
 }
+
+struct iovec *iov_slice(const struct iovec *iov, int count, uint64_t skip, uint64_t bytes,
+                        int *slice_count)
+{
+    struct iovec *slice = g_new(struct iovec, MAX(count, 1));
+    int n = 0;
+    for (int i = 0; i < count && bytes; i++) {
+        if (skip >= iov[i].iov_len) {
+            skip -= iov[i].iov_len;
+            continue;
+        }
+        size_t part = MIN(bytes, iov[i].iov_len - skip);
+        slice[n++] = (struct iovec){ (char *)iov[i].iov_base + skip, part };
+        bytes -= part;
+        skip = 0;
+    }
+    *slice_count = n;
+    return slice;
+}

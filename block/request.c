@@ -37,4 +37,5 @@ void block_request_init(BlockRequest *request, EventLoop *loop, BlockOp op, uint
     request->progress = 0;
     request->rest = NULL;
     request->guard = NULL;
+    request->format = NULL;
 }

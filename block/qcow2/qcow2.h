@@ -28,22 +28,25 @@ typedef struct Qcow2 Qcow2;
 /* Who waits for an object; woken on his own loop. Belongs to one list at a time. */
 typedef struct Qcow2Waiter {
     EventLoop *loop;
+    void (*run)(void *opaque); /* called on loop when it is woken */
+    void *opaque;
+    int error; /* what it waited for failed so; 0: it is worth trying again */
     LoopTask task;
     struct Qcow2Waiter *next;
 } Qcow2Waiter;
 
 typedef struct Qcow2WaitList {
-    Qcow2Waiter *first;
+    Qcow2Waiter *first, *last;
 } Qcow2WaitList;
 
 /* A part of an L2 table. */
 typedef struct Qcow2Slice {
     uint32_t l1_index, number; /* which slice of that table */
-    bool loading, dirty;
-    bool writing;    /* a commit has a copy that is not on disk yet */
-    unsigned pins;   /* allocations that will change it */
-    bool referenced; /* since the clock's hand passed; written without the lock */
-    int error;       /* of the last attempt to load it */
+    bool ready;                /* its entries stand; atomic */
+    bool dirty;                /* newer than what a commit took */
+    bool writing;              /* a commit has a copy that is not on disk yet */
+    unsigned pins;             /* allocations that will change it */
+    bool referenced;           /* since the clock's hand passed; atomic */
     Qcow2WaitList waiters;
     struct Qcow2Slice *clock_next, *clock_prev;
     BlockRequest io;
@@ -60,11 +63,10 @@ typedef struct Qcow2Table {
 typedef struct Qcow2RefBlock {
     uint64_t index; /* in the refcount table */
     bool loading, dirty;
-    bool is_new; /* not shown by the refcount table on disk */
-    bool writing;
+    bool is_new;                   /* not shown by the refcount table on disk */
+    bool writing;                  /* a commit has a copy that is not on disk yet */
     uint32_t dirty_from, dirty_to; /* bytes */
     uint64_t last_use;
-    int error;
     Qcow2WaitList waiters;
     BlockRequest io;
     struct iovec iov;
@@ -117,7 +119,8 @@ struct Qcow2 {
     GArray *l1_dirty;       /* uint32_t indices that a commit has to write */
     Qcow2Slice *clock_hand; /* ring of all slices */
     uint32_t slice_count, slice_limit, dirty_slices;
-    GPtrArray *retired; /* slices out of the tables, freed after a grace period */
+    GPtrArray *retired;  /* slices out of the tables, freed after a grace period */
+    unsigned background; /* commits and grace periods under way: quiesce waits for them */
 
     /* Refcounts. */
     uint64_t *reftable; /* offsets of blocks */
@@ -144,20 +147,26 @@ struct Qcow2 {
 
     Qcow2Commit *commit;       /* running, or NULL */
     Qcow2WaitList next_commit; /* flushes that need another one after it */
-    GCond idle;                /* with lock: commit became NULL */
+    GCond idle;                /* with lock: background became 0 */
     int commit_error;          /* of the last commit, for those that joined it */
     uint64_t commits;          /* ended */
 
     _Atomic bool corrupt; /* something on disk makes no sense: nothing is written any more */
     bool discard_passdown;
-    bool has_lazy_loop;
+    uint64_t cache_bytes; /* for L2 slices */
 };
 
-/* ---- waiting (qcow2.c) ---- */
-/* With the lock held: `run` is called on the waiter's loop when the list is woken. */
-void qcow2_wait(Qcow2WaitList *list, Qcow2Waiter *waiter, EventLoop *loop,
-                void (*run)(void *opaque), void *opaque);
-void qcow2_wake(Qcow2WaitList *list); /* lock held, or the list is the caller's own */
+/* ---- waiting (wait.c); lock held, or the list is the caller's own ---- */
+void qcow2_wait(Qcow2WaitList *list, Qcow2Waiter *waiter);
+void qcow2_wake(Qcow2WaitList *list, int error);
+static inline void qcow2_waiter_init(Qcow2Waiter *waiter, EventLoop *loop,
+                                     void (*run)(void *opaque), void *opaque)
+{
+    waiter->loop = loop;
+    waiter->run = run;
+    waiter->opaque = opaque;
+    waiter->error = 0;
+}
 
 /* The image contradicts itself: says so, marks it, and refuses writes from here on. */
 void qcow2_mark_corrupt(Qcow2 *s, const char *format, ...) G_GNUC_PRINTF(2, 3);
@@ -187,14 +196,14 @@ typedef enum Qcow2Need {
 
 /* With the lock held. Brings the slice into memory; there must be an L2 table. */
 Qcow2Need qcow2_slice_need(Qcow2 *s, uint64_t cluster, Qcow2Slice **slice, Qcow2Waiter *waiter,
-                           EventLoop *loop, int *error);
+                           int *error);
 void qcow2_slice_dirty(Qcow2 *s, Qcow2Slice *slice); /* lock held */
 /* Makes the cluster's L2 table exist and be ours alone; may make a new one. Lock held. */
-Qcow2Need qcow2_table_need(Qcow2 *s, uint64_t cluster, Qcow2Waiter *waiter, EventLoop *loop,
-                           int *error);
+Qcow2Need qcow2_table_need(Qcow2 *s, uint64_t cluster, Qcow2Waiter *waiter, int *error);
 void qcow2_cache_init(Qcow2 *s, uint64_t bytes);
 void qcow2_cache_free(Qcow2 *s); /* all tables, dirty or not */
-void qcow2_retired_free(GPtrArray *slices);
+/* Frees what was evicted, after a grace period. Loop thread, lock not held. */
+void qcow2_cache_reap(Qcow2 *s, EventLoop *loop);
 
 /* Entries: big-endian in memory; loads and stores are single ones. */
 static inline uint64_t qcow2_entry(const Qcow2 *s, const Qcow2Slice *slice, uint32_t index)
@@ -213,14 +222,13 @@ void qcow2_entry_set(Qcow2 *s, Qcow2Slice *slice, uint32_t index, uint64_t entry
 /* Finds `count` free clusters in a row (at least `least`), counts them once, and says where they
  * are. fresh: they read as zeroes. waiter NULL: blocks are loaded by blocking reads (offline). */
 Qcow2Need qcow2_alloc_clusters(Qcow2 *s, uint64_t count, uint64_t least, uint64_t *offset,
-                               uint64_t *got, bool *fresh, Qcow2Waiter *waiter, EventLoop *loop,
-                               int *error);
+                               uint64_t *got, bool *fresh, Qcow2Waiter *waiter, int *error);
 /* Space for `bytes` of compressed data, packed into clusters. */
 Qcow2Need qcow2_alloc_bytes(Qcow2 *s, uint64_t bytes, uint64_t *offset, Qcow2Waiter *waiter,
-                            EventLoop *loop, int *error);
+                            int *error);
 /* Adds to the counts of the clusters that [offset, offset + bytes) touches. */
 Qcow2Need qcow2_refcount_add(Qcow2 *s, uint64_t offset, uint64_t bytes, int64_t add,
-                             Qcow2Waiter *waiter, EventLoop *loop, int *error);
+                             Qcow2Waiter *waiter, int *error);
 /* Gives back clusters that no table ever showed. Their blocks are in memory. */
 void qcow2_unalloc(Qcow2 *s, uint64_t offset, uint64_t clusters);
 /* Drops a reference once the disk has forgotten it. */
@@ -262,6 +270,9 @@ typedef struct Qcow2Extent {
  * marked). Inside an RCU section, or with the lock held. */
 bool qcow2_map(Qcow2 *s, uint64_t offset, uint64_t bytes, Qcow2Extent *extent, int *error);
 
+/* Whether the range reads as zeroes, by entries in memory alone. Lock held. */
+bool qcow2_reads_zero(Qcow2 *s, uint64_t offset, uint64_t bytes);
+
 /* Requests in flight, by epoch (request.c). */
 unsigned qcow2_enter(Qcow2 *s, EventLoop *loop); /* inside the RCU section of its look-up */
 void qcow2_leave(Qcow2 *s, EventLoop *loop, unsigned epoch);
@@ -290,7 +301,8 @@ struct Qcow2Piece {
     int iov_count;
     /* Writes that make clusters (write.c). */
     Qcow2Alloc alloc;
-    bool is_alloc, new_clusters;
+    bool new_clusters; /* taken for this write: given back where it fails */
+    uint64_t clusters;
     Qcow2Slice *slice;   /* pinned */
     uint64_t host;       /* of the first cluster */
     uint64_t head, tail; /* bytes before and behind that are copied along */
@@ -299,7 +311,8 @@ struct Qcow2Piece {
     void *buffer; /* compressed data, or copied data */
     uint64_t entry;
     uint64_t skip;
-    void (*then)(Qcow2Piece *piece, int ret);
+    uint64_t length; /* bytes in buffer */
+    Qcow2Waiter waiter;
 };
 
 void qcow2_op_run(Qcow2Op *op);
@@ -307,12 +320,23 @@ Qcow2Piece *qcow2_piece_new(Qcow2Op *op, uint64_t bytes); /* of the next bytes; 
 void qcow2_piece_done(Qcow2Piece *piece, int ret);        /* frees it */
 /* Goes one step on with a write, a discard or a write of zeroes: true when the cursor moved or the
  * operation failed (op->ret), false when it parked. */
-bool qcow2_write_step(Qcow2Op *op);                                           /* write.c */
-bool qcow2_zero_step(Qcow2Op *op);                                            /* zero.c */
-void qcow2_read_compressed(Qcow2Piece *piece, uint64_t entry, uint64_t skip); /* compressed.c */
-/* Bytes of a whole decompressed cluster; blocking: for workers and the main thread. */
+bool qcow2_write_step(Qcow2Op *op); /* write.c */
+bool qcow2_zero_step(Qcow2Op *op);  /* zero.c */
+/* The piece's bytes, which begin `skip` bytes into a compressed cluster (compressed.c). */
+void qcow2_read_compressed(Qcow2Piece *piece, uint64_t entry, uint64_t skip);
+bool qcow2_compressed_step(Qcow2Op *op); /* writes one cluster compressed */
+/* The first bytes of a decompressed cluster; blocking: for workers and the main thread. */
 int qcow2_decompress(Qcow2 *s, uint64_t entry, uint8_t *cluster, uint64_t wanted);
-void qcow2_write_compressed(Qcow2Op *op); /* compressed.c */
+/* Goes on as `need` says: false: op is parked; where it failed op->ret says so. */
+bool qcow2_op_took(Qcow2Op *op, Qcow2Need need, int error);
+
+/* ---- writes that make clusters (write.c); lock held ---- */
+/* Another write is just making one of these clusters. */
+Qcow2Alloc *qcow2_alloc_find(Qcow2 *s, uint64_t first, uint64_t count);
+void qcow2_alloc_begin(Qcow2 *s, Qcow2Alloc *alloc, uint64_t first, uint64_t count);
+void qcow2_alloc_end(Qcow2 *s, Qcow2Alloc *alloc); /* wakes who waits for it */
+/* Drops what an entry that is replaced pointed to, later. */
+void qcow2_entry_free(Qcow2 *s, uint64_t entry, bool discard);
 
 /* ---- whole images, offline: main thread, no request in flight ---- */
 bool qcow2_create(BlockNode *file, Opts *options, GError **error); /* create.c */
