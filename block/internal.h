@@ -100,7 +100,11 @@ typedef struct NodeDefaults {
 const BlockDriver *block_driver_find(const char *name);
 extern const BlockDriver *block_test_driver; /* found last; set by unit tests only */
 extern const BlockDriver raw_driver, file_driver, host_device_driver, null_co_driver,
-    null_aio_driver, qcow2_driver, vdi_driver, vhdx_driver, vmdk_driver, vpc_driver;
+    null_aio_driver, qcow2_driver, vdi_driver, vhdx_driver, vmdk_driver, vpc_driver, nbd_driver;
+
+/* nbd/filename.c: "nbd:..." and its like as options of the nbd driver. */
+bool block_nbd_is_filename(const char *file);
+bool block_nbd_parse_filename(Opts *options, const char *file, GError **error);
 
 /* node.c */
 BlockNode *node_open(Opts *options, const char *driver, const NodeDefaults *defaults,

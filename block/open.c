@@ -50,6 +50,9 @@ static bool set_file_text(Opts *options, const char *file, GError **error)
         opts_set(options, "driver", protocol);
         return true;
     }
+    if (block_nbd_is_filename(file)) {
+        return block_nbd_parse_filename(options, file, error);
+    }
     return error_set(error,
                      "protocol '%s:' is not known to this version of Vireo (a file of this name is "
                      "written ./%s)",
@@ -170,15 +173,20 @@ static BlockNode *open_plain(Opts *options, const char *driver, const NodeDefaul
 {
     g_autoptr(Opts) nested = opts_new();
     const char *file = opts_get(options, "file");
-    const char *keys[] = { "node-name",  "filename",    "aio",     "locking",      "size",
-                           "latency-ns", "read-zeroes", "discard", "detect-zeroes" };
+    const char *keys[] = { "filename", "aio", "locking" };
+    FormatOptions pass = { options, nested, block_driver_find(driver) };
+    opts_foreach_unused(options, pass_option, &pass);
     for (size_t i = 0; i < G_N_ELEMENTS(keys); i++) {
         const char *value = opts_get(options, keys[i]);
         if (value) {
             opts_set(nested, keys[i], value);
         }
     }
-    if (file) {
+    if (file && block_nbd_is_filename(file)) {
+        if (!block_nbd_parse_filename(nested, file, error)) {
+            return NULL;
+        }
+    } else if (file) {
         opts_set(nested, "filename", file);
     }
     return node_open(nested, driver, defaults, error);
