@@ -106,6 +106,9 @@ extern const BlockDriver raw_driver, file_driver, host_device_driver, null_co_dr
 bool block_nbd_is_filename(const char *file);
 bool block_nbd_parse_filename(Opts *options, const char *file, GError **error);
 
+/* nbd/qmp.c: ends the monitor's NBD server. Main thread. */
+void block_exports_close(void);
+
 /* node.c */
 BlockNode *node_open(Opts *options, const char *driver, const NodeDefaults *defaults,
                      GError **error);

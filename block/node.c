@@ -315,6 +315,7 @@ static void flush_one(BlockNode *node, void *opaque)
 
 void block_close_all(void)
 {
+    block_exports_close();
     block_node_foreach(flush_one, NULL);
     sync_loop_stop();
 }
