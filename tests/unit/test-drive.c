@@ -204,7 +204,7 @@ static void bad_options_say_what_is_wrong(void)
     ASSERT_REFUSED(add("file=%s,format=raw,detect-zeroes=unmap", image), "discard=unmap");
     ASSERT_REFUSED(add("file=%s,format=raw,offset=2M", image), "offset");
     ASSERT_REFUSED(add("file=%s,format=raw,size=1000", image), "512");
-    ASSERT_REFUSED(add("file=nbd://host/x,format=raw"), "'nbd:'");
+    ASSERT_REFUSED(add("file=ssh://host/x,format=raw"), "'ssh:'");
     ASSERT_REFUSED(add("file=.,format=raw"), "'.'");
     ASSERT_REFUSED(add("file=/dev/null,format=raw"), "not a regular file");
     ASSERT_REFUSED(add("driver=host_device,filename=%s", image), "not a block device");
