@@ -62,7 +62,8 @@ BlockNode *block_image_open(const char *filename, const char *format, Opts *opti
                               .cache_direct = mode->cache_direct,
                               .no_flush = mode->no_flush,
                               .discard_unmap = mode->discard,
-                              .no_backing = mode->no_backing };
+                              .no_backing = mode->no_backing,
+                              .for_check = mode->for_check };
     options = options ? options : own;
     if (filename) {
         opts_set(options, "file", filename);

@@ -95,6 +95,7 @@ bool block_is_protocol(const char *driver); /* "file", "nbd" ...: no format over
 typedef struct BlockOpenMode {
     bool writable;
     bool force_share; /* without locks: with writable off only */
+    bool for_check;   /* opens also what must be repaired before it can be written */
     bool no_backing;  /* leave the backing file closed: `info`, `check`, `rebase -u` */
     bool cache_direct, no_flush, discard;
 } BlockOpenMode;

@@ -76,7 +76,7 @@ struct BlockNode {
     bool cache_direct, no_flush;
     bool discard_unmap;
     bool guessed; /* nobody said that it is of this format */
-    bool no_backing;
+    bool no_backing, for_check;
     BlockNode *above; /* while a chain is opened: the overlay */
     bool probed; /* raw because nothing said otherwise: the guest must not make it another format */
     DetectZeroes detect_zeroes;
@@ -92,6 +92,7 @@ typedef struct NodeDefaults {
     bool cache_direct, no_flush;
     bool discard_unmap;
     bool guessed;     /* the format was found out: the image may not name other files */
+    bool for_check;   /* see BlockOpenMode */
     bool no_backing;  /* leave this node's backing file alone */
     BlockNode *above; /* whose backing file this becomes, or NULL */
 } NodeDefaults;

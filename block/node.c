@@ -106,6 +106,7 @@ static bool read_common(BlockNode *node, Opts *options, const NodeDefaults *d, G
     node->no_flush = d->no_flush;
     node->guessed = d->guessed;
     node->no_backing = d->no_backing;
+    node->for_check = d->for_check;
     node->above = d->above;
     if (!opts_get_bool(options, "read-only", &node->readonly, error) ||
         !opts_get_bool(options, "auto-read-only", &node->auto_readonly, error) ||

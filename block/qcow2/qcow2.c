@@ -158,7 +158,7 @@ static bool check_state(BlockNode *node, Qcow2 *s, GError **error)
         return error_set(error, "its compression is zstd, which is not built in");
     }
 #endif
-    if (s->h.incompatible & QCOW2_INCOMPAT_CORRUPT && !node->readonly) {
+    if (s->h.incompatible & QCOW2_INCOMPAT_CORRUPT && !node->readonly && !node->for_check) {
         return error_set(error, "it is marked corrupt: 'vireo-img check -r all' may mend it; "
                                 "read-only=on opens it as it is");
     }
@@ -184,9 +184,10 @@ static const uint64_t max_slice_cache = 1ULL << 40;
 /* What other programs said of the image and this one does not keep up to date is dropped. */
 static bool make_writable(Qcow2 *s, GError **error)
 {
-    if (s->h.incompatible & QCOW2_INCOMPAT_DIRTY) {
-        return error_set(error, "its refcounts are not up to date (it was not closed): "
-                                "'vireo-img check -r all' mends that");
+    if (s->h.incompatible & QCOW2_INCOMPAT_DIRTY && !s->node->for_check &&
+        !qcow2_repair_dirty(s, error)) {
+        g_prefix_error(error, "its refcounts are not up to date (it was not closed): ");
+        return false;
     }
     if (s->h.autoclear & ~(uint64_t)QCOW2_AUTOCLEAR_KNOWN) {
         s->h.autoclear &= QCOW2_AUTOCLEAR_KNOWN;
@@ -373,6 +374,8 @@ static const BlockImageOps qcow2_image_ops = {
     .create_options = qcow2_create_options,
     .create = qcow2_create,
     .info = qcow2_info,
+    .check = qcow2_check,
+    .measure = qcow2_measure,
 };
 
 static const char *const qcow2_options[] = {

@@ -341,6 +341,8 @@ void qcow2_entry_free(Qcow2 *s, uint64_t entry, bool discard);
 /* ---- whole images, offline: main thread, no request in flight ---- */
 bool qcow2_create(BlockNode *file, Opts *options, GError **error); /* create.c */
 bool qcow2_check(BlockNode *node, unsigned fix, BlockCheckResult *result, GError **error);
+/* Mends an image that was not closed, while nobody else has it: at opening. */
+bool qcow2_repair_dirty(Qcow2 *s, GError **error);
 bool qcow2_resize(BlockNode *node, uint64_t size, GError **error);
 /* Writes s->h to the first cluster and flushes. */
 bool qcow2_update_header(Qcow2 *s, GError **error);

@@ -48,14 +48,14 @@ static char *qemu_img(bool *ok, const char *format, ...)
 static void judge(const char *path, const char *options)
 {
     bool ok;
-    g_autofree char *check = qemu_img(&ok, "check -q '%s'", path);
+    g_free(qemu_img(&ok, "check -q '%s'", path));
     g_assert_true(ok);
     g_autofree char *info = qemu_img(&ok, "info --output=json '%s'", path);
     g_assert_true(ok);
     g_assert_nonnull(strstr(info, "\"format\": \"qcow2\""));
     g_assert_null(strstr(info, "\"corrupt\": true"));
     g_autofree char *zero = g_build_filename(folder, "zero.raw", NULL);
-    g_autofree char *compare = qemu_img(&ok, "compare -q '%s' -F raw '%s'", path, zero);
+    g_free(qemu_img(&ok, "compare -q '%s' -F raw '%s'", path, zero));
     g_assert_true(ok);
     if (strstr(options, "preallocation=") && !strstr(options, "preallocation=off")) {
         g_autofree char *map = qemu_img(&ok, "check --output=json '%s'", path);
