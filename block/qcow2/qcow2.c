@@ -132,8 +132,8 @@ static bool open_data_file(BlockNode *node, Qcow2 *s, Opts *options, GError **er
                                  "not given: say format=qcow2 if you trust it",
                                  s->h.data_file);
             }
-            g_autofree char *path = node_relative_path(node, s->h.data_file);
-            opts_set(own, "filename", path);
+            /* As with QEMU, from the working directory. */
+            opts_set(own, "filename", s->h.data_file);
         }
         if (!opts_has(own, "driver")) {
             opts_set(own, "driver", "file");

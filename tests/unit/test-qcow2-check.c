@@ -429,8 +429,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     kit_start();
     if (!kit_has_qemu) {
-        g_test_message("qemu-img and qemu-io are not installed");
-        return kit_end(77);
+        g_print("1..0 # SKIP qemu-img and qemu-io are not installed\n");
+        return kit_end(0);
     }
     g_assert_cmpint(
         kit_run("qemu-img create -q -f qcow2 good.qcow2 100M && qemu-io " WRITES " good.qcow2"), ==,
