@@ -74,9 +74,10 @@ def vmm_command(setup, who, machine="q35", memory=512, extra=()):
     return cmd + list(extra)
 
 
-def disk_args(path, machine="q35", cache="writeback", aio="io_uring", iothread=True):
+def disk_args(path, machine="q35", cache="writeback", aio="io_uring", iothread=True,
+              image_format="raw"):
     bus = "device" if machine == "microvm" else "pci"
-    args = ["-drive", f"if=none,id=disk,file={path},format=raw,cache={cache},aio={aio}"]
+    args = ["-drive", f"if=none,id=disk,file={path},format={image_format},cache={cache},aio={aio}"]
     if not iothread:
         return args + ["-device", f"virtio-blk-{bus},drive=disk"]
     return args + ["-object", "iothread,id=io0",
