@@ -66,7 +66,8 @@ typedef struct Qcow2RefBlock {
     bool is_new;                   /* not shown by the refcount table on disk */
     bool writing;                  /* a commit has a copy that is not on disk yet */
     uint32_t dirty_from, dirty_to; /* bytes */
-    uint64_t last_use;
+    bool referenced;               /* since the clock's hand passed */
+    guint place;                   /* in `loaded` */
     Qcow2WaitList waiters;
     BlockRequest io;
     struct iovec iov;
@@ -125,15 +126,14 @@ struct Qcow2 {
     /* Refcounts. */
     uint64_t *reftable; /* offsets of blocks */
     uint64_t reftable_entries;
-    Qcow2RefBlock **refblocks; /* those in memory */
-    uint32_t refblock_count, dirty_refblocks;
+    Qcow2RefBlock **refblocks; /* those in memory, by index */
+    GPtrArray *loaded;         /* the same, a ring for the clock's hand */
+    guint loaded_hand;
+    uint32_t dirty_refblocks;
     GArray *reftable_dirty; /* uint64_t indices */
     bool reftable_moved;    /* the whole table is to be written to its new place */
-    uint64_t old_reftable_offset, old_reftable_clusters;
-    uint64_t use_counter;
     uint64_t free_hint;     /* no free cluster below this one */
     uint64_t fresh_from;    /* bytes: from here on the file was never written: it reads as zeroes */
-    uint64_t file_size;     /* bytes the file was made long */
     uint64_t compressed_at; /* end of the last compressed cluster, inside its cluster; 0: none */
 
     Qcow2Alloc *allocs;

@@ -23,36 +23,38 @@ static Qcow2RefBlock *block_new(Qcow2 *s, uint64_t index)
     block->image = s;
     block->index = index;
     block->data = g_malloc0(s->cluster_size);
-    block->last_use = ++s->use_counter;
+    block->referenced = true;
     s->refblocks[index] = block;
-    s->refblock_count++;
+    block->place = s->loaded->len;
+    g_ptr_array_add(s->loaded, block);
     return block;
 }
 
 static void block_forget(Qcow2 *s, Qcow2RefBlock *block)
 {
     s->refblocks[block->index] = NULL;
-    s->refblock_count--;
+    g_ptr_array_remove_index_fast(s->loaded, block->place);
+    if (block->place < s->loaded->len) {
+        ((Qcow2RefBlock *)s->loaded->pdata[block->place])->place = block->place;
+    }
     g_free(block->data);
     g_free(block);
 }
 
 void qcow2_refblocks_trim(Qcow2 *s)
 {
-    uint32_t limit = (uint32_t)MAX(CACHE_BYTES / s->cluster_size, CACHE_MIN_COUNT);
-    while (s->refblock_count > limit) {
-        Qcow2RefBlock *oldest = NULL;
-        for (uint64_t i = 0; i < s->reftable_entries; i++) {
-            Qcow2RefBlock *b = s->refblocks[i];
-            if (b && !b->loading && !b->dirty && !b->writing &&
-                (!oldest || b->last_use < oldest->last_use)) {
-                oldest = b;
-            }
+    guint limit = (guint)MAX(CACHE_BYTES / s->cluster_size, CACHE_MIN_COUNT);
+    for (guint tries = 2 * s->loaded->len; s->loaded->len > limit && tries; tries--) {
+        if (s->loaded_hand >= s->loaded->len) {
+            s->loaded_hand = 0;
         }
-        if (!oldest) {
-            return;
+        Qcow2RefBlock *b = s->loaded->pdata[s->loaded_hand];
+        if (b->loading || b->dirty || b->writing || b->referenced) {
+            b->referenced = false;
+            s->loaded_hand++;
+        } else {
+            block_forget(s, b); /* another one takes its place under the hand */
         }
-        block_forget(s, oldest);
     }
 }
 
@@ -89,6 +91,7 @@ static Qcow2Need block_load(Qcow2 *s, uint64_t index, Qcow2RefBlock **found, Qco
         *error = -EIO;
         return QCOW2_FAILED;
     }
+    qcow2_refblocks_trim(s);
     Qcow2RefBlock *block = block_new(s, index);
     block->loading = true;
     if (!waiter) {
@@ -122,7 +125,7 @@ static Qcow2Need block_need(Qcow2 *s, uint64_t index, Qcow2RefBlock **found, Qco
         qcow2_wait(&block->waiters, waiter);
         return QCOW2_PARKED;
     }
-    block->last_use = ++s->use_counter;
+    block->referenced = true;
     *found = block;
     return QCOW2_READY;
 }
@@ -273,6 +276,13 @@ static uint64_t free_run(Qcow2 *s, const Qcow2RefBlock *block, uint64_t from, ui
     return n;
 }
 
+/* A crash leaves some clusters counted that the file does not even reach; a table that counts and
+ * counts is made to keep us busy. */
+static bool counted_behind_end(const Qcow2 *s, uint64_t cluster)
+{
+    return cluster > (s->fresh_from >> s->cluster_bits) + MAX(4 * block_span(s), 65536);
+}
+
 static void take(Qcow2 *s, uint64_t cluster, uint64_t count, bool *fresh)
 {
     uint64_t start = cluster << s->cluster_bits, end = (cluster + count) << s->cluster_bits;
@@ -306,6 +316,11 @@ Qcow2Need qcow2_alloc_clusters(Qcow2 *s, uint64_t count, uint64_t least, uint64_
         if (!n || first != start + run) {
             run = 0;
             start = first;
+        }
+        if (!n && counted_behind_end(s, first)) {
+            qcow2_mark_corrupt(s, "all clusters behind the end of the file are counted as used");
+            *error = -EIO;
+            return QCOW2_FAILED;
         }
         run += n;
         if (run == count || (run >= least && run)) {
@@ -394,8 +409,10 @@ Qcow2Need qcow2_refcount_add(Qcow2 *s, uint64_t offset, uint64_t bytes, int64_t 
 {
     uint64_t first = offset >> s->cluster_bits, last = (offset + bytes - 1) >> s->cluster_bits;
     unsigned bits = qcow2_refblock_bits(&s->h);
+    /* Loading one may push another out: until all are there. */
     for (uint64_t i = first >> bits; i <= last >> bits; i++) {
         Qcow2RefBlock *block;
+        bool was_there = i < s->reftable_entries && s->refblocks[i];
         Qcow2Need need = block_need(s, i, &block, waiter, error);
         if (need != QCOW2_READY) {
             return need;
@@ -405,6 +422,9 @@ Qcow2Need qcow2_refcount_add(Qcow2 *s, uint64_t offset, uint64_t bytes, int64_t 
                                offset);
             *error = -EIO;
             return QCOW2_FAILED;
+        }
+        if (!was_there && i != first >> bits) {
+            i = (first >> bits) - 1;
         }
     }
     for (uint64_t cluster = first; cluster <= last; cluster++) {
@@ -441,6 +461,8 @@ bool qcow2_refcount_init(Qcow2 *s, GError **error)
     s->reftable_entries = bytes / 8;
     s->reftable = g_malloc(bytes);
     s->refblocks = g_new0(Qcow2RefBlock *, s->reftable_entries);
+    s->loaded = g_ptr_array_new();
+    s->loaded_hand = 0;
     s->reftable_dirty = g_array_new(FALSE, FALSE, sizeof(uint64_t));
     s->fresh_frees = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
     s->stable_frees = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
@@ -460,11 +482,10 @@ bool qcow2_refcount_init(Qcow2 *s, GError **error)
 
 void qcow2_refcount_free(Qcow2 *s)
 {
-    for (uint64_t i = 0; s->refblocks && i < s->reftable_entries; i++) {
-        if (s->refblocks[i]) {
-            block_forget(s, s->refblocks[i]);
-        }
+    while (s->loaded && s->loaded->len) {
+        block_forget(s, s->loaded->pdata[s->loaded->len - 1]);
     }
+    g_clear_pointer(&s->loaded, g_ptr_array_unref);
     g_clear_pointer(&s->refblocks, g_free);
     g_clear_pointer(&s->reftable, g_free);
     g_clear_pointer(&s->reftable_dirty, g_array_unref);
