@@ -196,17 +196,28 @@ def test_linux_writes_a_variable():
             assert_quiet_and_end(machine)
 
 
-def test_four_cpus_from_nvme():
-    """GRUB, kernel and root file system come from NVMe disks; nothing else is there."""
+def boot_linux_from(device, arguments):
+    """GRUB, kernel and root file system come from two such disks; nothing else is there. Returns
+    the number of CPUs and where the root file system was."""
     disk = esp_disk({"EFI/BOOT/BOOTX64.EFI": grub_image(LINUX, LINUX_MODULES)})
-    arguments = [*flash(), "-smp", "4"]
     for number, file in enumerate((disk, disk_path())):
-        arguments += ["-drive", f"file={file},format=raw,if=none,id=d{number}",
-                      "-device", f"nvme,drive=d{number},serial=lab-{number}"]
-    with start(arguments, "512M") as machine:
+        arguments = [*arguments, "-drive", f"file={file},format=raw,if=none,id=d{number}",
+                     "-device", f"{device},drive=d{number},serial=lab-{number}"]
+    with start([*flash(), *arguments], "512M") as machine:
         check = linux_at_shell(machine)
-        assert check("nproc") == "4"
+        found = int(check("nproc")), check("findmnt -no SOURCE /")
         assert_quiet_and_end(machine)
+    return found
+
+
+def test_four_cpus_from_nvme():
+    cpus, root = boot_linux_from("nvme", ["-smp", "4"])
+    assert cpus == 4 and root.startswith("/dev/nvme"), (cpus, root)
+
+
+def test_linux_from_usb():
+    cpus, root = boot_linux_from("usb-storage", ["-device", "qemu-xhci"])
+    assert cpus == 1 and root.startswith("/dev/sd"), (cpus, root)
 
 
 if __name__ == "__main__":
