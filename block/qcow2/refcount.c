@@ -182,6 +182,10 @@ static int make_block(Qcow2 *s, uint64_t index)
     if (cluster >= MAX_OFFSET >> s->cluster_bits) {
         return -EFBIG;
     }
+    if (cluster == 0) { /* where the header is */
+        qcow2_mark_corrupt(s, "the first clusters are not counted");
+        return -EIO;
+    }
     add_block(s, index, cluster);
     count_new(s, cluster);
     return 0;
