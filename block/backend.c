@@ -11,7 +11,8 @@
 struct BlockQueue {
     EventLoop *loop;
     BlockBackend *backend;
-    BlockNode *node; /* where requests go; NULL: no medium */
+    BlockNode *node;          /* where requests go; NULL: no medium */
+    ThrottleMember *throttle; /* NULL: no limits */
     unsigned in_flight;
     struct DrainWaiter *drain;
     BlockRequest *kept, **kept_tail; /* by a "stop" policy */
@@ -74,6 +75,7 @@ bool block_backend_add_loop(BlockBackend *backend, EventLoop *loop, GError **err
     queue->loop = loop;
     queue->backend = backend;
     queue->node = backend->node;
+    queue->throttle = backend->throttle.group ? &backend->throttle : NULL;
     queue->kept_tail = &queue->kept;
     queue->held_tail = &queue->held;
     atomic_store(&backend->queues[count], queue);
@@ -141,6 +143,13 @@ static void prepare(BlockBackend *backend, BlockNode *node, BlockRequest *reques
     }
 }
 
+/* The limits let it go. */
+static void go_on(void *opaque)
+{
+    BlockRequest *request = opaque;
+    block_node_submit(request->node, request);
+}
+
 static void start_request(BlockBackend *backend, BlockRequest *request)
 {
     BlockQueue *queue = request->queue;
@@ -159,7 +168,7 @@ static void start_request(BlockBackend *backend, BlockRequest *request)
         block_request_complete_later(request, ret);
     } else if (G_UNLIKELY(is_trivial(node, request, &ret))) {
         block_request_complete_later(request, ret);
-    } else {
+    } else if (!G_UNLIKELY(queue->throttle) || throttle_pass(queue->throttle, request, go_on)) {
         block_node_submit(node, request);
     }
 }
@@ -279,12 +288,29 @@ static void drain_queue(BlockQueue *queue, bool cancel)
     g_cond_clear(&waiter.cond);
 }
 
+/* What drivers hold back goes at once, from begin to end. */
+static void drain_tree(BlockNode *node, bool begin)
+{
+    if (node) {
+        if (node->driver->drain) {
+            node->driver->drain(node, begin);
+        }
+        drain_tree(node->backing, begin);
+        drain_tree(node->data_file, begin);
+        drain_tree(node->file, begin);
+    }
+}
+
 static void drain_all(BlockBackend *backend, bool cancel)
 {
     int count = atomic_load(&backend->queue_count);
+    throttle_member_drain(&backend->throttle, true);
+    drain_tree(backend->node, true);
     for (int i = 0; i < count; i++) {
         drain_queue(atomic_load(&backend->queues[i]), cancel);
     }
+    drain_tree(backend->node, false);
+    throttle_member_drain(&backend->throttle, false);
 }
 
 static void quiesce_tree(BlockNode *node)
@@ -437,6 +463,31 @@ void block_node_resume(BlockNode *node)
     backend_foreach(unpause_above, node);
 }
 
+/* ---- Limits ---- */
+
+static void throttle_queue(void *opaque)
+{
+    BlockQueue *queue = opaque;
+    queue->throttle = queue->backend->throttle.group ? &queue->backend->throttle : NULL;
+}
+
+static void unthrottle_queue(void *opaque)
+{
+    ((BlockQueue *)opaque)->throttle = NULL;
+}
+
+void block_backend_set_throttle(BlockBackend *backend, ThrottleGroup *group)
+{
+    if (backend->throttle.group != group) {
+        call_queues(backend, unthrottle_queue);
+        throttle_member_leave(&backend->throttle);
+        if (group) {
+            throttle_member_join(&backend->throttle, group);
+        }
+        call_queues(backend, throttle_queue);
+    }
+}
+
 /* ---- Media ---- */
 
 typedef struct NodeSwitch {
@@ -542,6 +593,7 @@ static bool find_target(const char *name, Drive **drive, BlockNode **node, const
 static void backend_free(BlockBackend *backend)
 {
     int count = atomic_load(&backend->queue_count);
+    throttle_member_leave(&backend->throttle);
     g_ptr_array_remove(backends, backend);
     for (int i = 0; i < count; i++) {
         g_free(atomic_load(&backend->queues[i]));
@@ -581,6 +633,7 @@ static BlockBackend *attach(const char *device_id, Drive *drive, BlockNode *node
     }
     if (drive) {
         drive->claimed = true;
+        block_backend_set_throttle(backend, drive->throttle);
     }
     return backend;
 }

@@ -150,6 +150,7 @@ typedef struct Drive {
     bool writethrough;           /* the device's write cache starts off */
     bool cache_direct, no_flush; /* what a changed medium inherits */
     BlockErrorAction rerror, werror;
+    struct ThrottleGroup *throttle; /* its I/O limits, or NULL */
     bool claimed;
 } Drive;
 Drive *drive_add(Opts *options, const char *default_interface, GError **error);

@@ -42,6 +42,9 @@ static void drive_free(Drive *drive)
     if (drive->node) {
         block_node_unref(drive->node);
     }
+    if (drive->throttle) {
+        throttle_group_unref(drive->throttle);
+    }
     g_free(drive->id);
     g_free(drive->interface);
     g_free(drive);
@@ -233,21 +236,6 @@ static bool read_cache(Drive *drive, NodeDefaults *node, Opts *options, GError *
     return true;
 }
 
-/* The first I/O limit among the options, or NULL. */
-static const char *find_limit(Opts *options)
-{
-    static const char *const limits[] = { "bps",        "bps_rd",   "bps_wr",      "iops",
-                                          "iops_rd",    "iops_wr",  "bps_max",     "bps_rd_max",
-                                          "bps_wr_max", "iops_max", "iops_rd_max", "iops_wr_max" };
-    g_autoptr(Opts) throttling = opts_take_prefix(options, "throttling");
-    for (size_t i = 0; i < G_N_ELEMENTS(limits); i++) {
-        if (opts_has(options, limits[i])) {
-            return limits[i];
-        }
-    }
-    return throttling ? "throttling.*" : NULL;
-}
-
 /* What QEMU had before 4.0 and scripts still say. */
 static bool refuse_removed(Opts *options, GError **error)
 {
@@ -267,11 +255,7 @@ static bool refuse_removed(Opts *options, GError **error)
 /* What QEMU has and this version of Vireo does not. */
 static bool refuse_missing(Opts *options, GError **error)
 {
-    const char *limit = find_limit(options);
     bool snapshot = false, copy_on_read = false;
-    if (limit) {
-        return error_set(error, "%s: I/O limits are not available in this version of Vireo", limit);
-    }
     if (!opts_get_bool(options, "snapshot", &snapshot, error) ||
         !opts_get_bool(options, "copy-on-read", &copy_on_read, error)) {
         return false;
@@ -370,7 +354,8 @@ Drive *drive_add(Opts *options, const char *default_interface, GError **error)
     g_autoptr(Drive) drive = g_new0(Drive, 1);
     if (!read_attachment(drive, options, default_interface, error) ||
         !read_error_actions(drive, options, error) || !refuse_removed(options, error) ||
-        !refuse_missing(options, error) || !drive_open(drive, options, error) ||
+        !refuse_missing(options, error) || !drive_read_limits(drive, options, error) ||
+        !drive_open(drive, options, error) ||
         !opts_check_unused(options, "drive", drive_options, error)) {
         return NULL;
     }

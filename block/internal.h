@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 #include "block/block.h"
 #include "block/image.h"
+#include "vmm/object/throttle_group.h"
 
 /* QEMU's permission bits, which are also its locking bytes. */
 enum {
@@ -46,6 +47,8 @@ typedef struct BlockDriver {
      * stand in. Any thread. */
     int (*transfer)(BlockNode *node, uint64_t offset, void *data, uint64_t bytes, bool write);
     int (*flush)(BlockNode *node);
+    /* Until the end, requests that the driver holds back go at once. May be NULL. */
+    void (*drain)(BlockNode *node, bool begin);
     /* Waits until the driver does nothing of its own accord: requests have ended. May be NULL. */
     void (*quiesce)(BlockNode *node);
     /* No request is in flight. */
@@ -101,7 +104,8 @@ typedef struct NodeDefaults {
 const BlockDriver *block_driver_find(const char *name);
 extern const BlockDriver *block_test_driver; /* found last; set by unit tests only */
 extern const BlockDriver raw_driver, file_driver, host_device_driver, null_co_driver,
-    null_aio_driver, qcow2_driver, vdi_driver, vhdx_driver, vmdk_driver, vpc_driver, nbd_driver;
+    null_aio_driver, qcow2_driver, vdi_driver, vhdx_driver, vmdk_driver, vpc_driver, nbd_driver,
+    throttle_driver;
 
 /* nbd/filename.c: "nbd:..." and its like as options of the nbd driver. */
 bool block_nbd_is_filename(const char *file);
@@ -193,6 +197,7 @@ struct BlockBackend {
     _Atomic bool readonly;   /* with the present medium */
     _Atomic uint64_t length; /* of the medium, 0: none */
     BlockLimits limits;      /* of the medium */
+    ThrottleMember throttle; /* group NULL: no limits */
     bool share_rw, removable, has_tray;
     _Atomic bool tray_open, locked;
     _Atomic bool write_cache;
@@ -227,6 +232,16 @@ void backend_remove(BlockBackend *backend);
 /* open.c: an image from file= and format= (none: found out) and the options of its nodes, with the
  * common settings given. */
 BlockNode *node_open_image(Opts *options, const NodeDefaults *defaults, GError **error);
+
+/* Joins a group of I/O limits (NULL: none), for which it takes a reference. Main thread. */
+void block_backend_set_throttle(BlockBackend *backend, ThrottleGroup *group);
+
+/* drive_limits.c */
+bool drive_read_limits(Drive *drive, Opts *options, GError **error);
+void block_add_limits(json_object *info, BlockBackend *backend); /* may be NULL */
+
+/* throttle.c: false when the request waits; then `go` runs with it, on its loop. */
+bool throttle_pass(ThrottleMember *member, BlockRequest *request, void (*go)(void *request));
 
 /* backend_errors.c */
 const BlockErrorHooks *block_error_hooks(void); /* may be NULL */

@@ -5,6 +5,6 @@
 
 #include "vmm/monitor/commands.h"
 
-extern const MonitorCommands block_commands, media_commands, export_commands;
+extern const MonitorCommands block_commands, media_commands, export_commands, limit_commands;
 
 #endif

@@ -32,10 +32,9 @@ static json_object *image_info(BlockNode *node)
     return image;
 }
 
-static json_object *node_info(BlockNode *node, bool writeback)
+static json_object *node_info(BlockNode *node, BlockBackend *backend, bool writeback)
 {
     static const char *const detect[] = { "off", "on", "unmap" };
-    static const char *const limits[] = { "bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr" };
     json_object *info = json_object_new_object(), *cache = json_object_new_object();
     add_string(info, "file", node->filename ? node->filename : "");
     add_string(info, "node-name", node->name);
@@ -44,9 +43,7 @@ static json_object *node_info(BlockNode *node, bool writeback)
     add_uint(info, "backing_file_depth", 0);
     add_bool(info, "encrypted", false);
     add_string(info, "detect_zeroes", detect[node->detect_zeroes]);
-    for (size_t i = 0; i < G_N_ELEMENTS(limits); i++) {
-        add_uint(info, limits[i], 0);
-    }
+    block_add_limits(info, backend);
     json_object_object_add(info, "image", image_info(node));
     add_bool(cache, "writeback", writeback);
     add_bool(cache, "direct", node->cache_direct);
@@ -95,7 +92,7 @@ static json_object *block_info(const char *device, BlockBackend *backend, BlockN
         add_bool(info, "tray_open", backend && atomic_load(&backend->tray_open));
     }
     if (node) {
-        json_object_object_add(info, "inserted", node_info(node, writeback));
+        json_object_object_add(info, "inserted", node_info(node, backend, writeback));
     }
     return info;
 }
@@ -123,7 +120,7 @@ json_object *block_query(void)
 
 static void query_node(BlockNode *node, void *opaque)
 {
-    json_object_array_add(opaque, node_info(node, true));
+    json_object_array_add(opaque, node_info(node, NULL, true));
 }
 
 json_object *block_query_nodes(void)

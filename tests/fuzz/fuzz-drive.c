@@ -55,8 +55,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         prepare();
         prepared = true;
     }
-    if (size == 0 || size > 4096 || memchr(data, '/', size) || memchr(data, '\\', size)) {
-        return 0; /* no way out of the directory */
+    if (size == 0 || size > 4096 || memchr(data, '/', size) || memchr(data, '\\', size) ||
+        memmem(data, size, "nbd", 3)) {
+        return 0; /* no way out of the directory, nor to other hosts */
     }
     bool blockdev = data[0] & 1;
     g_autofree char *text = g_strndup((const char *)data + 1, size - 1);

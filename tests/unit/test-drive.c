@@ -198,8 +198,10 @@ static void bad_options_say_what_is_wrong(void)
     ASSERT_REFUSED(add("file=%s,format=raw,if=virtoi", image), "virtio");
     ASSERT_REFUSED(add("file=%s,format=raw,snapshot=on", image), "snapshot=on");
     ASSERT_REFUSED(add("file=%s,format=raw,copy-on-read=on", image), "copy-on-read");
-    ASSERT_REFUSED(add("file=%s,format=raw,throttling.iops-total=5", image), "throttling");
-    ASSERT_REFUSED(add("file=%s,format=raw,bps_rd_max=5", image), "bps_rd_max");
+    ASSERT_REFUSED(add("file=%s,format=raw,throttling.iops-total=5,iops_rd=6", image),
+                   "exclude each other");
+    ASSERT_REFUSED(add("file=%s,format=raw,throttling.nonsense=5", image), "nonsense");
+    ASSERT_REFUSED(add("file=%s,format=raw,bps_rd_max=5", image), "bps-read-max");
     ASSERT_REFUSED(add("file=%s,format=raw,rerror=enospc", image), "rerror");
     ASSERT_REFUSED(add("file=%s,format=raw,detect-zeroes=unmap", image), "discard=unmap");
     ASSERT_REFUSED(add("file=%s,format=raw,offset=2M", image), "offset");

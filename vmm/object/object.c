@@ -6,11 +6,13 @@
 #include "vmm/object/iothread.h"
 #include "vmm/object/memory_backend.h"
 #include "vmm/object/rng.h"
+#include "vmm/object/throttle_group.h"
 
 /* The table of contents of objects. */
 static const ObjectClass *const object_classes[] = {
     &iothread_class,           &memory_backend_file_class, &memory_backend_memfd_class,
     &memory_backend_ram_class, &rng_builtin_class,         &rng_random_class,
+    &throttle_group_class,
 };
 
 static GPtrArray *objects; /* Object *, in order of creation; main thread */
