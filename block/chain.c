@@ -58,7 +58,7 @@ static BlockNode *open_named(BlockNode *node, Opts *options, const NodeDefaults 
                       node->filename);
             return NULL;
         }
-        if (node->guessed) {
+        if (node->guessed && !node->trusting) {
             error_set(error,
                       "'%s' names the backing file '%s', but its own format was not given: say "
                       "format=%s if you trust it",
@@ -89,6 +89,7 @@ bool node_open_backing(BlockNode *node, Opts *options, GError **error)
                               .force_share = node->force_share,
                               .cache_direct = node->cache_direct,
                               .no_flush = node->no_flush,
+                              .trusting = node->trusting,
                               .above = node };
     if (!check_chain(node, error)) {
         return false;

@@ -25,6 +25,18 @@ GPtrArray *block_snapshots_new(void)
     return g_ptr_array_new_with_free_func(free_item);
 }
 
+static void free_bitmap(void *data)
+{
+    BlockBitmapInfo *bitmap = data;
+    g_free(bitmap->name);
+    g_free(bitmap);
+}
+
+GPtrArray *block_bitmaps_new(void)
+{
+    return g_ptr_array_new_with_free_func(free_bitmap);
+}
+
 /* ---- Drivers ---- */
 
 bool block_format_exists(const char *driver)
@@ -63,7 +75,8 @@ BlockNode *block_image_open(const char *filename, const char *format, Opts *opti
                               .no_flush = mode->no_flush,
                               .discard_unmap = mode->discard,
                               .no_backing = mode->no_backing,
-                              .for_check = mode->for_check };
+                              .for_check = mode->for_check,
+                              .trusting = mode->trusting };
     options = options ? options : own;
     if (filename) {
         opts_set(options, "file", filename);

@@ -58,10 +58,20 @@ typedef struct BlockMeasure {
     uint64_t bitmaps;                   /* bytes for bitmaps; UINT64_MAX: the format has none */
 } BlockMeasure;
 
+/* A dirty bitmap that the image keeps. */
+typedef struct BlockBitmapInfo {
+    char *name;
+    uint64_t granularity; /* bytes */
+    bool enabled;         /* records writes when the image is opened */
+    bool inconsistent;    /* was in use when its writer died */
+} BlockBitmapInfo;
+
 typedef void BlockProgress(double percent, void *opaque);
 
 typedef struct BlockImageOps {
     const BlockCreateOption *create_options;
+    const BlockCreateOption *amend_options; /* NULL: those of creation */
+    bool can_compress;                      /* takes BLOCK_REQ_COMPRESSED */
     /* Writes an empty image into file (open for writing, of length 0 or a device). "size" and the
      * table's names are in options; "backing_file", "backing_fmt" are recorded, not opened. */
     bool (*create)(BlockNode *file, Opts *options, GError **error);
@@ -78,12 +88,28 @@ typedef struct BlockImageOps {
     bool (*snapshot_create)(BlockNode *node, BlockSnapshot *snapshot, GError **error);
     bool (*snapshot_apply)(BlockNode *node, const char *id, GError **error);
     bool (*snapshot_delete)(BlockNode *node, const char *id, GError **error);
+    /* Shows the snapshot's content from here on: the node is open read-only, nothing is changed. */
+    bool (*snapshot_load)(BlockNode *node, const char *id, GError **error);
+    /* Space for a range behind a resize; mode is one of create's "preallocation". */
+    bool (*preallocate)(BlockNode *node, uint64_t offset, uint64_t bytes, const char *mode,
+                        GError **error);
+    /* Dirty bitmaps that the image keeps, by name. All NULL: the format has none. */
+    GPtrArray *(*bitmap_list)(BlockNode *node, GError **error); /* of BlockBitmapInfo */
+    /* granularity: bytes, 0: the format's choice. */
+    bool (*bitmap_add)(BlockNode *node, const char *name, uint64_t granularity, GError **error);
+    bool (*bitmap_remove)(BlockNode *node, const char *name, GError **error);
+    bool (*bitmap_clear)(BlockNode *node, const char *name, GError **error);
+    bool (*bitmap_set_enabled)(BlockNode *node, const char *name, bool enabled, GError **error);
+    /* source may be another node, of an image with bitmaps too. */
+    bool (*bitmap_merge)(BlockNode *node, const char *name, BlockNode *source,
+                         const char *source_name, GError **error);
     /* Everything the active layer has, dropped: what `commit` does to the overlay afterwards. */
     bool (*make_empty)(BlockNode *node, GError **error);
 } BlockImageOps;
 
 void block_snapshot_free(BlockSnapshot *snapshot);
 GPtrArray *block_snapshots_new(void); /* frees its BlockSnapshots */
+GPtrArray *block_bitmaps_new(void);   /* frees its BlockBitmapInfos */
 
 /* Whether a driver of this name is known, and what it can do; NULL: unknown. */
 const BlockImageOps *block_image_ops(const char *driver, GError **error);
@@ -98,6 +124,8 @@ typedef struct BlockOpenMode {
     bool for_check;   /* opens also what must be repaired before it can be written */
     bool no_backing;  /* leave the backing file closed: `info`, `check`, `rebase -u` */
     bool cache_direct, no_flush, discard;
+    bool trusting; /* an image whose format was found out may name its backing file: the user of a
+                      tool looks at what he opens */
 } BlockOpenMode;
 BlockNode *block_image_open(const char *filename, const char *format, Opts *options,
                             const BlockOpenMode *mode, GError **error);

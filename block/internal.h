@@ -79,6 +79,7 @@ struct BlockNode {
     bool cache_direct, no_flush;
     bool discard_unmap;
     bool guessed; /* nobody said that it is of this format */
+    bool trusting;
     bool no_backing, for_check;
     BlockNode *above; /* while a chain is opened: the overlay */
     bool probed; /* raw because nothing said otherwise: the guest must not make it another format */
@@ -96,6 +97,7 @@ typedef struct NodeDefaults {
     bool discard_unmap;
     bool guessed;     /* the format was found out: the image may not name other files */
     bool for_check;   /* see BlockOpenMode */
+    bool trusting;    /* ... nevertheless: it may */
     bool no_backing;  /* leave this node's backing file alone */
     BlockNode *above; /* whose backing file this becomes, or NULL */
 } NodeDefaults;

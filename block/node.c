@@ -105,6 +105,7 @@ static bool read_common(BlockNode *node, Opts *options, const NodeDefaults *d, G
     node->cache_direct = d->cache_direct;
     node->no_flush = d->no_flush;
     node->guessed = d->guessed;
+    node->trusting = d->trusting;
     node->no_backing = d->no_backing;
     node->for_check = d->for_check;
     node->above = d->above;

@@ -144,9 +144,32 @@ static bool raw_create(BlockNode *file, Opts *options, GError **error)
     return mode == 0 || file_preallocate(file, 0, size, mode == 2, error);
 }
 
+static bool raw_measure(Opts *options, BlockNode *in, BlockMeasure *measure, GError **error)
+{
+    uint64_t size = in ? block_node_length(in) : 0;
+    opts_get(options, "preallocation");
+    if (!opts_get_size(options, "size", &size, error)) {
+        return false;
+    }
+    *measure = (BlockMeasure){ .required = size, .fully_allocated = size, .bitmaps = UINT64_MAX };
+    return true;
+}
+
+static bool raw_preallocate(BlockNode *node, uint64_t offset, uint64_t bytes, const char *mode,
+                            GError **error)
+{
+    bool full = !strcmp(mode, "full");
+    if (!full && strcmp(mode, "falloc") != 0) {
+        return error_set(error, "Unsupported preallocation mode: %s", mode);
+    }
+    return file_preallocate(node_protocol(node), offset, bytes, full, error);
+}
+
 static const BlockImageOps raw_image_ops = {
     .create_options = raw_create_options,
     .create = raw_create,
+    .measure = raw_measure,
+    .preallocate = raw_preallocate,
 };
 
 static const char *const raw_options[] = { "file", "offset", "size", NULL };

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 static bool report_timestamp;
+static const char *report_program = "vireo";
 
 /* G_DEFINE_QUARK's first use is a race between threads. */
 GQuark vireo_error_quark(void)
@@ -68,7 +69,7 @@ static void report(const char *kind, const char *format, va_list args)
         g_autofree char *stamp = g_date_time_format(now, "%Y-%m-%dT%H:%M:%S.%fZ ");
         g_string_append(line, stamp);
     }
-    g_string_append_printf(line, "vireo: %s", kind);
+    g_string_append_printf(line, "%s: %s", report_program, kind);
     g_string_append_vprintf(line, format, args);
     g_string_append_c(line, '\n');
     /* A message that cannot be written has no other place to go. */
@@ -98,6 +99,11 @@ void report_info(const char *format, ...)
     va_start(args, format);
     report("", format, args);
     va_end(args);
+}
+
+void report_set_program(const char *name)
+{
+    report_program = name;
 }
 
 void report_set_timestamp(bool on)

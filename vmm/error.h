@@ -36,6 +36,10 @@ void report_error(const char *format, ...) G_GNUC_PRINTF(1, 2);
 void report_warning(const char *format, ...) G_GNUC_PRINTF(1, 2); /* "vireo: warning: ..." */
 void report_info(const char *format, ...) G_GNUC_PRINTF(1, 2);
 
+/* The name that begins messages, "vireo" unless another program says its own; a constant. Main
+ * thread, before others start. */
+void report_set_program(const char *name);
+
 /* Whether messages carry a time stamp. Main thread, before others start. */
 void report_set_timestamp(bool on);
 

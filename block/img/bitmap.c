@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* vireo-img bitmap: a list of actions on one bitmap, in the order given. */
+#include <string.h>
+#include "block/img/img.h"
+
+const ImgOption img_bitmap_options[] = {
+    { 0, "add", NULL, "make the bitmap" },
+    { 0, "remove", NULL, "delete it" },
+    { 0, "clear", NULL, "mark everything clean" },
+    { 0, "enable", NULL, "let it record from the next opening on" },
+    { 0, "disable", NULL, "let it record no more" },
+    { 0, "merge", "SOURCE", "add what the bitmap SOURCE has" },
+    { 'b', "source-file", "FILENAME", "the image that has SOURCE, when it is another" },
+    { 'F', "source-format", "FMT", "format of that image" },
+    { 'g', "granularity", "BYTES", "what a bit stands for (with --add)" },
+    IMG_OPTION_OBJECT,
+    IMG_OPTION_IMAGE_OPTS,
+    IMG_OPTION_FORMAT,
+    IMG_OPTIONS_END,
+};
+
+static const char *const actions[] = { "add", "remove", "clear", "enable", "disable", "merge" };
+
+typedef struct Bitmap {
+    const ImgArgs *args;
+    BlockNode *node, *source;
+    const char *name;
+    uint64_t granularity;
+} Bitmap;
+
+static const char *action_of(const ImgGiven *given)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(actions); i++) {
+        if (given->option->name && !strcmp(given->option->name, actions[i])) {
+            return actions[i];
+        }
+    }
+    return NULL;
+}
+
+static bool act(const Bitmap *b, const char *action, const char *value, GError **error)
+{
+    const BlockImageOps *ops = block_node_image_ops(b->node);
+    if (!ops || !ops->bitmap_add) {
+        return error_set(error, "format '%s' cannot keep bitmaps", block_node_driver(b->node));
+    }
+    switch (action[0]) {
+    case 'a':
+        return ops->bitmap_add(b->node, b->name, b->granularity, error);
+    case 'r':
+        return ops->bitmap_remove(b->node, b->name, error);
+    case 'c':
+        return ops->bitmap_clear(b->node, b->name, error);
+    case 'm':
+        return ops->bitmap_merge(b->node, b->name, b->source, value, error);
+    default:
+        return ops->bitmap_set_enabled(b->node, b->name, action[0] == 'e', error);
+    }
+}
+
+static bool act_all(const Bitmap *b)
+{
+    for (guint i = 0; i < b->args->given->len; i++) {
+        const ImgGiven *given = &g_array_index(b->args->given, ImgGiven, i);
+        const char *action = action_of(given);
+        GError *error = NULL;
+        if (action && !act(b, action, given->value, &error)) {
+            g_prefix_error(&error, "Operation %s on bitmap %s failed: ", action, b->name);
+            img_fail(error);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool refuse(const char *message)
+{
+    report_error("%s", message);
+    return false;
+}
+
+static bool check_options(Bitmap *b)
+{
+    const ImgArgs *args = b->args;
+    const char *granularity = img_value(args, "g");
+    unsigned count = 0;
+    for (size_t i = 0; i < G_N_ELEMENTS(actions); i++) {
+        count += img_times(args, actions[i]);
+    }
+    if (granularity && !img_parse_size("granularity", granularity, 1, INT64_MAX, &b->granularity)) {
+        return false;
+    }
+    if (args->count != 2) {
+        return refuse("Expecting filename and bitmap name");
+    }
+    if (!count) {
+        return refuse("Need at least one of --add, --remove, --clear, --enable, --disable, or "
+                      "--merge");
+    }
+    if (b->granularity && !img_has(args, "add")) {
+        return refuse("granularity only supported with --add");
+    }
+    if (b->granularity && (b->granularity < 512 || b->granularity & (b->granularity - 1))) {
+        report_error("Operation add on bitmap %s failed: Granularity must be power of 2 and at "
+                     "least 512",
+                     args->words[1]);
+        return false;
+    }
+    if (img_has(args, "F") && !img_has(args, "b")) {
+        return refuse("-F only supported with -b");
+    }
+    if (img_has(args, "b") && !img_has(args, "merge")) {
+        return refuse("Merge bitmap source file only supported with --merge");
+    }
+    return true;
+}
+
+int img_bitmap_run(ImgArgs *args)
+{
+    Bitmap b = { .args = args };
+    ImgImage image, source = { 0 };
+    const char *source_file = img_value(args, "b");
+    ImgOpen how = { .format = img_value(args, "f"),
+                    .image_opts = img_has(args, "image-opts"),
+                    .writable = true,
+                    .no_backing = true };
+    ImgOpen how_source = { .format = img_value(args, "F"), .no_backing = true };
+    if (!check_options(&b) || !img_open(&image, args->words[0], &how)) {
+        return 1;
+    }
+    bool ok = !source_file || img_open(&source, source_file, &how_source);
+    b.node = image.node;
+    b.source = source_file ? source.node : image.node;
+    b.name = args->words[1];
+    ok = ok && act_all(&b) && img_flush(&image);
+    img_close(&source);
+    img_close(&image);
+    return ok ? 0 : 1;
+}
