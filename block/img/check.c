@@ -156,6 +156,7 @@ int img_check_run(ImgArgs *args)
                     .image_opts = img_has(args, "image-opts"),
                     .force_share = img_has(args, "U"),
                     .no_backing = true,
+                    .for_check = true,
                     .writable = fix != 0,
                     .cache = img_value(args, "T"),
                     .cache_what = "source cache" };

@@ -232,6 +232,7 @@ bool img_open_error(ImgImage *image, const char *filename, const ImgOpen *how, G
     BlockOpenMode mode = { .writable = how->writable,
                            .force_share = how->force_share,
                            .no_backing = how->no_backing,
+                           .for_check = how->for_check,
                            .discard = how->writable,
                            .trusting = true };
     bool writethrough;

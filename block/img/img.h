@@ -124,7 +124,7 @@ void img_progress_end(void);
 typedef struct ImgOpen {
     const char *format;
     bool image_opts; /* the name is a list of options */
-    bool writable, force_share, no_backing;
+    bool writable, force_share, no_backing, for_check;
     const char *cache;      /* NULL: writeback */
     const char *aio;        /* NULL: what the layer thinks best */
     const char *cache_what; /* in messages: "cache" (NULL) or "source cache" */

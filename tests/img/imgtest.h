@@ -6,6 +6,7 @@
 
 #include <glib.h>
 #include <json-c/json.h>
+#include <stdbool.h>
 
 typedef struct Run {
     int status; /* exit status; -1: died */

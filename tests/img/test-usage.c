@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The command line of vireo-img: wrong options are refused, with qemu-img's exit statuses. */
-#include <stdbool.h>
 #include <string.h>
 #include "tests/img/imgtest.h"
 
