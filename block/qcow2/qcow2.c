@@ -372,6 +372,7 @@ static void qcow2_info(BlockNode *node, BlockImageInfo *info)
 
 static const BlockImageOps qcow2_image_ops = {
     .create_options = qcow2_create_options,
+    .can_compress = true,
     .create = qcow2_create,
     .info = qcow2_info,
     .check = qcow2_check,
