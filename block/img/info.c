@@ -218,8 +218,9 @@ static bool show_one(InfoRun *run, const char *filename, const ImgOpen *how, cha
         return false;
     }
     const char *own = block_node_filename(image.node);
-    const char *name = own && (how->image_opts || g_str_has_prefix(filename, "json:")) ? own
-                                                                                       : filename;
+    bool plain = !how->image_opts && !g_str_has_prefix(filename, "json:") &&
+                 !g_str_has_prefix(filename, "file:");
+    const char *name = plain || !own ? filename : own;
     if (run->json) {
         json_object_array_add(run->list, image_to_json(name, image.node, snapshots));
     } else {

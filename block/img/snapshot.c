@@ -62,15 +62,17 @@ static bool create(BlockNode *node, const char *name, GError **error)
 {
     const BlockImageOps *ops = block_node_image_ops(node);
     gint64 now = g_get_real_time();
-    BlockSnapshot snapshot = { .id = "",
-                               .name = (char *)name,
-                               .date_seconds = (uint64_t)(now / 1000000),
-                               .date_ns = (uint32_t)(now % 1000000 * 1000),
-                               .disk_size = block_node_length(node) };
     if (!ops || !ops->snapshot_create) {
         return error_set(error, "-95 (Operation not supported)");
     }
-    return ops->snapshot_create(node, &snapshot, error);
+    BlockSnapshot *snapshot = g_new0(BlockSnapshot, 1); /* the format gives it an id */
+    snapshot->name = g_strdup(name);
+    snapshot->date_seconds = (uint64_t)(now / 1000000);
+    snapshot->date_ns = (uint32_t)(now % 1000000 * 1000);
+    snapshot->disk_size = block_node_length(node);
+    bool ok = ops->snapshot_create(node, snapshot, error);
+    block_snapshot_free(snapshot);
+    return ok;
 }
 
 /* The id of the snapshot with this name; snapshots are named by their names only to delete, by

@@ -250,6 +250,34 @@ static void without_internal_snapshots_the_list_is_empty(void)
     imgtest_same("snapshot a.raw");
 }
 
+static void snapshots_are_made_listed_applied_and_deleted(void)
+{
+    make_qcow2("a.qcow2", "", DATA);
+    imgtest_make_raw("want.raw", DATA);
+    g_auto(Run) theirs = imgtest_run(TOOL_QEMU, "snapshot -c a-name-of-some-length a.qcow2");
+    g_assert_cmpint(theirs.status, ==, 0);
+    imgtest_share(TOOL_QEMU, "a.qcow2");
+    g_auto(Run) ours = imgtest_run(TOOL_VIREO, "snapshot -c two a.qcow2");
+    if (ours.status && strstr(ours.err, "not supported")) {
+        g_test_skip("this qcow2 has no internal snapshots");
+        return;
+    }
+    g_assert_cmpint(ours.status, ==, 0);
+    judge("a.qcow2", "want.raw");
+    imgtest_same("snapshot -l a.qcow2");
+    imgtest_same_json("info --output=json a.qcow2", size_keys);
+    imgtest_make_raw("new.raw", "qqqqqqqqqqqqqqqq");
+    g_free(imgtest_vireo("convert -n -f raw -O qcow2 new.raw a.qcow2", 0));
+    judge("a.qcow2", "new.raw");
+    g_free(imgtest_vireo("snapshot -a two a.qcow2", 0));
+    judge("a.qcow2", "want.raw");
+    g_free(imgtest_vireo("snapshot -d a-name-of-some-length a.qcow2", 0));
+    judge("a.qcow2", "want.raw");
+    imgtest_same("snapshot -l a.qcow2");
+    imgtest_same_status("snapshot -a nosuch a.qcow2");
+    imgtest_same_status("snapshot -d nosuch a.qcow2");
+}
+
 /* over.qcow2 in both folders: all of `pattern`, above base.qcow2. */
 static void make_overlay(const char *pattern)
 {
@@ -323,6 +351,7 @@ int main(int argc, char **argv)
     ADD(check_finds_sound_images_sound);
     ADD(bench_sends_requests);
     ADD(without_internal_snapshots_the_list_is_empty);
+    ADD(snapshots_are_made_listed_applied_and_deleted);
     ADD(commit_writes_the_overlay_into_its_base);
     ADD(rebase_keeps_the_content);
     ADD(an_image_is_not_converted_onto_itself);
