@@ -156,6 +156,8 @@ typedef struct Drive {
 Drive *drive_add(Opts *options, const char *default_interface, GError **error);
 /* Units of a bus of if=ide on this machine (2 when never said): what index= means. */
 void drive_set_ide_units(unsigned units);
+/* What snapshot= means where a drive does not say: writes go to a temporary file. */
+void drive_set_snapshots(bool on);
 Drive *drive_find(const char *id);
 bool drive_remove(const char *id, GError **error); /* fails while a device has it */
 void drives_close(void);                           /* all that no device has */

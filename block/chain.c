@@ -3,7 +3,10 @@
  * Backing files. An image may name a file of the host (HARDENING, row 17): it is believed where the
  * user said which format the image has, or where its overlay did; never where that was guessed.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include "block/internal.h"
 
 #define MAX_CHAIN 256
@@ -113,4 +116,46 @@ bool node_open_backing(BlockNode *node, Opts *options, GError **error)
     g_autoptr(Opts) made = nested ? NULL : opts_new();
     node->backing = open_named(node, nested ? nested : made, &defaults, error);
     return node->backing != NULL;
+}
+
+/* ---- Temporary overlays ---- */
+
+static BlockNode *open_overlay(BlockNode *base, const char *path, GError **error)
+{
+    g_autoptr(Opts) make = opts_new();
+    g_autoptr(Opts) options = opts_new();
+    g_autofree char *size = g_strdup_printf("%" G_GUINT64_FORMAT, block_node_length(base));
+    NodeDefaults own = { .no_flush = true, .discard_unmap = true };
+    opts_set(make, "size", size);
+    if (!block_image_create(path, "qcow2", make, error)) {
+        return NULL;
+    }
+    opts_set(options, "file.driver", "file");
+    opts_set(options, "file.filename", path);
+    opts_set(options, "backing", base->name);
+    return node_open(options, "qcow2", &own, error);
+}
+
+bool node_put_overlay(BlockNode **node, GError **error)
+{
+    const char *folder = g_getenv("TMPDIR");
+    g_autofree char *path =
+        g_build_filename(folder && *folder ? folder : "/var/tmp", "vireo-XXXXXX", NULL);
+    int fd = g_mkstemp_full(path, O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return error_set_errno(error, errno,
+                               "snapshot=on: cannot make the temporary file '%s' "
+                               "(TMPDIR names another folder)",
+                               path);
+    }
+    close(fd);
+    BlockNode *overlay = open_overlay(*node, path, error);
+    unlink(path);
+    if (!overlay) {
+        g_prefix_error(error, "snapshot=on: ");
+        return false;
+    }
+    block_node_unref(*node); /* the overlay has its own reference */
+    *node = overlay;
+    return true;
 }

@@ -14,6 +14,13 @@ static int units_per_bus[] = { 0, 2, 7, 0, 0, 0, 0, 0 };
 
 static const char *const error_actions[] = { "report", "ignore", "stop", "enospc", NULL };
 
+static bool snapshots; /* -snapshot */
+
+void drive_set_snapshots(bool on)
+{
+    snapshots = on;
+}
+
 void drive_set_ide_units(unsigned units)
 {
     units_per_bus[IF_IDE] = units ? (int)units : 2;
@@ -255,14 +262,9 @@ static bool refuse_removed(Opts *options, GError **error)
 /* What QEMU has and this version of Vireo does not. */
 static bool refuse_missing(Opts *options, GError **error)
 {
-    bool snapshot = false, copy_on_read = false;
-    if (!opts_get_bool(options, "snapshot", &snapshot, error) ||
-        !opts_get_bool(options, "copy-on-read", &copy_on_read, error)) {
+    bool copy_on_read = false;
+    if (!opts_get_bool(options, "copy-on-read", &copy_on_read, error)) {
         return false;
-    }
-    if (snapshot) {
-        return error_set(error, "snapshot=on needs a qcow2 overlay, which this version of Vireo "
-                                "does not have");
     }
     if (copy_on_read) {
         return error_set(error, "copy-on-read=on is not available in this version of Vireo");
@@ -323,8 +325,10 @@ static bool drive_open(Drive *drive, Opts *options, GError **error)
 {
     NodeDefaults defaults = { 0 };
     const char *file = opts_get(options, "file");
+    bool snapshot = snapshots;
     if (!read_cache(drive, &defaults, options, error) ||
-        !read_readonly(drive, &defaults, options, error)) {
+        !read_readonly(drive, &defaults, options, error) ||
+        !opts_get_bool(options, "snapshot", &snapshot, error)) {
         return false;
     }
     const char *format = opts_get(options, "format");
@@ -337,8 +341,10 @@ static bool drive_open(Drive *drive, Opts *options, GError **error)
     if (empty) {
         return true;
     }
+    snapshot = snapshot && !drive->readonly;
+    defaults.readonly |= snapshot;
     drive->node = node_open_image(options, &defaults, error);
-    if (!drive->node) {
+    if (!drive->node || (snapshot && !node_put_overlay(&drive->node, error))) {
         return false;
     }
     if (drive->node->readonly && !drive->readonly) {

@@ -142,6 +142,9 @@ void sync_loop_stop(void); /* at exit */
 
 /* chain.c: opens the backing node that options or the image name; main thread. */
 bool node_open_backing(BlockNode *node, Opts *options, GError **error);
+/* Puts a temporary qcow2 image over *node, which is only read from then on (snapshot=on). Its file
+ * has no name any more when this returns, and ends with the node. Takes over the reference. */
+bool node_put_overlay(BlockNode **node, GError **error);
 /* A name that an image says, seen from its folder (g_free). */
 char *node_relative_path(const BlockNode *node, const char *name);
 

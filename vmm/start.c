@@ -370,6 +370,7 @@ static bool make_devices(Cli *cli, Machine *machine, GError **error)
         g_ptr_array_add(cli->nics, opts_parse("user", "type", NULL));
     }
     drive_set_ide_units(machine->cls->ide_units);
+    drive_set_snapshots(cli->snapshot);
     for (guint i = 0; i < cli->drives->len; i++) {
         if (!make_drive(machine, g_ptr_array_index(cli->drives, i), error)) {
             g_prefix_error(error, "-drive: ");

@@ -188,6 +188,26 @@ static void drive_stands_on_a_named_node(void)
     g_assert_true(block_node_delete("proto", &error));
 }
 
+static void a_snapshot_leaves_the_image_alone(void)
+{
+    g_autofree char *before = NULL;
+    g_autofree char *after = NULL;
+    char read[4096], written[4096];
+    gsize length, length_after;
+    g_assert_true(g_file_get_contents(image, &before, &length, NULL));
+    Drive *drive = add("file=%s,format=raw,if=none,id=s0,snapshot=on", image);
+    g_assert_nonnull(drive);
+    g_assert_cmpstr(block_node_driver(drive->node), ==, "qcow2");
+    g_assert_false(block_node_readonly(drive->node));
+    memset(written, 0x5a, sizeof(written));
+    g_assert_cmpint(block_pwrite(drive->node, 8192, written, sizeof(written)), ==, 0);
+    g_assert_cmpint(block_pread(drive->node, 8192, read, sizeof(read)), ==, 0);
+    g_assert_cmpmem(read, sizeof(read), written, sizeof(written));
+    g_assert_true(drive_remove("s0", NULL));
+    g_assert_true(g_file_get_contents(image, &after, &length_after, NULL));
+    g_assert_cmpmem(before, length, after, length_after);
+}
+
 static void bad_options_say_what_is_wrong(void)
 {
     ASSERT_REFUSED(add("file=/nonexistent/x.img,format=raw"), "/nonexistent/x.img");
@@ -196,7 +216,6 @@ static void bad_options_say_what_is_wrong(void)
     ASSERT_REFUSED(add("file=%s,format=raw,aio=fast", image), "aio");
     ASSERT_REFUSED(add("file=%s,format=qcow9", image), "qcow9");
     ASSERT_REFUSED(add("file=%s,format=raw,if=virtoi", image), "virtio");
-    ASSERT_REFUSED(add("file=%s,format=raw,snapshot=on", image), "snapshot=on");
     ASSERT_REFUSED(add("file=%s,format=raw,copy-on-read=on", image), "copy-on-read");
     ASSERT_REFUSED(add("file=%s,format=raw,throttling.iops-total=5,iops_rd=6", image),
                    "exclude each other");
@@ -430,6 +449,7 @@ int main(int argc, char **argv)
     ADD(options_of_the_device_are_refused);
     ADD(other_ways_to_name_the_file);
     ADD(drive_stands_on_a_named_node);
+    ADD(a_snapshot_leaves_the_image_alone);
     ADD(bad_options_say_what_is_wrong);
     ADD(fifo_does_not_block_the_start);
     ADD(image_without_format_is_raw_and_guarded);

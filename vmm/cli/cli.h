@@ -30,6 +30,7 @@ typedef struct Cli {
     const char *pidfile;
     char *process_name;   /* -name process= */
     unsigned disk_images; /* of drives: the first, named without an option */
+    bool snapshot;        /* -snapshot: drives write to temporary files */
     bool nodefaults;
     bool nographic;
     bool no_net;       /* -nic none, -net none */

@@ -273,6 +273,12 @@ bool cli_opt_cdrom(Cli *cli, const char *value, GError **error)
     return add_at(cli, value, "2", "cdrom");
 }
 
+bool cli_opt_snapshot(Cli *cli, const char *value, GError **error)
+{
+    cli->snapshot = true;
+    return true;
+}
+
 bool cli_opt_blockdev(Cli *cli, const char *value, GError **error)
 {
     return add_opts(cli->blockdevs, value, "driver", error);

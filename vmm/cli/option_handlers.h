@@ -29,8 +29,8 @@ CliHandler cli_opt_help, cli_opt_version, cli_opt_machine, cli_opt_accel, cli_op
     cli_opt_cdrom, cli_opt_blockdev, cli_opt_nic, cli_opt_netdev, cli_opt_net, cli_opt_chardev,
     cli_opt_tpmdev, cli_opt_serial, cli_opt_debugcon, cli_opt_nographic, cli_opt_echr,
     cli_opt_display, cli_opt_vga, cli_opt_parallel, cli_opt_monitor, cli_opt_qmp,
-    cli_opt_qmp_pretty, cli_opt_mon, cli_opt_stopped, cli_opt_no_reboot, cli_opt_no_shutdown,
-    cli_opt_action, cli_opt_watchdog_action, cli_opt_daemonize, cli_opt_pidfile, cli_opt_msg,
-    cli_opt_qtest, cli_opt_qtest_log;
+    cli_opt_qmp_pretty, cli_opt_mon, cli_opt_stopped, cli_opt_snapshot, cli_opt_no_reboot,
+    cli_opt_no_shutdown, cli_opt_action, cli_opt_watchdog_action, cli_opt_daemonize,
+    cli_opt_pidfile, cli_opt_msg, cli_opt_qtest, cli_opt_qtest_log;
 
 #endif

@@ -98,6 +98,8 @@ static const CliOption options[] = {
       "firmware's code (OVMF_CODE_4M.fd, readonly=on), the second its variables (a copy of "
       "OVMF_VARS_4M.fd)",
       cli_opt_pflash },
+    { "snapshot", NULL, NULL, "Block",
+      "what the guest writes goes to temporary files, and is gone at the end", cli_opt_snapshot },
     { "blockdev", NULL, "[driver=]DRIVER,node-name=NAME[,OPTION=VALUE...]", "Block",
       "a block node, for -device ...,drive=NAME", cli_opt_blockdev },
 
@@ -158,7 +160,6 @@ static const struct {
     const char *name;
     const char *why;
 } absent[] = {
-    { "snapshot", "temporary overlays need the qcow2 format, which this version has not" },
     { "vnc", "this version has no display" },
     { "spice", "Vireo has no SPICE server" },
     { "sdl", "this version has no display" },
