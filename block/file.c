@@ -150,6 +150,11 @@ static bool read_length(BlockNode *node, FileState *s, GError **error)
     return true;
 }
 
+static void file_refresh(BlockNode *node)
+{
+    read_length(node, node->state, NULL); /* where it fails the old one stays */
+}
+
 /* ---- Options ---- */
 
 static bool choose_aio(BlockNode *node, FileState *s, Opts *options, GError **error)
@@ -310,8 +315,9 @@ static const char *const file_options[] = { "filename", "aio", "locking", NULL }
     {                                                                                              \
         .name = id, .desc = text, .state_size = sizeof(FileState), .options = file_options,        \
         .open = file_open, .close = file_close, .submit = file_submit, .transfer = file_transfer,  \
-        .flush = file_flush, .resize = file_resize, .set_permissions = file_set_permissions,       \
-        .allocated = file_allocated, .check_loop = file_check_loop,                                \
+        .flush = file_flush, .resize = file_resize, .refresh = file_refresh,                       \
+        .set_permissions = file_set_permissions, .allocated = file_allocated,                      \
+        .check_loop = file_check_loop,                                                             \
     }
 
 const BlockDriver file_driver = FILE_DRIVER("file", "A regular file");

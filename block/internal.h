@@ -53,7 +53,8 @@ typedef struct BlockDriver {
     void (*quiesce)(BlockNode *node);
     /* No request is in flight. */
     bool (*resize)(BlockNode *node, uint64_t size, GError **error);
-    void (*refresh)(BlockNode *node); /* the node below has a new length; may be NULL */
+    /* The node below, or the file, has a new length; may be NULL. */
+    void (*refresh)(BlockNode *node);
     /* Protocols: takes and gives back what others see as locks; may be NULL. */
     bool (*set_permissions)(BlockNode *node, unsigned perm, unsigned shared, GError **error);
     /* Whether requests from the loop can be carried out as the options want; may be NULL. */
@@ -123,6 +124,8 @@ static inline void block_node_submit(BlockNode *node, BlockRequest *request)
 {
     node->driver->submit(node, request);
 }
+/* Looks how long the files below are now: writes behind the end made them longer. */
+void node_refresh_length(BlockNode *node);
 void node_length_changed(BlockNode *node); /* tells the nodes above and the back ends */
 BlockNode *node_protocol(BlockNode *node);
 bool node_is_below(const BlockNode *node, const BlockNode *top); /* or is it */

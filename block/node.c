@@ -355,6 +355,16 @@ static void notify_resized(BlockBackend *backend, void *opaque)
     }
 }
 
+void node_refresh_length(BlockNode *node)
+{
+    if (node->file) {
+        node_refresh_length(node->file);
+    }
+    if (node->driver->refresh) {
+        node->driver->refresh(node);
+    }
+}
+
 void node_length_changed(BlockNode *node)
 {
     block_node_foreach(refresh_above, node);

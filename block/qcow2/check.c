@@ -292,6 +292,7 @@ bool qcow2_check(BlockNode *node, unsigned fix, BlockCheckResult *result, GError
     if (!qcow2_flush_all(s, error)) {
         return false;
     }
+    node_refresh_length(node->file);
     bool ok = qcow2_check_file(node->file, &s->h, fix, result, &changed, error);
     if (changed && !qcow2_reload(s, ok ? error : NULL)) {
         return false;

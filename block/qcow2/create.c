@@ -232,7 +232,7 @@ bool qcow2_layout_plan(Qcow2Layout *l, Qcow2Header *h, bool preallocated, GError
         return error_set(error, "The image size is too large for file format 'qcow2' (try using a "
                                 "larger cluster size)");
     }
-    uint64_t l1_clusters = MAX(clusters_of(h, l1 * 8), 1);
+    uint64_t l1_clusters = clusters_of(h, l1 * 8);
     l->data_clusters = preallocated ? clusters_of(h, h->size) : 0;
     l->tables = preallocated ? l1 : 0;
     l->clusters = qcow2_refcount_structures(
@@ -247,7 +247,10 @@ bool qcow2_layout_plan(Qcow2Layout *l, Qcow2Header *h, bool preallocated, GError
     h->reftable_clusters = (uint32_t)l->reftable_clusters;
     h->l1_size = (uint32_t)l1;
     h->l1_offset = l->blocks_offset + (l->blocks << h->cluster_bits);
-    l->tables_offset = h->l1_offset + (l1_clusters << h->cluster_bits);
+    if (!l1) {
+        h->l1_offset = 0;
+    }
+    l->tables_offset = l->blocks_offset + ((l->blocks + l1_clusters) << h->cluster_bits);
     l->data_offset = h->data_file ? 0 : l->tables_offset + (l->tables << h->cluster_bits);
     return true;
 }
@@ -333,7 +336,8 @@ static bool write_tables(BlockNode *file, const Qcow2Header *h, const Qcow2Layou
                        l->reftable_clusters << h->cluster_bits, error) &&
            write_table(file, h, l, fill_blocks, l->blocks_offset, l->blocks << h->cluster_bits,
                        error) &&
-           write_table(file, h, l, fill_l1, h->l1_offset, l->tables_offset - h->l1_offset, error) &&
+           write_table(file, h, l, fill_l1, h->l1_offset,
+                       h->l1_size ? l->tables_offset - h->l1_offset : 0, error) &&
            write_table(file, h, l, fill_l2, l->tables_offset, l->tables << h->cluster_bits, error);
 }
 

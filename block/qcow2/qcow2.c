@@ -319,11 +319,10 @@ bool qcow2_update_header(Qcow2 *s, GError **error)
 
 bool qcow2_reload(Qcow2 *s, GError **error)
 {
-    uint64_t length = block_node_length(s->node->file);
     qcow2_cache_free(s);
     qcow2_refcount_free(s);
     qcow2_header_clear(&s->h);
-    (void)length;
+    node_refresh_length(s->node->file);
     if (!read_header(s->node, s, error)) {
         g_prefix_error(error, "'%s': ", s->node->filename);
         return false;
@@ -377,6 +376,10 @@ static const BlockImageOps qcow2_image_ops = {
     .info = qcow2_info,
     .check = qcow2_check,
     .measure = qcow2_measure,
+    .snapshot_list = qcow2_snapshot_list,
+    .snapshot_create = qcow2_snapshot_create,
+    .snapshot_apply = qcow2_snapshot_apply,
+    .snapshot_delete = qcow2_snapshot_delete,
 };
 
 static const char *const qcow2_options[] = {

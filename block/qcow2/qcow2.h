@@ -229,6 +229,8 @@ Qcow2Need qcow2_alloc_bytes(Qcow2 *s, uint64_t bytes, uint64_t *offset, Qcow2Wai
 /* Adds to the counts of the clusters that [offset, offset + bytes) touches. */
 Qcow2Need qcow2_refcount_add(Qcow2 *s, uint64_t offset, uint64_t bytes, int64_t add,
                              Qcow2Waiter *waiter, int *error);
+/* The count of a cluster; blocking, offline. */
+Qcow2Need qcow2_refcount_look(Qcow2 *s, uint64_t cluster, uint64_t *count, int *error);
 /* Gives back clusters that no table ever showed. Their blocks are in memory. */
 void qcow2_unalloc(Qcow2 *s, uint64_t offset, uint64_t clusters);
 /* Drops a reference once the disk has forgotten it. */

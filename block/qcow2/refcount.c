@@ -443,6 +443,14 @@ Qcow2Need qcow2_refcount_add(Qcow2 *s, uint64_t offset, uint64_t bytes, int64_t 
     return QCOW2_READY;
 }
 
+Qcow2Need qcow2_refcount_look(Qcow2 *s, uint64_t cluster, uint64_t *count, int *error)
+{
+    Qcow2RefBlock *block;
+    Qcow2Need need = block_need(s, cluster >> qcow2_refblock_bits(&s->h), &block, NULL, error);
+    *count = need == QCOW2_READY && block ? get_count(s, block, cluster) : 0;
+    return need;
+}
+
 void qcow2_unalloc(Qcow2 *s, uint64_t offset, uint64_t clusters)
 {
     qcow2_free_later(s, offset, clusters << s->cluster_bits, false);
