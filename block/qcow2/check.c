@@ -219,29 +219,80 @@ static void checker_free(Qcow2Checker *c)
     g_free(c->reftable);
 }
 
+static bool checker_init(Qcow2Checker *c, BlockNode *file, Qcow2Header *h, unsigned fix,
+                         BlockCheckResult *result, GError **error)
+{
+    *c = (Qcow2Checker){ .file = file, .h = h, .fix = fix, .result = result };
+    c->file_length = block_node_length(file);
+    c->clusters =
+        (c->file_length >> h->cluster_bits) + ((c->file_length & (qcow2_cluster_size(h) - 1)) != 0);
+    if (c->clusters > MAX_CLUSTERS) {
+        result->check_errors++;
+        return error_set(error, "a file of %" G_GUINT64_FORMAT " clusters is too large to check",
+                         c->clusters);
+    }
+    qcow2_counts_init(&c->found, c->clusters);
+    qcow2_counts_init(&c->disk, c->clusters);
+    c->tables = g_array_new(FALSE, FALSE, sizeof(Qcow2TableRef));
+    c->old_structures = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+    result->total_clusters =
+        (h->size >> h->cluster_bits) + ((h->size & (qcow2_cluster_size(h) - 1)) != 0);
+    return true;
+}
+
 bool qcow2_check_file(BlockNode *file, Qcow2Header *h, unsigned fix, BlockCheckResult *result,
                       bool *changed, GError **error)
 {
-    Qcow2Checker c = { .file = file, .h = h, .fix = fix, .result = result };
-    c.file_length = block_node_length(file);
-    c.clusters =
-        (c.file_length >> h->cluster_bits) + ((c.file_length & (qcow2_cluster_size(h) - 1)) != 0);
-    if (c.clusters > MAX_CLUSTERS) {
-        result->check_errors++;
-        return error_set(error, "a file of %" G_GUINT64_FORMAT " clusters is too large to check",
-                         c.clusters);
+    Qcow2Checker c;
+    *changed = false;
+    if (!checker_init(&c, file, h, fix, result, error)) {
+        return false;
     }
-    qcow2_counts_init(&c.found, c.clusters);
-    qcow2_counts_init(&c.disk, c.clusters);
-    c.tables = g_array_new(FALSE, FALSE, sizeof(Qcow2TableRef));
-    c.old_structures = g_array_new(FALSE, FALSE, sizeof(uint64_t));
-    result->total_clusters =
-        (h->size >> h->cluster_bits) + ((h->size & (qcow2_cluster_size(h) - 1)) != 0);
     bool ok = check_all(&c, error);
     if (!ok) {
         result->check_errors++;
     }
     *changed = c.changed;
+    checker_free(&c);
+    return ok;
+}
+
+static bool too_narrow(const Qcow2Checker *c, uint32_t order)
+{
+    Qcow2Header h = { .refcount_order = order };
+    for (uint64_t i = qcow2_counts_next(&c->found, 0); i != UINT64_MAX;
+         i = qcow2_counts_next(&c->found, i + 1)) {
+        if (qcow2_counts_get(&c->found, i) > qcow2_max_refcount(&h)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool recount(Qcow2Checker *c, uint32_t order, GError **error)
+{
+    if (!qcow2_check_load_refcounts(c, error) || !count_references(c, error) ||
+        !qcow2_check_compare(c, 0, error)) {
+        return false;
+    }
+    if (c->result->corruptions || c->result->check_errors || c->incomplete) {
+        return error_set(error, "the image has errors: 'check -r all' first");
+    }
+    if (too_narrow(c, order)) {
+        return error_set(error, "refcounts of %u bits are too narrow for this image", 1u << order);
+    }
+    c->h->refcount_order = order;
+    return qcow2_check_rebuild(c, error);
+}
+
+bool qcow2_check_recount(BlockNode *file, Qcow2Header *h, uint32_t order, BlockCheckResult *result,
+                         GError **error)
+{
+    Qcow2Checker c;
+    if (!checker_init(&c, file, h, 0, result, error)) {
+        return false;
+    }
+    bool ok = recount(&c, order, error);
     checker_free(&c);
     return ok;
 }

@@ -69,4 +69,8 @@ bool qcow2_check_rebuild(Qcow2Checker *c, GError **error);
 bool qcow2_check_file(BlockNode *file, Qcow2Header *h, unsigned fix, BlockCheckResult *result,
                       bool *changed, GError **error);
 
+/* Counts everything anew into refcounts of another width; the image must be without errors. */
+bool qcow2_check_recount(BlockNode *file, Qcow2Header *h, uint32_t order, BlockCheckResult *result,
+                         GError **error);
+
 #endif

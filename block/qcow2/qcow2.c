@@ -333,6 +333,18 @@ bool qcow2_reload(Qcow2 *s, GError **error)
     return read_tables(s, s->cache_bytes, error);
 }
 
+bool qcow2_show_tables(Qcow2 *s, uint64_t l1_offset, uint32_t l1_size, uint64_t size,
+                       GError **error)
+{
+    qcow2_cache_free(s);
+    qcow2_refcount_free(s);
+    s->h.l1_offset = l1_offset;
+    s->h.l1_size = l1_size;
+    s->h.size = size;
+    set_limits(s->node, s);
+    return read_tables(s, s->cache_bytes, error);
+}
+
 /* ---- Describing ---- */
 
 static void qcow2_info(BlockNode *node, BlockImageInfo *info)
@@ -380,6 +392,10 @@ static const BlockImageOps qcow2_image_ops = {
     .snapshot_create = qcow2_snapshot_create,
     .snapshot_apply = qcow2_snapshot_apply,
     .snapshot_delete = qcow2_snapshot_delete,
+    .snapshot_load = qcow2_snapshot_load,
+    .amend = qcow2_amend,
+    .set_backing = qcow2_set_backing,
+    .make_empty = qcow2_make_empty,
 };
 
 static const char *const qcow2_options[] = {
@@ -397,5 +413,6 @@ const BlockDriver qcow2_driver = {
     .close = qcow2_close,
     .submit = qcow2_submit,
     .quiesce = qcow2_quiesce,
+    .resize = qcow2_resize,
     .image = &qcow2_image_ops,
 };

@@ -353,11 +353,16 @@ bool qcow2_flush_all(Qcow2 *s, GError **error);
 /* Forgets all tables in memory and reads them again: after offline work on the file. */
 bool qcow2_reload(Qcow2 *s, GError **error);
 
+/* Another L1 table's contents from here on, of an image that is open read-only. */
+bool qcow2_show_tables(Qcow2 *s, uint64_t l1_offset, uint32_t l1_size, uint64_t size,
+                       GError **error);
+
 extern const BlockCreateOption qcow2_create_options[];
 GPtrArray *qcow2_snapshot_list(BlockNode *node, GError **error);
 bool qcow2_snapshot_create(BlockNode *node, BlockSnapshot *snapshot, GError **error);
 bool qcow2_snapshot_apply(BlockNode *node, const char *id, GError **error);
 bool qcow2_snapshot_delete(BlockNode *node, const char *id, GError **error);
+bool qcow2_snapshot_load(BlockNode *node, const char *id, GError **error);
 bool qcow2_measure(Opts *options, BlockNode *in, BlockMeasure *measure, GError **error);
 bool qcow2_amend(BlockNode *node, Opts *options, BlockProgress *progress, void *opaque,
                  GError **error);

@@ -86,11 +86,16 @@ static int write_structures(Rebuild *r)
 static int show_structures(Rebuild *r)
 {
     Qcow2Checker *c = r->c;
-    uint8_t fields[12];
+    uint8_t fields[QCOW2_H_HEADER_LENGTH - QCOW2_H_REFTABLE_OFFSET];
     uint64_t offset = (r->start + r->blocks) << c->h->cluster_bits;
+    size_t bytes = c->h->version < 3 ? 12 : sizeof(fields); /* up to the width, in one sector */
+    int ret = node_pread(c->file, QCOW2_H_REFTABLE_OFFSET, fields, bytes);
     store_be64(fields, offset);
     store_be32(fields + 8, (uint32_t)r->table);
-    int ret = node_pwrite(c->file, QCOW2_H_REFTABLE_OFFSET, fields, sizeof(fields));
+    if (c->h->version >= 3) {
+        store_be32(fields + QCOW2_H_REFCOUNT_ORDER - QCOW2_H_REFTABLE_OFFSET, c->h->refcount_order);
+    }
+    ret = ret ? ret : node_pwrite(c->file, QCOW2_H_REFTABLE_OFFSET, fields, bytes);
     ret = ret ? ret : node_flush(c->file);
     c->changed = true;
     if (ret == 0) {

@@ -232,3 +232,19 @@ bool qcow2_snapshot_delete(BlockNode *node, const char *id, GError **error)
     return list && find_usable(s, list, id, &index, error) && qcow2_offline_begin(&o, s, error) &&
            qcow2_offline_end(&o, delete_one(&o, list, bytes, index, error), error);
 }
+
+/* ---- Reading one ---- */
+
+bool qcow2_snapshot_load(BlockNode *node, const char *id, GError **error)
+{
+    Qcow2 *s = node->state;
+    uint64_t bytes;
+    int index;
+    if (!node->readonly) {
+        return error_set(error, "'%s' is open for writing", node->filename);
+    }
+    g_autoptr(GPtrArray) list = read_list(s, &bytes, error);
+    Qcow2Snapshot *snapshot = list ? find_usable(s, list, id, &index, error) : NULL;
+    return snapshot && qcow2_show_tables(s, snapshot->l1_offset, snapshot->l1_size,
+                                         snapshot->about.disk_size, error);
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Changing what a whole image says of itself: backing file, features, refcount width, contents. */
+#include "block/qcow2/check.h"
+#include "block/qcow2/offline.h"
+
+/* ---- Backing file ---- */
+
+bool qcow2_set_backing(BlockNode *node, const char *file, const char *format, GError **error)
+{
+    Qcow2 *s = node->state;
+    char *old_file = s->h.backing_file, *old_format = s->h.backing_format;
+    bool named = file && *file;
+    if (named && strlen(file) > QCOW2_MAX_BACKING_NAME) {
+        return error_set(error, "Backing file name is too long: at most %d bytes",
+                         QCOW2_MAX_BACKING_NAME);
+    }
+    if (named && s->h.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW) {
+        return error_set(error, "'%s': an image whose data file is raw can have no backing file",
+                         node->filename);
+    }
+    if (!qcow2_flush_all(s, error)) {
+        return false;
+    }
+    s->h.backing_file = named ? g_strdup(file) : NULL;
+    s->h.backing_format = named ? g_strdup(format) : NULL;
+    if (!qcow2_update_header(s, error)) {
+        g_free(s->h.backing_file);
+        g_free(s->h.backing_format);
+        s->h.backing_file = old_file;
+        s->h.backing_format = old_format;
+        return false;
+    }
+    g_free(old_file);
+    g_free(old_format);
+    g_free(node->backing_file);
+    g_free(node->backing_format);
+    node->backing_file = g_strdup(s->h.backing_file);
+    node->backing_format = g_strdup(s->h.backing_format);
+    return true;
+}
+
+/* ---- Contents ---- */
+
+static bool empty_l1(Qcow2Offline *o, GError **error)
+{
+    Qcow2 *s = o->s;
+    uint32_t entries = s->h.l1_size;
+    uint64_t offset;
+    g_autofree uint64_t *l1 = g_new0(uint64_t, MAX(entries, 1));
+    return qcow2_offline_alloc(o, entries * 8ULL, &offset, error) &&
+           (!entries || qcow2_offline_write(o, offset, l1, entries, error)) &&
+           qcow2_offline_replace_l1(o, offset, entries, s->h.size, error);
+}
+
+bool qcow2_make_empty(BlockNode *node, GError **error)
+{
+    Qcow2 *s = node->state;
+    Qcow2Offline o;
+    if (node->data_file) {
+        return error_set(error, "'%s' has an external data file: it cannot be emptied",
+                         node->filename);
+    }
+    return qcow2_offline_begin(&o, s, error) && qcow2_offline_end(&o, empty_l1(&o, error), error);
+}
+
+/* ---- Refcount width ---- */
+
+static bool set_refcount_order(Qcow2 *s, uint32_t order, GError **error)
+{
+    BlockCheckResult result = { 0 };
+    if (order == s->h.refcount_order) {
+        return true;
+    }
+    if (!qcow2_flush_all(s, error)) {
+        return false;
+    }
+    node_refresh_length(s->node->file);
+    bool ok = qcow2_check_recount(s->node->file, &s->h, order, &result, error);
+    if (!ok) {
+        g_prefix_error(error, "'%s': ", s->node->filename);
+    }
+    return qcow2_reload(s, ok ? error : NULL) && ok;
+}
+
+/* ---- Options ---- */
+
+static bool take_compat(Qcow2 *s, Opts *options, GError **error)
+{
+    const char *compat = opts_get(options, "compat");
+    bool newer = !compat || !strcmp(compat, "1.1") || !strcmp(compat, "v3");
+    if (!compat || (newer && s->h.version == 3)) {
+        return true;
+    }
+    if (!newer && strcmp(compat, "0.10") != 0 && strcmp(compat, "v2") != 0) {
+        return error_set(error, "Unknown compatibility level %s", compat);
+    }
+    if (!newer) {
+        return s->h.version == 2 ||
+               error_set(error,
+                         "'%s': an image of compatibility level 1.1 is not made one of 0.10: "
+                         "'convert -o compat=0.10' makes a copy",
+                         s->node->filename);
+    }
+    s->h.version = 3;
+    s->h.header_length = QCOW2_H_FULL_LENGTH;
+    if (qcow2_flush_all(s, error) && qcow2_update_header(s, error)) {
+        return true;
+    }
+    s->h.version = 2;
+    return false;
+}
+
+static bool take_lazy(Qcow2 *s, Opts *options, GError **error)
+{
+    bool was = s->h.compatible & QCOW2_COMPAT_LAZY_REFCOUNTS, lazy = was;
+    if (!opts_get_bool(options, "lazy_refcounts", &lazy, error)) {
+        return false;
+    }
+    if (lazy == was) {
+        return true;
+    }
+    if (s->h.version < 3) {
+        return error_set(error, "Lazy refcounts only supported with compatibility level 1.1 and "
+                                "above (use compat=1.1 or greater)");
+    }
+    s->h.compatible ^= QCOW2_COMPAT_LAZY_REFCOUNTS;
+    return qcow2_flush_all(s, error) && qcow2_update_header(s, error);
+}
+
+static bool take_refcount_bits(Qcow2 *s, Opts *options, GError **error)
+{
+    uint64_t bits = 1u << s->h.refcount_order;
+    if (!opts_get_uint(options, "refcount_bits", UINT32_MAX, &bits, error)) {
+        return false;
+    }
+    if (!bits || bits > 64 || (bits & (bits - 1))) {
+        return error_set(error, "Refcount width must be a power of two and may not exceed 64 bits");
+    }
+    if (s->h.version < 3 && bits != 16) {
+        return error_set(error, "Different refcount widths than 16 bits require compatibility "
+                                "level 1.1 or above (use compat=1.1 or greater)");
+    }
+    return set_refcount_order(s, (uint32_t)__builtin_ctzll(bits), error);
+}
+
+static bool take_backing(BlockNode *node, Opts *options, GError **error)
+{
+    const char *file = opts_get(options, "backing_file");
+    const char *format = opts_get(options, "backing_fmt");
+    return (!file && !format) || qcow2_set_backing(node, file ? file : node->backing_file,
+                                                   format ? format : node->backing_format, error);
+}
+
+static bool take_size(BlockNode *node, Opts *options, GError **error)
+{
+    uint64_t size = block_node_length(node);
+    return opts_get_size(options, "size", &size, error) &&
+           (size == block_node_length(node) || block_resize(node, size, error));
+}
+
+/* Options that say what is so already are no error. */
+static bool check_fixed(Qcow2 *s, Opts *options, GError **error)
+{
+    static const char *const fixed[] = { "preallocation", "encryption", "data_file" };
+    uint64_t cluster = s->cluster_size;
+    bool extended = s->subclusters, raw = s->h.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW;
+    bool was_raw = raw;
+    const char *type = opts_get(options, "compression_type");
+    if (!opts_get_size(options, "cluster_size", &cluster, error) ||
+        !opts_get_bool(options, "extended_l2", &extended, error) ||
+        !opts_get_bool(options, "data_file_raw", &raw, error)) {
+        return false;
+    }
+    const char *what = cluster != s->cluster_size   ? "the cluster size"
+                       : extended != s->subclusters ? "extended L2 entries"
+                       : raw != was_raw             ? "data_file_raw"
+                       : type && strcmp(type, s->h.compression ? "zstd" : "zlib") != 0
+                           ? "the compression type"
+                           : NULL;
+    for (size_t i = 0; i < G_N_ELEMENTS(fixed) && !what; i++) {
+        const char *value = opts_get(options, fixed[i]);
+        what = value && strcmp(value, "off") != 0 ? fixed[i] : NULL;
+    }
+    for (const BlockCreateOption *o = qcow2_create_options; o->name && !what; o++) {
+        what = g_str_has_prefix(o->name, "encrypt.") && opts_get(options, o->name) ? o->name : NULL;
+    }
+    return !what || error_set(error, "'%s': changing %s is not supported", s->node->filename, what);
+}
+
+bool qcow2_amend(BlockNode *node, Opts *options, BlockProgress *progress, void *opaque,
+                 GError **error)
+{
+    Qcow2 *s = node->state;
+    if (node->readonly) {
+        return error_set(error, "'%s' is read-only", node->filename);
+    }
+    bool ok = check_fixed(s, options, error) && take_compat(s, options, error) &&
+              take_lazy(s, options, error) && take_refcount_bits(s, options, error) &&
+              take_backing(node, options, error) && take_size(node, options, error);
+    if (ok && progress) {
+        progress(100, opaque);
+    }
+    return ok;
+}

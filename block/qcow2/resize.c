@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Other sizes. A larger L1 table goes to new clusters and the header shows it last; what lies
+ * behind a smaller size is dropped before the header tells of it. Whatever was behind the end once
+ * reads as zeroes when the disk grows over it.
+ */
+#include "block/qcow2/offline.h"
+
+static bool io_failed(BlockNode *node, int ret, GError **error)
+{
+    return ret == 0 || error_set_errno(error, -ret, "'%s': cannot resize", node->filename);
+}
+
+/* The L1 table as it is, with room for more. */
+static bool grow_l1(Qcow2Offline *o, uint32_t entries, uint64_t size, GError **error)
+{
+    Qcow2 *s = o->s;
+    uint64_t offset, old_offset = s->h.l1_offset;
+    uint32_t old_entries = s->h.l1_size;
+    g_autofree uint64_t *l1 = qcow2_offline_read(o, old_offset, old_entries, error);
+    if (!l1) {
+        return false;
+    }
+    l1 = g_renew(uint64_t, l1, entries);
+    memset(l1 + old_entries, 0, (entries - old_entries) * 8ULL);
+    return qcow2_offline_alloc(o, entries * 8ULL, &offset, error) &&
+           qcow2_offline_write(o, offset, l1, entries, error) && qcow2_offline_commit(o, error) &&
+           qcow2_offline_show_l1(o, offset, entries, size, error) &&
+           qcow2_offline_drop(o, old_offset, old_entries * 8ULL, error);
+}
+
+static bool set_size(Qcow2 *s, uint64_t size, GError **error)
+{
+    uint64_t entries = qcow2_l1_entries(&s->h, size);
+    Qcow2Offline o;
+    if (entries > QCOW2_MAX_L1_BYTES / 8) {
+        return error_set(
+            error, "'%s': %" G_GUINT64_FORMAT " bytes are too large for clusters of this size",
+            s->node->filename, size);
+    }
+    if (!qcow2_offline_begin(&o, s, error)) {
+        return false;
+    }
+    bool ok = entries > s->h.l1_size
+                  ? grow_l1(&o, (uint32_t)entries, size, error)
+                  : qcow2_offline_show_l1(&o, s->h.l1_offset, s->h.l1_size, size, error);
+    return qcow2_offline_end(&o, ok, error);
+}
+
+/* What the new part would show: the rest of a cluster, and the backing file behind the old end. */
+static bool hide_old(BlockNode *node, uint64_t old, uint64_t size, GError **error)
+{
+    Qcow2 *s = node->state;
+    uint64_t end = MIN(ALIGN_UP(old, s->cluster_size), size);
+    if (node->backing) {
+        end = MAX(end, MIN(size, block_node_length(node->backing)));
+    }
+    int ret = old < end ? block_pwrite_zeroes(node, old, end - old, 0) : 0;
+    return io_failed(node, ret, error) && qcow2_flush_all(s, error);
+}
+
+static bool grow_data_file(BlockNode *node, uint64_t size, GError **error)
+{
+    return !node->data_file || block_node_length(node->data_file) >= size ||
+           block_resize(node->data_file, size, error);
+}
+
+static bool shrink(BlockNode *node, uint64_t old, uint64_t size, GError **error)
+{
+    Qcow2 *s = node->state;
+    uint64_t from = ALIGN_UP(size, s->cluster_size), to = ALIGN_DOWN(old, s->cluster_size);
+    int ret = 0;
+    if (to < old && size < old) { /* the last cluster is not whole: it cannot be discarded */
+        uint64_t start = MAX(to, size);
+        ret = block_pwrite_zeroes(node, start, old - start, BLOCK_REQ_UNMAP);
+    }
+    if (ret == 0 && from < to) {
+        ret = block_discard(node, from, to - from);
+    }
+    if (!io_failed(node, ret, error) || !qcow2_flush_all(s, error) || !set_size(s, size, error)) {
+        return false;
+    }
+    return !(s->h.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW) || !node->data_file ||
+           block_resize(node->data_file, size, error);
+}
+
+bool qcow2_resize(BlockNode *node, uint64_t size, GError **error)
+{
+    Qcow2 *s = node->state;
+    uint64_t old = s->h.size;
+    if (size % 512 || size > INT64_MAX) {
+        return error_set(error, "The new size must be a multiple of 512");
+    }
+    if (s->h.nb_snapshots && s->h.version < 3) {
+        return error_set(error, "Can't resize a version 2 image which has snapshots");
+    }
+    if (s->h.has_bitmaps && size != old) {
+        return error_set(error, "'%s' has persistent bitmaps: an image with them cannot be resized",
+                         node->filename);
+    }
+    if (size == old) {
+        return true;
+    }
+    bool ok = size < old ? shrink(node, old, size, error)
+                         : grow_data_file(node, size, error) && set_size(s, size, error) &&
+                               hide_old(node, old, size, error);
+    if (ok) {
+        node_length_changed(node);
+    }
+    return ok;
+}
