@@ -36,7 +36,7 @@ typedef struct Ich9Lpc {
     AcpiPm pm;
     Ich9Tco tco;
     Ich9Smi smi;
-    bool no_reboot; /* property: GCS_NO_REBOOT at reset */
+    bool no_reboot; /* property: the strap of the speaker's pin */
     MemRegion rcba;
     /* Interrupt routing, under route_lock: a leaf below the root bus's. */
     GMutex route_lock;
@@ -254,12 +254,13 @@ Bus *ich9_lpc_isa_bus(Device *dev)
 
 /* ---- The TCO timer ---- */
 
+/* The strap has the last word: Linux clears the bit and leaves the timer running. */
 static bool tco_no_reboot(void *opaque)
 {
     Ich9Lpc *lpc = opaque;
 
     g_mutex_lock(&lpc->route_lock);
-    bool no = lpc->gcs & GCS_NO_REBOOT;
+    bool no = lpc->no_reboot || lpc->gcs & GCS_NO_REBOOT;
     g_mutex_unlock(&lpc->route_lock);
     return no;
 }
@@ -357,7 +358,7 @@ static void lpc_reset(Device *dev)
     memset(lpc->pci.config + ICH9_LPC_PIRQ_E_H, PIRQ_DISABLED, 4);
     g_mutex_lock(&lpc->route_lock);
     register_reset(&rcba_file, lpc);
-    lpc->gcs = lpc->no_reboot ? GCS_NO_REBOOT : 0;
+    lpc->gcs = GCS_NO_REBOOT;
     g_mutex_unlock(&lpc->route_lock);
     acpi_pm_reset(&lpc->pm);
     ich9_smi_reset(&lpc->smi);
@@ -379,7 +380,7 @@ static bool lpc_post_load(void *base, uint16_t version, GError **error)
 
 static const Property lpc_props[] = {
     PROP_BOOL("noreboot", Ich9Lpc, no_reboot, true,
-              "The TCO timer does not reset until the guest allows it"),
+              "The TCO timer never resets; false: when the guest allows it"),
     PROP_END,
 };
 

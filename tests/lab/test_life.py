@@ -26,7 +26,8 @@ def test_a_triple_fault_resets():
 
 def test_the_chipsets_watchdog_resets():
     """After Linux's 30 s have run out twice."""
-    arguments = ["-M", "q35", "-nic", "none", *installed.attach("virtio"), "-no-reboot"]
+    arguments = ["-M", "q35", "-nic", "none", *installed.attach("virtio"), "-no-reboot",
+                 "-global", "ICH9-LPC.noreboot=false"]
     with installed.boot(arguments, qmp=True) as machine:
         machine.console.check("modprobe -a i2c_i801 iTCO_wdt")
         machine.console.check("sync; echo u > /proc/sysrq-trigger")  # the disk is clean
