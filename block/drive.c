@@ -259,19 +259,6 @@ static bool refuse_removed(Opts *options, GError **error)
     return true;
 }
 
-/* What QEMU has and this version of Vireo does not. */
-static bool refuse_missing(Opts *options, GError **error)
-{
-    bool copy_on_read = false;
-    if (!opts_get_bool(options, "copy-on-read", &copy_on_read, error)) {
-        return false;
-    }
-    if (copy_on_read) {
-        return error_set(error, "copy-on-read=on is not available in this version of Vireo");
-    }
-    return true;
-}
-
 static bool read_readonly(Drive *drive, NodeDefaults *node, Opts *options, GError **error)
 {
     bool readonly = drive->is_cdrom;
@@ -321,6 +308,29 @@ static const char *const drive_options[] = {
     NULL,
 };
 
+/* copy-on-read=on: a filter above the image. */
+static bool add_copy_on_read(Drive *drive, Opts *options, GError **error)
+{
+    bool on = false;
+    if (!opts_get_bool(options, "copy-on-read", &on, error)) {
+        return false;
+    }
+    if (!on || !drive->node || drive->readonly) {
+        return true; /* as in QEMU, nothing is copied into what is read-only */
+    }
+    NodeDefaults defaults = { .auto_readonly = true, .discard_unmap = drive->node->discard_unmap };
+    g_autoptr(Opts) filter = opts_new();
+    opts_set(filter, "file", drive->node->name);
+    BlockNode *node = node_open(filter, "copy-on-read", &defaults, error);
+    if (!node) {
+        return false;
+    }
+    node->detect_zeroes = drive->node->detect_zeroes;
+    block_node_unref(drive->node);
+    drive->node = node;
+    return true;
+}
+
 static bool drive_open(Drive *drive, Opts *options, GError **error)
 {
     NodeDefaults defaults = { 0 };
@@ -360,8 +370,8 @@ Drive *drive_add(Opts *options, const char *default_interface, GError **error)
     g_autoptr(Drive) drive = g_new0(Drive, 1);
     if (!read_attachment(drive, options, default_interface, error) ||
         !read_error_actions(drive, options, error) || !refuse_removed(options, error) ||
-        !refuse_missing(options, error) || !drive_read_limits(drive, options, error) ||
-        !drive_open(drive, options, error) ||
+        !drive_read_limits(drive, options, error) || !drive_open(drive, options, error) ||
+        !add_copy_on_read(drive, options, error) ||
         !opts_check_unused(options, "drive", drive_options, error)) {
         return NULL;
     }

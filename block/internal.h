@@ -37,6 +37,7 @@ typedef struct BlockDriver {
     bool has_file;              /* a format or filter over a node "file" */
     bool has_backing;           /* may stand on a backing node */
     bool is_filter;             /* shows the data of the node below, without a format */
+    const char *file_option;    /* what options call the node below; NULL: "file" */
     const char *const *options; /* its own, NULL-terminated, for suggestions */
     /* Options are read with opts_get*(); the layer has read the common ones and opened `file`. Sets
      * length, limits and filename. Main thread, as all below but submit. */
@@ -108,7 +109,7 @@ const BlockDriver *block_driver_find(const char *name);
 extern const BlockDriver *block_test_driver; /* found last; set by unit tests only */
 extern const BlockDriver raw_driver, file_driver, host_device_driver, null_co_driver,
     null_aio_driver, qcow2_driver, vdi_driver, vhdx_driver, vmdk_driver, vpc_driver, nbd_driver,
-    throttle_driver;
+    throttle_driver, blkdebug_driver, copy_on_read_driver;
 
 /* nbd/filename.c: "nbd:..." and its like as options of the nbd driver. */
 bool block_nbd_is_filename(const char *file);

@@ -137,22 +137,24 @@ static bool open_file_child(BlockNode *node, Opts *options, GError **error)
                                .cache_direct = node->cache_direct,
                                .no_flush = node->no_flush,
                                .discard_unmap = true }; /* the node above decides */
-    const char *reference = opts_get(options, "file");
-    g_autoptr(Opts) nested = opts_take_prefix(options, "file");
+    const char *key = node->driver->file_option ? node->driver->file_option : "file";
+    const char *reference = opts_get(options, key);
+    g_autoptr(Opts) nested = opts_take_prefix(options, key);
     if (reference && nested) {
-        return error_set(error, "both a node 'file=%s' and 'file.' options are given", reference);
+        return error_set(error, "both a node '%s=%s' and '%s.' options are given", key, reference,
+                         key);
     }
     if (reference) {
         BlockNode *found = block_node_find(reference);
         if (!found) {
-            return error_set(error, "file=%s: there is no block node of this name", reference);
+            return error_set(error, "%s=%s: there is no block node of this name", key, reference);
         }
         node->file = block_node_ref(found);
     } else if (nested) {
         node->file = node_open(nested, NULL, &inherited, error);
     } else {
-        error_set(error, "driver '%s' needs 'file': a node name or file.* options",
-                  node->driver->name);
+        error_set(error, "driver '%s' needs '%s': a node name or %s.* options", node->driver->name,
+                  key, key);
     }
     if (node->file && node->file->readonly && !node->readonly) {
         if (!node->auto_readonly) {

@@ -205,7 +205,8 @@ BlockNode *node_open_image(Opts *options, const NodeDefaults *defaults, GError *
         error_set(error, "format '%s' is not known to this version of Vireo", format);
         return NULL;
     }
-    if (format && !block_driver_find(format)->has_file) {
+    const BlockDriver *found = format ? block_driver_find(format) : NULL;
+    if (found && (!found->has_file || found->file_option)) {
         return open_plain(options, format, defaults, error);
     }
     NodeDefaults below = *defaults;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "block/img/img.h"
+#include "block/nbd/tool.h"
 #include "config.h"
 #include "vmm/memory/rcu.h"
 #include "vmm/object/object.h"
@@ -20,6 +21,8 @@ static void show_help(void)
     for (const ImgCommand *c = img_commands; c->name; c++) {
         g_string_append_printf(text, "  %-10s %s\n", c->name, c->help);
     }
+    g_string_append(text,
+                    "  nbd        serve an image to NBD clients: vireo-nbd by another name\n");
     fputs(text->str, stdout);
 }
 
@@ -66,6 +69,10 @@ static int dispatch(int argc, char **argv)
     if (!strcmp(word, "-V") || !strcmp(word, "--version")) {
         puts("vireo-img version " VIREO_VERSION);
         return 0;
+    }
+    if (!strcmp(word, "nbd")) { /* its options are qemu-nbd's; it may fork */
+        argv[1] = "vireo-img nbd";
+        return nbd_tool_main(argc - 1, argv + 1);
     }
     if (word[0] == '-') {
         return img_usage_error("unrecognized option '%s'", word);

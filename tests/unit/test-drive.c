@@ -216,7 +216,7 @@ static void bad_options_say_what_is_wrong(void)
     ASSERT_REFUSED(add("file=%s,format=raw,aio=fast", image), "aio");
     ASSERT_REFUSED(add("file=%s,format=qcow9", image), "qcow9");
     ASSERT_REFUSED(add("file=%s,format=raw,if=virtoi", image), "virtio");
-    ASSERT_REFUSED(add("file=%s,format=raw,copy-on-read=on", image), "copy-on-read");
+    ASSERT_REFUSED(add("file=%s,format=raw,copy-on-read=perhaps", image), "copy-on-read");
     ASSERT_REFUSED(add("file=%s,format=raw,throttling.iops-total=5,iops_rd=6", image),
                    "exclude each other");
     ASSERT_REFUSED(add("file=%s,format=raw,throttling.nonsense=5", image), "nonsense");
