@@ -101,7 +101,7 @@ void img_show_create_options(const char *format, const BlockCreateOption *option
 {
     static const char *const types[] = { "str", "bool (on/off)", "num", "size" };
     g_autoptr(GPtrArray) sorted = g_ptr_array_new();
-    for (const BlockCreateOption *o = options; o->name; o++) {
+    for (const BlockCreateOption *o = options; o && o->name; o++) {
         g_ptr_array_add(sorted, (void *)o);
     }
     qsort(sorted->pdata, sorted->len, sizeof(void *), compare_options);

@@ -205,14 +205,21 @@ static bool inspect_backing(const ImgCreate *what, Opts *options, GError **error
     return ok;
 }
 
+static const BlockImageOps *creating_ops(const char *format, GError **error)
+{
+    const BlockImageOps *ops = block_image_ops(format, error);
+    if (ops && !ops->create) {
+        error_set(error, "Format driver '%s' does not support image creation", format);
+        return NULL;
+    }
+    return ops;
+}
+
 bool img_create(const ImgCreate *what, Opts *options, GError **error)
 {
-    const BlockImageOps *ops = block_image_ops(what->format, error);
+    const BlockImageOps *ops = creating_ops(what->format, error);
     if (!ops) {
         return false;
-    }
-    if (!ops->create) {
-        return error_set(error, "Format driver '%s' does not support image creation", what->format);
     }
     Unknown unknown = { .table = ops->create_options };
     opts_foreach_all(options, check_known, &unknown);
@@ -254,7 +261,7 @@ int img_create_run(ImgArgs *args)
                        .unsafe = img_has(args, "u") };
     what.format = what.format ? what.format : "raw";
     if (img_wants_options_help(args)) {
-        const BlockImageOps *ops = block_image_ops(what.format, &error);
+        const BlockImageOps *ops = creating_ops(what.format, &error);
         if (!ops) {
             return img_fail(error);
         }
