@@ -198,8 +198,9 @@ int img_compare_run(ImgArgs *args)
             img_close(&c.image[0]);
             return CANNOT_OPEN;
         }
-        c.buffer[i] = img_buffer_new(COMPARE_BUFFER);
     }
+    c.buffer[0] = img_buffer_new(COMPARE_BUFFER);
+    c.buffer[1] = img_buffer_new(COMPARE_BUFFER);
     img_progress_start(img_has(args, "p") && !c.quiet);
     int status = compare(&c);
     img_progress_end();
