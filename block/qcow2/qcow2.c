@@ -317,6 +317,19 @@ bool qcow2_update_header(Qcow2 *s, GError **error)
            error_set_errno(error, -ret, "'%s': cannot write its header", s->node->filename);
 }
 
+/* What was open makes no sense any more: an empty disk that nothing is written to. */
+static void close_up(Qcow2 *s)
+{
+    qcow2_cache_free(s);
+    qcow2_refcount_free(s);
+    qcow2_header_clear(&s->h);
+    s->h = (Qcow2Header){ .version = 3, .cluster_bits = s->cluster_bits, .refcount_order = 4 };
+    derive(s);
+    set_limits(s->node, s);
+    atomic_store(&s->corrupt, true);
+    read_tables(s, 0, NULL); /* of no length: it cannot fail */
+}
+
 bool qcow2_reload(Qcow2 *s, GError **error)
 {
     qcow2_cache_free(s);
@@ -325,12 +338,17 @@ bool qcow2_reload(Qcow2 *s, GError **error)
     node_refresh_length(s->node->file);
     if (!read_header(s->node, s, error)) {
         g_prefix_error(error, "'%s': ", s->node->filename);
+        close_up(s);
         return false;
     }
     derive(s);
     set_limits(s->node, s);
     atomic_store(&s->corrupt, false);
-    return read_tables(s, s->cache_bytes, error);
+    if (!read_tables(s, s->cache_bytes, error)) {
+        close_up(s);
+        return false;
+    }
+    return true;
 }
 
 bool qcow2_show_tables(Qcow2 *s, uint64_t l1_offset, uint32_t l1_size, uint64_t size,
@@ -342,7 +360,11 @@ bool qcow2_show_tables(Qcow2 *s, uint64_t l1_offset, uint32_t l1_size, uint64_t 
     s->h.l1_size = l1_size;
     s->h.size = size;
     set_limits(s->node, s);
-    return read_tables(s, s->cache_bytes, error);
+    if (!read_tables(s, s->cache_bytes, error)) {
+        close_up(s);
+        return false;
+    }
+    return true;
 }
 
 /* ---- Describing ---- */
