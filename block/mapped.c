@@ -437,6 +437,9 @@ static void status_child_done(BlockRequest *child, int ret)
     BlockRequest *parent = r->parent;
     block_request_release(child);
     g_free(r);
+    if (ret == 0) {
+        parent->status->flags |= BLOCK_STATUS_DATA; /* there is a place for it, as QEMU says too */
+    }
     block_request_complete(parent, ret);
 }
 
