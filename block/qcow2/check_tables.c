@@ -19,6 +19,9 @@ static void merge_tables(Qcow2Checker *c)
 {
     Qcow2TableRef *refs = (Qcow2TableRef *)(void *)c->tables->data;
     guint out = 0;
+    if (!c->tables->len) {
+        return; /* there is no array yet */
+    }
     qsort(refs, c->tables->len, sizeof(*refs), compare_offsets);
     for (guint i = 0; i < c->tables->len; i++) {
         if (out && refs[out - 1].offset == refs[i].offset) {
