@@ -52,6 +52,9 @@ typedef struct BlockDriver {
     void (*drain)(BlockNode *node, bool begin);
     /* Waits until the driver does nothing of its own accord: requests have ended. May be NULL. */
     void (*quiesce)(BlockNode *node);
+    /* Like flush, and what a flush leaves for later too: at exit. NULL: flush. No request is in
+     * flight; main thread. */
+    int (*settle)(BlockNode *node);
     /* No request is in flight. */
     bool (*resize)(BlockNode *node, uint64_t size, GError **error);
     /* The node below, or the file, has a new length; may be NULL. */

@@ -311,7 +311,9 @@ bool block_node_delete(const char *node_name, GError **error)
 static void flush_one(BlockNode *node, void *opaque)
 {
     bool plain = node->file && !node->driver->has_backing;
-    int ret = node->readonly || plain ? 0 : block_flush(node);
+    int ret = node->readonly || plain ? 0
+              : node->driver->settle  ? node->driver->settle(node)
+                                      : block_flush(node);
     if (ret < 0) {
         report_error("block node '%s': flush failed: %s", node->name, g_strerror(-ret));
     }

@@ -468,7 +468,7 @@ static bool make_qtest(const Cli *cli, Machine *machine, GError **error)
         return true;
     }
     return make_legacy_chardev(cli->qtest, "qtest", "qtest", 0, &id, error) &&
-           qtest_server_start(machine, chardev_find(id), cli->qtest_log, error);
+           (!id || qtest_server_start(machine, chardev_find(id), cli->qtest_log, error));
 }
 
 /* ---- Disks that fail ---- */

@@ -289,6 +289,12 @@ bool qcow2_flush_all(Qcow2 *s, GError **error)
            error_set_errno(error, -ret, "'%s': cannot write its tables", s->node->filename);
 }
 
+static int settle_node(BlockNode *node)
+{
+    Qcow2 *s = node->state;
+    return atomic_load(&s->corrupt) ? 0 : qcow2_settle(s);
+}
+
 static void qcow2_close(BlockNode *node)
 {
     Qcow2 *s = node->state;
@@ -435,6 +441,7 @@ const BlockDriver qcow2_driver = {
     .close = qcow2_close,
     .submit = qcow2_submit,
     .quiesce = qcow2_quiesce,
+    .settle = settle_node,
     .resize = qcow2_resize,
     .image = &qcow2_image_ops,
 };
