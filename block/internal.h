@@ -145,6 +145,9 @@ bool node_check_conflict(BlockBackend *backend, GError **error);
 int node_pread(BlockNode *node, uint64_t offset, void *data, uint64_t bytes);
 int node_pwrite(BlockNode *node, uint64_t offset, const void *data, uint64_t bytes);
 int node_flush(BlockNode *node);
+/* The layer's own loop, for what belongs to no device; NULL where it cannot be had. The first call
+ * is the main thread's. */
+EventLoop *sync_loop_get(void);
 void sync_loop_stop(void); /* at exit */
 
 /* chain.c: opens the backing node that options or the image name; main thread. */

@@ -10,7 +10,7 @@
 static GMutex loop_lock; /* leaf */
 static EventLoop *sync_loop;
 
-static EventLoop *get_loop(void)
+EventLoop *sync_loop_get(void)
 {
     g_mutex_lock(&loop_lock);
     if (!sync_loop) {
@@ -62,11 +62,11 @@ static int run(BlockNode *node, BlockOp op, uint64_t offset, uint64_t bytes,
                const struct iovec *iov, unsigned flags, BlockStatus *status)
 {
     SyncCall call = { .node = node, .task = LOOP_TASK_INIT(call_submit, &call) };
-    EventLoop *loop = get_loop();
+    EventLoop *loop = sync_loop_get();
     if (!loop) {
         return -ENOMEM;
     }
-    g_assert(!event_loop_current() || event_loop_current() == event_loop_main());
+    g_assert(!event_loop_current() || event_loop_is_main(event_loop_current()));
     block_request_init(&call.request, loop, op, offset, bytes, iov, iov ? 1 : 0, flags,
                        call_complete, &call);
     call.request.status = status;

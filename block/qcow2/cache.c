@@ -106,6 +106,7 @@ static Qcow2Slice *slice_new(Qcow2 *s, uint32_t l1_index, uint32_t number)
 
 typedef struct Reaper {
     AioRequest aio;
+    LoopTask task;
     Qcow2 *s;
     GPtrArray *slices;
 } Reaper;
@@ -131,7 +132,13 @@ static void reap_done(AioRequest *aio, ssize_t res)
     g_mutex_unlock(&s->lock);
 }
 
-void qcow2_cache_reap(Qcow2 *s, EventLoop *loop)
+static void reap_start(void *opaque)
+{
+    Reaper *reaper = opaque;
+    aio_run_worker(sync_loop_get(), &reaper->aio);
+}
+
+void qcow2_cache_reap(Qcow2 *s)
 {
     g_mutex_lock(&s->lock);
     if (s->retired->len < REAP_BATCH) {
@@ -147,7 +154,8 @@ void qcow2_cache_reap(Qcow2 *s, EventLoop *loop)
     reaper->aio.call = reap_wait;
     reaper->aio.done = reap_done;
     reaper->aio.opaque = reaper;
-    aio_run_worker(loop, &reaper->aio);
+    reaper->task = (LoopTask)LOOP_TASK_INIT(reap_start, reaper);
+    event_loop_post(sync_loop_get(), &reaper->task);
 }
 
 /* ---- Loading ---- */

@@ -497,15 +497,21 @@ static void begin_task(void *opaque)
     run_step(opaque);
 }
 
-/* Lock held; the first step runs later, without it. */
+/* Lock held; the first step runs later, without it. Never on the main loop, whose thread may wait
+ * for the commit. */
 static void begin(Qcow2 *s, EventLoop *loop, Qcow2WaitList waiters)
 {
+    loop = event_loop_is_main(loop) ? sync_loop_get() : loop;
     Qcow2Commit *c = take_all(s, loop);
     c->waiters = waiters;
     s->commit = c;
     s->background++;
     c->flush[0].task = (LoopTask)LOOP_TASK_INIT(begin_task, c);
-    event_loop_defer(loop, &c->flush[0].task);
+    if (event_loop_is_current(loop)) {
+        event_loop_defer(loop, &c->flush[0].task);
+    } else {
+        event_loop_post(loop, &c->flush[0].task);
+    }
 }
 
 /* ---- Asking for one ---- */

@@ -220,6 +220,9 @@ static bool qcow2_open(BlockNode *node, Opts *options, GError **error)
     Qcow2 *s = node->state;
     uint64_t cache_bytes = 0;
     s->node = node;
+    if (!sync_loop_get()) { /* commits may need it */
+        return error_set(error, "the block layer's thread does not start");
+    }
     g_mutex_init(&s->lock);
     g_cond_init(&s->idle);
     node->filename = g_strdup(node->file->filename);

@@ -203,7 +203,7 @@ Qcow2Need qcow2_table_need(Qcow2 *s, uint64_t cluster, Qcow2Waiter *waiter, int 
 void qcow2_cache_init(Qcow2 *s, uint64_t bytes);
 void qcow2_cache_free(Qcow2 *s); /* all tables, dirty or not */
 /* Frees what was evicted, after a grace period. Loop thread, lock not held. */
-void qcow2_cache_reap(Qcow2 *s, EventLoop *loop);
+void qcow2_cache_reap(Qcow2 *s);
 
 /* Entries: big-endian in memory; loads and stores are single ones. */
 static inline uint64_t qcow2_entry(const Qcow2 *s, const Qcow2Slice *slice, uint32_t index)

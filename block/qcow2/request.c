@@ -169,7 +169,7 @@ static void op_end(Qcow2Op *op)
             return;
         }
     }
-    qcow2_cache_reap(s, request->loop);
+    qcow2_cache_reap(s);
     block_request_complete(request, ret);
 }
 

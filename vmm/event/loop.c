@@ -44,6 +44,11 @@ EventLoop *event_loop_current(void)
     return current_loop;
 }
 
+bool event_loop_is_main(const EventLoop *loop)
+{
+    return loop->is_main;
+}
+
 bool event_loop_is_current(const EventLoop *loop)
 {
     return current_loop == loop;

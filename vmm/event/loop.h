@@ -46,6 +46,7 @@ EventLoop *event_loop_main(void);
 /* The loop whose thread is calling, or NULL. Any thread. */
 EventLoop *event_loop_current(void);
 bool event_loop_is_current(const EventLoop *loop);         /* any thread */
+bool event_loop_is_main(const EventLoop *loop);            /* any thread */
 const char *event_loop_engine_name(const EventLoop *loop); /* "io_uring" or "epoll"; any thread */
 int event_loop_thread_id(const EventLoop *loop); /* Linux tid, 0 before start; any thread */
 
