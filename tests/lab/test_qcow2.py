@@ -3,7 +3,6 @@
 """Linux on qcow2 images: an installed Debian on a temporary overlay, fio's verification on images with
 and without a backing file; vireo-img says that they are sound afterwards."""
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -48,10 +47,10 @@ def test_small_clusters_through_the_page_cache():
 
 
 def test_an_installed_debian_writes_to_a_temporary_overlay():
-    def digest():
-        with open(installed.disk_path(), "rb") as disk:
-            return hashlib.file_digest(disk, "sha256").hexdigest()
-    before = digest()
+    def state():
+        stat = os.stat(installed.disk_path())
+        return stat.st_mtime_ns, stat.st_size, stat.st_blocks
+    before = state()
     with installed.boot(["-nic", "none", "-snapshot", *installed.attach("virtio")]) as machine:
         check = machine.console.check
         check("dd if=/dev/urandom of=/root/r bs=1M count=8 oflag=direct && cp /root/r /tmp/s && sync")
@@ -59,7 +58,7 @@ def test_an_installed_debian_writes_to_a_temporary_overlay():
         installed.assert_healthy(machine)
         machine.console.send("poweroff\n")
         assert machine.wait(120) == 0
-    assert digest() == before
+    assert state() == before, "the disk below the overlay was written to"
 
 
 harness.run(globals())
