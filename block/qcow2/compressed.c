@@ -11,7 +11,8 @@
 #include <zstd.h>
 #endif
 
-#define WINDOW_BITS (-12) /* raw deflate with a window of 4 KiB, as the format has it */
+#define WINDOW_LOG_MAX 23    /* zstd: the image does not say how much memory unpacking takes */
+#define WINDOW_BITS    (-12) /* raw deflate with a window of 4 KiB, as the format has it */
 
 /* ---- Unpacking ---- */
 
@@ -38,6 +39,7 @@ static int zstd_unpack(const uint8_t *from, size_t length, uint8_t *to, size_t w
     if (!context) {
         return -ENOMEM;
     }
+    ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, WINDOW_LOG_MAX);
     while (out.pos < out.size) {
         size_t before = out.pos + in.pos;
         size_t ret = ZSTD_decompressStream(context, &out, &in);
@@ -58,14 +60,6 @@ static int unpack(const Qcow2 *s, const uint8_t *from, size_t length, uint8_t *t
     }
 #endif
     return inflate_bytes(from, length, to, wanted);
-}
-
-int qcow2_decompress(Qcow2 *s, uint64_t entry, uint8_t *cluster, uint64_t wanted)
-{
-    uint64_t bytes = qcow2_compressed_bytes(&s->h, entry);
-    g_autofree uint8_t *buffer = g_malloc(bytes);
-    int ret = node_pread(s->node->file, qcow2_compressed_offset(&s->h, entry), buffer, bytes);
-    return ret ? ret : unpack(s, buffer, bytes, cluster, wanted);
 }
 
 /* ---- Reading ---- */

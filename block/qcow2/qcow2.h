@@ -327,8 +327,6 @@ bool qcow2_zero_step(Qcow2Op *op);  /* zero.c */
 /* The piece's bytes, which begin `skip` bytes into a compressed cluster (compressed.c). */
 void qcow2_read_compressed(Qcow2Piece *piece, uint64_t entry, uint64_t skip);
 bool qcow2_compressed_step(Qcow2Op *op); /* writes one cluster compressed */
-/* The first bytes of a decompressed cluster; blocking: for workers and the main thread. */
-int qcow2_decompress(Qcow2 *s, uint64_t entry, uint8_t *cluster, uint64_t wanted);
 /* Goes on as `need` says: false: op is parked; where it failed op->ret says so. */
 bool qcow2_op_took(Qcow2Op *op, Qcow2Need need, int error);
 

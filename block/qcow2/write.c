@@ -48,7 +48,8 @@ void qcow2_entry_free(Qcow2 *s, uint64_t entry, bool discard)
         qcow2_free_later(s, qcow2_compressed_offset(&s->h, entry),
                          qcow2_compressed_bytes(&s->h, entry), false);
     } else if (host && s->data == s->node->file) {
-        qcow2_free_later(s, host, s->cluster_size, discard);
+        /* A snapshot may need what is not ours alone. */
+        qcow2_free_later(s, host, s->cluster_size, discard && entry & QCOW2_COPIED);
     }
 }
 

@@ -344,6 +344,44 @@ static void test_no_space(void)
     g_rmdir(dir);
 }
 
+/* An image whose tables make no sense: an error for the guest, an event, and a machine that goes
+ * on. */
+static void test_corrupt_image(void)
+{
+    static const uint8_t nonsense[] = { 0x80, 0, 0, 0, 0, 0x05, 0x12, 0 };
+    g_autofree char *here = g_get_current_dir();
+    Disk d = { .path = g_build_filename(here, "test-disk-errors.qcow2", NULL) };
+    g_autofree char *command = g_strdup_printf(
+        "qemu-img create -q -f qcow2 -o preallocation=metadata '%s' %d", d.path, DISK_BYTES);
+    uint8_t l1[8], entry[8];
+    g_assert_true(g_spawn_command_line_sync(command, NULL, NULL, NULL, NULL));
+    int fd = open(d.path, O_RDWR | O_CLOEXEC);
+    g_assert_cmpint(pread(fd, entry, 8, 40), ==, 8); /* the header's l1_table_offset */
+    g_assert_cmpint(pread(fd, l1, 8, (off_t)GUINT64_FROM_BE(*(uint64_t *)(void *)entry)), ==, 8);
+    uint64_t table = GUINT64_FROM_BE(*(uint64_t *)(void *)l1) & 0x00fffffffffffe00;
+    g_assert_cmpint(pwrite(fd, nonsense, 8, (off_t)table), ==, 8);
+    close(fd);
+    d.qts = qtest_start("-drive if=none,id=d,node-name=n,format=qcow2,file='%s',rerror=report "
+                        "-device virtio-blk-pci,id=v,drive=d",
+                        d.path);
+    driver_start(&d);
+    d.slots[0] = (Slot){ qtest_alloc(d.qts, 64, 64), qtest_alloc(d.qts, PART, 4096),
+                         qtest_alloc(d.qts, 64, 64) };
+    submit(&d, 0, T_IN, 0);
+    qvirtqueue_wait(d.vq, NULL);
+    g_assert_cmphex(status_of(&d, 0), ==, S_IOERR);
+    json_object *event = qtest_event(d.qts, "BLOCK_IMAGE_CORRUPTED");
+    g_assert_cmpstr(json_text(json_at(event, "data"), "node-name"), ==, "n");
+    json_object_put(event);
+    submit(&d, 0, T_OUT, PART); /* the next cluster is sound, but nothing is written any more */
+    qvirtqueue_wait(d.vq, NULL);
+    g_assert_cmphex(status_of(&d, 0), ==, S_IOERR);
+    submit(&d, 0, T_IN, PART);
+    qvirtqueue_wait(d.vq, NULL);
+    g_assert_cmphex(status_of(&d, 0), ==, S_OK);
+    disk_close(&d);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -356,5 +394,6 @@ int main(int argc, char **argv)
     g_test_add_func("/disk-errors/report-goes-to-the-guest", test_report);
     g_test_add_func("/disk-errors/ignore-says-ok-to-the-guest", test_ignore);
     g_test_add_func("/disk-errors/a-full-file-system-stops-by-default", test_no_space);
+    g_test_add_func("/disk-errors/a-corrupt-image-fails-and-is-told-of", test_corrupt_image);
     return g_test_run();
 }

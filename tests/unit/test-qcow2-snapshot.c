@@ -217,6 +217,37 @@ static void test_narrow(void)
     g_free(m.now);
 }
 
+/* A discard gives the host back what is the active disk's alone, and nothing that a snapshot has.
+ */
+static void test_discard(void)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree uint8_t *data = g_malloc(64 * KIB);
+    BlockOpenMode mode = { .writable = true, .discard = true };
+    g_autofree char *path = kit_path("s.qcow2");
+    kit_create("s.qcow2", "size=4M,cluster_size=4k", &error);
+    g_assert_no_error(error);
+    BlockNode *node = block_image_open(path, "qcow2", NULL, &mode, &error);
+    g_assert_no_error(error);
+    memset(data, 0x5a, 64 * KIB);
+    g_assert_cmpint(block_pwrite(node, MIB, data, 64 * KIB), ==, 0);
+    BlockSnapshot about = { .name = (char *)"kept" };
+    g_assert_true(qcow2_snapshot_create(node, &about, &error));
+    g_free(about.id);
+    g_assert_cmpint(block_discard(node, MIB, 64 * KIB), ==, 0);
+    for (int i = 0; i < 4; i++) { /* the commits that count it down */
+        g_assert_cmpint(block_flush(node), ==, 0);
+    }
+    g_assert_true(qcow2_snapshot_apply(node, "kept", &error));
+    memset(data, 0, 64 * KIB);
+    g_assert_cmpint(block_pread(node, MIB, data, 64 * KIB), ==, 0);
+    for (unsigned i = 0; i < 64 * KIB; i++) {
+        g_assert_cmphex(data[i], ==, 0x5a);
+    }
+    block_node_unref(node);
+    g_assert_cmpint(kit_run("qemu-img check s.qcow2"), ==, 0);
+}
+
 int main(int argc, char **argv)
 {
     static const char *const options[] = { "cluster_size=64k", "cluster_size=512",
@@ -231,5 +262,6 @@ int main(int argc, char **argv)
     }
     g_test_add_func("/qcow2-snapshot/made-by-qemu-img", test_from_qemu);
     g_test_add_func("/qcow2-snapshot/refcounts-too-narrow", test_narrow);
+    g_test_add_func("/qcow2-snapshot/a-discard-leaves-what-it-has", test_discard);
     return kit_end(g_test_run());
 }
