@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include "block/qcow2/qcow2.h"
 
+#define MAX_FREE_ITEMS 65536 /* that wait before a commit begins on its own */
+
 enum { STEP_UNREACHED, STEP_COUNTS, STEP_POINTERS, STEPS };
 
 /* A piece of a table, as it was when the commit began. */
@@ -194,6 +196,7 @@ static Qcow2Commit *take_all(Qcow2 *s, EventLoop *loop)
     take_l1(c);
     c->frees = s->fresh_frees;
     s->fresh_frees = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
+    __atomic_store_n(&s->free_items, 0, __ATOMIC_RELAXED);
     return c;
 }
 
@@ -555,7 +558,8 @@ void qcow2_flush(Qcow2 *s, BlockRequest *request)
 
 void qcow2_commit_if_full(Qcow2 *s, EventLoop *loop)
 {
-    if (G_LIKELY(__atomic_load_n(&s->dirty_slices, __ATOMIC_RELAXED) < s->slice_limit / 4)) {
+    if (G_LIKELY(__atomic_load_n(&s->dirty_slices, __ATOMIC_RELAXED) < s->slice_limit / 4 &&
+                 __atomic_load_n(&s->free_items, __ATOMIC_RELAXED) < MAX_FREE_ITEMS)) {
         return;
     }
     g_mutex_lock(&s->lock);

@@ -91,13 +91,13 @@ typedef struct Qcow2Free {
 } Qcow2Free;
 
 /* Counts of requests that use clusters, by the epoch in which they began: what is freed in an epoch
- * is used again when no request of it is left. Written by one loop only. */
+ * is used again when no request of it is left. Written by one loop only, where it has one. */
 typedef struct Qcow2LoopCount {
     EventLoop *loop;
     _Atomic uint32_t in_flight[2];
 } Qcow2LoopCount;
 
-#define QCOW2_MAX_LOOPS 65
+#define QCOW2_MAX_LOOPS 32 /* that do not share their counters */
 
 typedef struct Qcow2Commit Qcow2Commit;
 
@@ -141,6 +141,7 @@ struct Qcow2 {
     /* Freeing: `fresh_frees` since the last commit began, `stable_frees` no longer shown by the
      * disk, `old_frees` not used by new requests either. */
     GArray *fresh_frees, *stable_frees, *old_frees;
+    uint32_t free_items; /* of fresh_frees; atomic */
     _Atomic unsigned epoch;
     Qcow2LoopCount *_Atomic loops[QCOW2_MAX_LOOPS];
     _Atomic int loop_count;

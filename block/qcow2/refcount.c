@@ -456,13 +456,23 @@ void qcow2_unalloc(Qcow2 *s, uint64_t offset, uint64_t clusters)
     qcow2_free_later(s, offset, clusters << s->cluster_bits, false);
 }
 
+/* What lies behind the last one is joined to it, as far as two blocks count. */
 void qcow2_free_later(Qcow2 *s, uint64_t offset, uint64_t bytes, bool discard)
 {
     uint64_t first = offset >> s->cluster_bits, last = (offset + bytes - 1) >> s->cluster_bits;
     Qcow2Free item = { .offset = first << s->cluster_bits,
                        .clusters = last - first + 1,
                        .discard = discard };
-    g_array_append_val(s->fresh_frees, item);
+    GArray *frees = s->fresh_frees;
+    Qcow2Free *before = frees->len ? &g_array_index(frees, Qcow2Free, frees->len - 1) : NULL;
+    if (before && before->discard == discard &&
+        before->offset + (before->clusters << s->cluster_bits) == item.offset &&
+        before->clusters + item.clusters <= block_span(s)) {
+        before->clusters += item.clusters;
+    } else {
+        g_array_append_val(frees, item);
+        __atomic_store_n(&s->free_items, frees->len, __ATOMIC_RELAXED);
+    }
 }
 
 /* ---- Life ---- */

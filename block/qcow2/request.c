@@ -7,6 +7,7 @@
 
 /* ---- Epochs ---- */
 
+/* A loop's own counters; those that come when all are given away share the last ones. */
 static Qcow2LoopCount *loop_count(Qcow2 *s, EventLoop *loop)
 {
     int count = atomic_load_explicit(&s->loop_count, memory_order_acquire);
@@ -18,17 +19,24 @@ static Qcow2LoopCount *loop_count(Qcow2 *s, EventLoop *loop)
     }
     g_mutex_lock(&s->lock);
     count = atomic_load(&s->loop_count);
-    g_assert(count < QCOW2_MAX_LOOPS); /* a back end has 64, and the layer's own */
-    Qcow2LoopCount *c = g_new0(Qcow2LoopCount, 1);
-    c->loop = loop;
-    atomic_store(&s->loops[count], c);
-    atomic_store_explicit(&s->loop_count, count + 1, memory_order_release);
+    Qcow2LoopCount *c = count ? atomic_load(&s->loops[count - 1]) : NULL;
+    if (count < QCOW2_MAX_LOOPS) {
+        c = g_new0(Qcow2LoopCount, 1);
+        c->loop = count < QCOW2_MAX_LOOPS - 1 ? loop : NULL;
+        atomic_store(&s->loops[count], c);
+        atomic_store_explicit(&s->loop_count, count + 1, memory_order_release);
+    }
     g_mutex_unlock(&s->lock);
     return c;
 }
 
-static void count_add(_Atomic uint32_t *counter, uint32_t n)
+static void count_add(Qcow2LoopCount *c, unsigned epoch, uint32_t n)
 {
+    _Atomic uint32_t *counter = &c->in_flight[epoch];
+    if (G_UNLIKELY(!c->loop)) {
+        atomic_fetch_add(counter, n);
+        return;
+    }
     uint32_t now = atomic_load_explicit(counter, memory_order_relaxed);
     atomic_store_explicit(counter, now + n, memory_order_release);
 }
@@ -36,13 +44,13 @@ static void count_add(_Atomic uint32_t *counter, uint32_t n)
 unsigned qcow2_enter(Qcow2 *s, EventLoop *loop)
 {
     unsigned epoch = atomic_load_explicit(&s->epoch, memory_order_acquire);
-    count_add(&loop_count(s, loop)->in_flight[epoch], 1);
+    count_add(loop_count(s, loop), epoch, 1);
     return epoch;
 }
 
 void qcow2_leave(Qcow2 *s, EventLoop *loop, unsigned epoch)
 {
-    count_add(&loop_count(s, loop)->in_flight[epoch], (uint32_t)-1);
+    count_add(loop_count(s, loop), epoch, (uint32_t)-1);
 }
 
 bool qcow2_epoch_is_empty(Qcow2 *s, unsigned epoch)

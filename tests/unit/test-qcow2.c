@@ -390,6 +390,77 @@ static void random_work_agrees_with_a_model(gconstpointer data)
     }
 }
 
+/* ---- Loops without number ---- */
+
+#define CROWD 40
+
+typedef struct Reader {
+    BlockRequest request;
+    BlockBackend *backend;
+    struct iovec iov;
+    uint8_t data[SECTOR];
+} Reader;
+
+static void reader_done(BlockRequest *request, int ret)
+{
+    g_assert_cmpint(ret, ==, 0);
+}
+
+static void reader_submit(void *opaque)
+{
+    Reader *r = opaque;
+    block_submit(r->backend, &r->request);
+}
+
+static void crowd(const char *node_name)
+{
+    g_autoptr(GError) error = NULL;
+    EventLoop *loops[CROWD];
+    g_autofree Reader *readers = g_new0(Reader, CROWD);
+    BlockBackend *backend = block_backend_attach(node_name, "dev", false, false, &error);
+    g_assert_no_error(error);
+    for (int i = 0; i < CROWD; i++) {
+        Reader *r = &readers[i];
+        loops[i] = event_loop_new("crowd", LOOP_ENGINE_EPOLL, &error);
+        g_assert_true(event_loop_start(loops[i], &error));
+        g_assert_true(block_backend_add_loop(backend, loops[i], &error));
+        r->backend = backend;
+        r->iov = (struct iovec){ r->data, SECTOR };
+        r->request = (BlockRequest){ .op = i & 1 ? BLOCK_WRITE : BLOCK_READ,
+                                     .offset = (uint64_t)i * 65536,
+                                     .bytes = SECTOR,
+                                     .iov = &r->iov,
+                                     .iov_count = 1,
+                                     .done = reader_done };
+        event_loop_call(loops[i], reader_submit, r);
+    }
+    block_backend_drain(backend);
+    block_backend_detach(backend);
+    for (int i = 0; i < CROWD; i++) {
+        event_loop_free(loops[i]);
+    }
+}
+
+/* Disks come and go with I/O threads of their own; an image below several of them stays. */
+static void any_number_of_loops_may_use_an_image(void)
+{
+    g_autoptr(GError) error = NULL;
+    BlockOpenMode mode = { .writable = true };
+    g_autoptr(Opts) options = opts_new();
+    g_autofree char *path = g_strdup("test-qcow2-crowd-XXXXXX");
+    close(g_mkstemp(path));
+    opts_set(options, "size", "4M");
+    g_assert_true(block_image_create(path, "qcow2", options, &error));
+    BlockNode *node = block_image_open(path, "qcow2", NULL, &mode, &error);
+    g_assert_no_error(error);
+    for (int i = 0; i < 3; i++) {
+        crowd(block_node_name(node));
+    }
+    block_node_unref(node);
+    g_assert_cmpint(run("qemu-img check -f qcow2 %s", path), ==, 0);
+    unlink(path);
+}
+
 int main(int argc, char **argv)
 {
     rcu_thread_register();
@@ -398,5 +469,7 @@ int main(int argc, char **argv)
         g_autofree char *path = g_strdup_printf("/qcow2/random/%s", layouts[i].name);
         g_test_add_data_func(path, &layouts[i], random_work_agrees_with_a_model);
     }
+    g_test_add_func("/qcow2/any-number-of-loops-may-use-an-image",
+                    any_number_of_loops_may_use_an_image);
     return g_test_run();
 }
