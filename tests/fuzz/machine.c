@@ -151,7 +151,7 @@ Machine *fuzz_machine(const char *board)
 {
     static Machine *machine;
     static Cli cli; /* the machine's configuration points into it, and it to the line */
-    static GPtrArray *line;
+    static GPtrArray *line __attribute__((used)); /* the compiler would not keep it */
     GError *error = NULL;
     if (machine) {
         return machine;
