@@ -127,6 +127,7 @@ static void prepare(BlockBackend *backend, BlockNode *node, BlockRequest *reques
     request->rest = NULL;
     request->guard = NULL;
     request->format = NULL;
+    request->tracked = NULL;
     if (request->op == BLOCK_READ || G_UNLIKELY(!node)) {
         return;
     }
@@ -463,6 +464,32 @@ void block_node_resume(BlockNode *node)
     backend_foreach(unpause_above, node);
 }
 
+static void pause_one(BlockBackend *backend, void *opaque)
+{
+    call_queues(backend, pause_queue);
+}
+
+static void drain_one(BlockBackend *backend, void *opaque)
+{
+    block_backend_drain(backend);
+}
+
+static void unpause_one(BlockBackend *backend, void *opaque)
+{
+    call_queues(backend, unpause_queue);
+}
+
+void block_pause_all(void)
+{
+    backend_foreach(pause_one, NULL);
+    backend_foreach(drain_one, NULL);
+}
+
+void block_resume_all(void)
+{
+    backend_foreach(unpause_one, NULL);
+}
+
 /* ---- Limits ---- */
 
 static void throttle_queue(void *opaque)
@@ -554,6 +581,27 @@ bool backend_insert(BlockBackend *backend, BlockNode *node, GError **error)
     backend->limits = node->limits;
     atomic_store(&backend->length, block_node_length(node));
     switch_queues(backend, node);
+    return true;
+}
+
+bool backend_replace(BlockBackend *backend, BlockNode *to, GError **error)
+{
+    BlockNode *from = backend->node;
+    if (!check_loops(backend, to, error)) {
+        return false;
+    }
+    backend->node = to;
+    if (!backend_permit(backend, error)) {
+        backend->node = from;
+        node_update_permissions(to, NULL);
+        return false;
+    }
+    block_node_ref(to);
+    backend->limits = to->limits;
+    atomic_store(&backend->length, block_node_length(to));
+    switch_queues(backend, to);
+    node_update_permissions(from, NULL);
+    block_node_unref(from);
     return true;
 }
 

@@ -30,7 +30,8 @@ typedef enum BlockOp {
     BLOCK_FLUSH,
     BLOCK_DISCARD,
     BLOCK_WRITE_ZEROES,
-    BLOCK_STATUS, /* where the data of the range is; no data moves */
+    BLOCK_STATUS,   /* where the data of the range is; no data moves */
+    BLOCK_POPULATE, /* what the backing node decides of the range comes into this node */
 } BlockOp;
 
 enum {
@@ -90,6 +91,9 @@ struct BlockRequest {
     void *format;
     void (*format_complete)(BlockRequest *request, int ret);
     unsigned format_epoch;
+    /* The same for a job that follows what is written. */
+    void *tracked;
+    void (*tracked_complete)(BlockRequest *request, int ret);
 };
 
 typedef enum BlockErrorAction {
@@ -292,6 +296,9 @@ int block_pwrite_compressed(BlockNode *node, uint64_t offset, const void *data, 
 /* flags: BLOCK_REQ_UNMAP. */
 int block_pwrite_zeroes(BlockNode *node, uint64_t offset, uint64_t bytes, unsigned flags);
 int block_discard(BlockNode *node, uint64_t offset, uint64_t bytes);
+/* What backing nodes decide of the range is copied into this node; what is written meanwhile stays.
+ */
+int block_populate(BlockNode *node, uint64_t offset, uint64_t bytes);
 int block_flush(BlockNode *node);
 /* Of this node alone. */
 int block_status(BlockNode *node, uint64_t offset, uint64_t bytes, BlockStatus *status);

@@ -224,6 +224,37 @@ static bool file_open(BlockNode *node, Opts *options, GError **error)
     return true;
 }
 
+/* ---- Reopening ---- */
+
+/* The new descriptor takes the old one's number; locks go with the old one, and are taken anew. */
+static bool file_reopen(BlockNode *node, bool readonly, GError **error)
+{
+    FileState *s = node->state;
+    int flags = O_CLOEXEC | (readonly ? O_RDONLY : O_RDWR) | (node->cache_direct ? O_DIRECT : 0);
+    int fd = open(node->filename, flags);
+    struct stat old, new;
+    if (fd < 0) {
+        return error_set_errno(error, errno, "cannot open '%s'%s", node->filename,
+                               readonly ? "" : " for writing");
+    }
+    if (fstat(s->fd, &old) < 0 || fstat(fd, &new) < 0 || old.st_dev != new.st_dev ||
+        old.st_ino != new.st_ino) {
+        close(fd);
+        return error_set(error, "'%s' is another file now", node->filename);
+    }
+    if (s->locking && node->permitted) {
+        file_lock_apply(s->fd, node->filename, 0, BLOCK_PERM_ALL, NULL);
+        if (!file_lock_apply(fd, node->filename, node->perm, node->shared, error)) {
+            file_lock_apply(s->fd, node->filename, node->perm, node->shared, NULL);
+            close(fd);
+            return false;
+        }
+    }
+    dup3(fd, s->fd, O_CLOEXEC);
+    close(fd);
+    return true;
+}
+
 /* ---- Size, locks ---- */
 
 static bool file_resize(BlockNode *node, uint64_t size, GError **error)
@@ -315,9 +346,9 @@ static const char *const file_options[] = { "filename", "aio", "locking", NULL }
     {                                                                                              \
         .name = id, .desc = text, .state_size = sizeof(FileState), .options = file_options,        \
         .open = file_open, .close = file_close, .submit = file_submit, .transfer = file_transfer,  \
-        .flush = file_flush, .resize = file_resize, .refresh = file_refresh,                       \
-        .set_permissions = file_set_permissions, .allocated = file_allocated,                      \
-        .check_loop = file_check_loop,                                                             \
+        .flush = file_flush, .reopen = file_reopen, .resize = file_resize,                         \
+        .refresh = file_refresh, .set_permissions = file_set_permissions,                          \
+        .allocated = file_allocated, .check_loop = file_check_loop,                                \
     }
 
 const BlockDriver file_driver = FILE_DRIVER("file", "A regular file");

@@ -55,6 +55,9 @@ typedef struct BlockDriver {
     /* Like flush, and what a flush leaves for later too: at exit. NULL: flush. No request is in
      * flight; main thread. */
     int (*settle)(BlockNode *node);
+    /* Makes it writable, or read-only; `file` is so already. NULL: nothing to do. No request is in
+     * flight. */
+    bool (*reopen)(BlockNode *node, bool readonly, GError **error);
     /* No request is in flight. */
     bool (*resize)(BlockNode *node, uint64_t size, GError **error);
     /* The node below, or the file, has a new length; may be NULL. */
@@ -67,9 +70,17 @@ typedef struct BlockDriver {
     const BlockImageOps *image; /* what tools do with images of this format; may be NULL */
 } BlockDriver;
 
+/* Who looks at every request to a node before its driver does; passes it on by
+ * block_node_pass(). Set and taken away while all back ends are paused. */
+typedef struct NodeTracker NodeTracker;
+struct NodeTracker {
+    void (*submit)(NodeTracker *tracker, BlockNode *node, BlockRequest *request);
+};
+
 struct BlockNode {
     char *name;
     const BlockDriver *driver;
+    NodeTracker *tracker; /* of a job, or NULL */
     void *state;
     char *filename;
     BlockNode *file;
@@ -124,9 +135,17 @@ void block_exports_close(void);
 /* node.c */
 BlockNode *node_open(Opts *options, const char *driver, const NodeDefaults *defaults,
                      GError **error);
-static inline void block_node_submit(BlockNode *node, BlockRequest *request)
+static inline void block_node_pass(BlockNode *node, BlockRequest *request)
 {
     node->driver->submit(node, request);
+}
+static inline void block_node_submit(BlockNode *node, BlockRequest *request)
+{
+    if (G_UNLIKELY(node->tracker)) {
+        node->tracker->submit(node->tracker, node, request);
+    } else {
+        block_node_pass(node, request);
+    }
 }
 /* Looks how long the files below are now: writes behind the end made them longer. */
 void node_refresh_length(BlockNode *node);
@@ -201,6 +220,11 @@ typedef struct BlockQueue BlockQueue;
  * does. Main thread. */
 void block_node_pause(BlockNode *node);
 void block_node_resume(BlockNode *node);
+/* The same for all back ends there are: the tree may change in any way between the two. */
+void block_pause_all(void);
+void block_resume_all(void);
+/* The back end goes on with another node. Paused. On failure nothing has changed. */
+bool backend_replace(BlockBackend *backend, BlockNode *to, GError **error);
 void backend_foreach(void (*fn)(BlockBackend *backend, void *opaque), void *opaque);
 
 struct BlockBackend {

@@ -2,6 +2,7 @@
 /* Block nodes: opening from options, finding, permissions, closing; blocking access. */
 #include <errno.h>
 #include "block/internal.h"
+#include "block/jobs/job.h"
 #include "vmm/util/bytes.h"
 
 static GPtrArray *nodes; /* of BlockNode, in order of creation */
@@ -321,6 +322,7 @@ static void flush_one(BlockNode *node, void *opaque)
 
 void block_close_all(void)
 {
+    jobs_cancel_all();
     block_exports_close();
     block_node_foreach(flush_one, NULL);
     sync_loop_stop();

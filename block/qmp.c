@@ -7,6 +7,23 @@
 #include "vmm/monitor/monitor.h"
 #include "vmm/monitor/qmp-schema.h"
 
+BlockNode *block_device_node(const char *name, GError **error)
+{
+    const Drive *drive = drive_find(name);
+    BlockNode *node = drive ? drive->node : block_node_find(name);
+    if (!node && !drive) {
+        BlockBackend *backend = block_backend_find(NULL, name, NULL);
+        node = backend ? block_backend_node(backend) : NULL;
+    }
+    if (!node) {
+        error_set_code(error, VIREO_ERROR_GENERIC,
+                       drive ? "Device '%s' has no medium"
+                             : "Cannot find device='%s' nor node-name='%s'",
+                       name, name);
+    }
+    return node;
+}
+
 static json_object *query_block(const void *args, GError **error)
 {
     return block_query();

@@ -38,4 +38,5 @@ void block_request_init(BlockRequest *request, EventLoop *loop, BlockOp op, uint
     request->rest = NULL;
     request->guard = NULL;
     request->format = NULL;
+    request->tracked = NULL;
 }

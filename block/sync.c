@@ -155,6 +155,14 @@ int block_discard(BlockNode *node, uint64_t offset, uint64_t bytes)
     return ret || !bytes ? ret : run(node, BLOCK_DISCARD, offset, bytes, NULL, 0, NULL);
 }
 
+int block_populate(BlockNode *node, uint64_t offset, uint64_t bytes)
+{
+    int ret = check_range(node, offset, bytes, true);
+    return ret || !bytes || !node->backing
+               ? ret
+               : run(node, BLOCK_POPULATE, offset, bytes, NULL, 0, NULL);
+}
+
 int block_flush(BlockNode *node)
 {
     return node_flush(node);

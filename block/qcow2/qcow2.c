@@ -292,6 +292,12 @@ bool qcow2_flush_all(Qcow2 *s, GError **error)
            error_set_errno(error, -ret, "'%s': cannot write its tables", s->node->filename);
 }
 
+static bool qcow2_reopen(BlockNode *node, bool readonly, GError **error)
+{
+    Qcow2 *s = node->state;
+    return readonly || make_writable(s, error);
+}
+
 static int settle_node(BlockNode *node)
 {
     Qcow2 *s = node->state;
@@ -445,6 +451,7 @@ const BlockDriver qcow2_driver = {
     .submit = qcow2_submit,
     .quiesce = qcow2_quiesce,
     .settle = settle_node,
+    .reopen = qcow2_reopen,
     .resize = qcow2_resize,
     .image = &qcow2_image_ops,
 };

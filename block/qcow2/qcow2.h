@@ -323,8 +323,9 @@ Qcow2Piece *qcow2_piece_new(Qcow2Op *op, uint64_t bytes); /* of the next bytes; 
 void qcow2_piece_done(Qcow2Piece *piece, int ret);        /* frees it */
 /* Goes one step on with a write, a discard or a write of zeroes: true when the cursor moved or the
  * operation failed (op->ret), false when it parked. */
-bool qcow2_write_step(Qcow2Op *op); /* write.c */
-bool qcow2_zero_step(Qcow2Op *op);  /* zero.c */
+bool qcow2_write_step(Qcow2Op *op);    /* write.c */
+bool qcow2_populate_step(Qcow2Op *op); /* write.c */
+bool qcow2_zero_step(Qcow2Op *op);     /* zero.c */
 /* The piece's bytes, which begin `skip` bytes into a compressed cluster (compressed.c). */
 void qcow2_read_compressed(Qcow2Piece *piece, uint64_t entry, uint64_t skip);
 bool qcow2_compressed_step(Qcow2Op *op); /* writes one cluster compressed */

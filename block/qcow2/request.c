@@ -105,7 +105,7 @@ void qcow2_submit(BlockNode *node, BlockRequest *request)
 {
     Qcow2 *s = node->state;
     bool changes = request->kind == BLOCK_WRITE || request->kind == BLOCK_WRITE_ZEROES ||
-                   request->kind == BLOCK_DISCARD;
+                   request->kind == BLOCK_DISCARD || request->kind == BLOCK_POPULATE;
     if (G_UNLIKELY(changes && atomic_load_explicit(&s->corrupt, memory_order_relaxed))) {
         block_request_complete_later(request, -EIO);
         return;
@@ -371,6 +371,8 @@ static bool step(Qcow2Op *op)
                                                          : qcow2_write_step(op);
     case BLOCK_STATUS:
         return status_step(op);
+    case BLOCK_POPULATE:
+        return qcow2_populate_step(op);
     default:
         return qcow2_zero_step(op);
     }

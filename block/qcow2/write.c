@@ -179,10 +179,43 @@ static void alloc_written(BlockRequest *io, int ret)
     qcow2_piece_done(piece, ret);
 }
 
+/* What came from the backing node is nothing but zeroes: the entries say so, no cluster is used. */
+static void publish_zeroes(Qcow2Piece *piece)
+{
+    Qcow2 *s = piece->op->s;
+    uint64_t all = (1ULL << 32) - 1;
+    g_mutex_lock(&s->lock);
+    for (uint64_t i = 0; i < piece->clusters; i++) {
+        uint32_t index = qcow2_entry_index(s, piece->alloc.first + i);
+        uint64_t old = qcow2_entry(s, piece->slice, index);
+        qcow2_entry_set(s, piece->slice, index, s->subclusters ? 0 : QCOW2_ZERO, all << 32);
+        qcow2_entry_free(s, old, false);
+    }
+    piece->slice->pins--;
+    if (s->data == s->node->file) {
+        qcow2_unalloc(s, piece->host, piece->clusters);
+    }
+    qcow2_alloc_end(s, &piece->alloc);
+    g_mutex_unlock(&s->lock);
+    qcow2_piece_done(piece, 0);
+}
+
+static bool is_populated_by_zeroes(const Qcow2Piece *piece)
+{
+    const Qcow2 *s = piece->op->s;
+    struct iovec iov = { piece->head_data, piece->head };
+    return piece->op->parent->kind == BLOCK_POPULATE && s->h.version >= 3 && piece->new_clusters &&
+           piece->head == piece->clusters << s->cluster_bits && iov_is_zero(&iov, 1);
+}
+
 /* All that is to be written is in memory. */
 static void write_around(Qcow2Piece *piece)
 {
     Qcow2 *s = piece->op->s;
+    if (is_populated_by_zeroes(piece)) {
+        publish_zeroes(piece);
+        return;
+    }
     uint64_t in_cluster = (piece->offset - piece->head) & (s->cluster_size - 1);
     int n = 0;
     piece->write_iov = g_new(struct iovec, piece->iov_count + 2);
@@ -303,6 +336,21 @@ static void write_in_place(Qcow2Op *op, uint64_t host, uint64_t bytes)
     block_node_submit(op->s->data, &piece->io);
 }
 
+/* Lock held. */
+static void begin_alloc(Qcow2Piece *piece, const Plan *p)
+{
+    piece->offset = p->start;
+    piece->host = p->host;
+    piece->clusters = p->count;
+    piece->new_clusters = !p->reuse;
+    piece->head = p->head;
+    piece->tail = p->tail;
+    piece->skip = p->whole;
+    piece->slice = p->slice;
+    piece->slice->pins++;
+    qcow2_alloc_begin(piece->op->s, &piece->alloc, p->first, p->count);
+}
+
 /* Lock held; gives it back. */
 static void carry_out(Qcow2Op *op, Plan *p)
 {
@@ -316,15 +364,7 @@ static void carry_out(Qcow2Op *op, Plan *p)
         return;
     }
     Qcow2Piece *piece = qcow2_piece_new(op, p->bytes);
-    piece->host = p->host;
-    piece->clusters = p->count;
-    piece->new_clusters = !p->reuse;
-    piece->head = p->head;
-    piece->tail = p->tail;
-    piece->skip = p->whole;
-    piece->slice = p->slice;
-    piece->slice->pins++;
-    qcow2_alloc_begin(s, &piece->alloc, p->first, p->count);
+    begin_alloc(piece, p);
     g_mutex_unlock(&s->lock);
     fill_head(piece);
 }
@@ -368,4 +408,89 @@ bool qcow2_write_step(Qcow2Op *op)
     }
     g_mutex_unlock(&s->lock);
     return qcow2_op_took(op, need, error);
+}
+
+/* ---- Populating: what the backing node decides comes in ---- */
+
+#define POPULATE_BYTES (512 * KIB)
+
+/* Clusters from `first` on that nothing here decides. Lock held; entries in memory. */
+static uint64_t count_unallocated(Qcow2Op *op, uint64_t first)
+{
+    Qcow2 *s = op->s;
+    uint64_t most = MAX(POPULATE_BYTES >> s->cluster_bits, 1), n = 1;
+    uint64_t end = (op->end + s->cluster_size - 1) >> s->cluster_bits;
+    uint64_t room = s->slice_entries - qcow2_entry_index(s, first);
+    for (; n < most && n < room && first + n < end; n++) {
+        Qcow2Extent e;
+        int error;
+        if (qcow2_alloc_find(s, first + n, 1) ||
+            !qcow2_map(s, (first + n) << s->cluster_bits, 1, &e, &error) || error ||
+            e.kind != QCOW2_KIND_UNALLOCATED) {
+            break;
+        }
+    }
+    return n;
+}
+
+/* A write of nothing, with all around it that is to come in. Lock held. */
+static Qcow2Need plan_population(Qcow2Op *op, Plan *p, const Qcow2Extent *e, int *error)
+{
+    Qcow2 *s = op->s;
+    uint64_t entry = qcow2_entry(s, p->slice, qcow2_entry_index(s, p->first));
+    uint64_t begin = p->first << s->cluster_bits, mask = s->subcluster_size - 1;
+    p->reuse = s->subclusters && entry & QCOW2_COPIED && !(entry & QCOW2_COMPRESSED);
+    p->count = s->subclusters ? 1 : count_unallocated(op, p->first);
+    if (p->reuse) {
+        p->host = entry & QCOW2_L2_OFFSET;
+    } else if (s->data != s->node->file) {
+        p->host = begin;
+    } else {
+        Qcow2Need need = qcow2_alloc_clusters(s, p->count, 1, &p->host, &p->count, &p->fresh,
+                                              &op->waiter, error);
+        if (need != QCOW2_READY) {
+            return need;
+        }
+    }
+    p->whole = !p->reuse && entry & QCOW2_L2_OFFSET;
+    if (s->subclusters && !p->whole) { /* the run of subclusters that nothing here decides */
+        begin = op->cursor & ~mask;
+        p->start = MIN((op->cursor + e->bytes + mask) & ~mask, (p->first + 1) << s->cluster_bits);
+    } else {
+        p->start = (p->first + p->count) << s->cluster_bits;
+    }
+    p->head = p->start - begin;
+    return QCOW2_READY;
+}
+
+bool qcow2_populate_step(Qcow2Op *op)
+{
+    Qcow2 *s = op->s;
+    Plan p = { .first = op->cursor >> s->cluster_bits };
+    Qcow2Extent e;
+    int error = 0;
+    g_mutex_lock(&s->lock);
+    Qcow2Need need = prepare(op, p.first, &p.slice, &error);
+    if (need == QCOW2_READY) {
+        qcow2_map(s, op->cursor, op->end - op->cursor, &e, &error);
+        need = error ? QCOW2_FAILED : QCOW2_READY;
+    }
+    if (need == QCOW2_READY && e.kind != QCOW2_KIND_UNALLOCATED) {
+        g_mutex_unlock(&s->lock);
+        op->cursor += e.bytes;
+        return true;
+    }
+    if (need == QCOW2_READY) {
+        need = plan_population(op, &p, &e, &error);
+    }
+    if (need != QCOW2_READY) {
+        g_mutex_unlock(&s->lock);
+        return qcow2_op_took(op, need, error);
+    }
+    Qcow2Piece *piece = qcow2_piece_new(op, 0);
+    begin_alloc(piece, &p);
+    g_mutex_unlock(&s->lock);
+    op->cursor = MIN(op->end, p.start);
+    fill_head(piece);
+    return true;
 }

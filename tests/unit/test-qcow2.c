@@ -8,12 +8,11 @@
 #include <unistd.h>
 #include "block/image.h"
 #include "block/internal.h"
+#include "tests/unit/block-load.h"
 #include "vmm/memory/rcu.h"
 #include "vmm/util/bytes.h"
 
-#define MAX_SLOTS 24
-#define MAX_LOOPS 3
-#define SECTOR    512
+#define SECTOR 512
 
 typedef struct Layout {
     const char *name;
@@ -42,33 +41,12 @@ static const Layout layouts[] = {
     { "tiny-cache", "cluster_size=512", "l2-cache-size=1", 1 * MIB, true },
 };
 
-typedef struct Bench Bench;
-
-typedef struct Slot {
-    BlockRequest request;
-    Bench *bench;
-    int loop;
-    bool busy, verify_discard;
-    struct iovec iov[3];
-    uint8_t *data;
-    uint64_t offset, bytes;
-    LoopTask task;
-} Slot;
-
-struct Bench {
+typedef struct Bench {
+    BlockLoad load;
     const Layout *layout;
     char *folder, *path, *base;
     Drive *drive;
-    BlockBackend *backend;
-    EventLoop *loops[MAX_LOOPS];
-    uint8_t *model;
-    uint64_t size;
-    GRand *rand;
-    GMutex lock;
-    GCond cond;
-    int in_flight;
-    Slot slots[MAX_SLOTS];
-};
+} Bench;
 
 /* ---- Judges ---- */
 
@@ -95,31 +73,22 @@ static void judge(Bench *b)
 {
     g_autofree char *raw = g_build_filename(b->folder, "model", NULL);
     g_assert_cmpint(run("qemu-img check -f qcow2 %s", b->path), ==, 0);
-    g_assert_true(g_file_set_contents(raw, (char *)b->model, (gssize)b->size, NULL));
+    g_assert_true(g_file_set_contents(raw, (char *)b->load.model, (gssize)b->load.size, NULL));
     g_assert_cmpint(run("qemu-img compare -f qcow2 -F raw %s %s", b->path, raw), ==, 0);
     unlink(raw);
 }
 
 /* ---- Opening ---- */
 
-static void fill_random(GRand *rand, uint8_t *data, uint64_t bytes)
-{
-    uint32_t x = g_rand_int(rand) | 1;
-    for (uint64_t i = 0; i < bytes; i++) {
-        x = x * 1664525 + 1013904223;
-        data[i] = (uint8_t)(x >> 24);
-    }
-}
-
 static void make_base(Bench *b)
 {
     /* Shorter than the overlay, with holes. */
-    uint64_t bytes = b->size / 2 / SECTOR * SECTOR + SECTOR;
+    uint64_t bytes = b->load.size / 2 / SECTOR * SECTOR + SECTOR;
     g_autofree uint8_t *data = g_malloc0(bytes);
     for (uint64_t at = 0; at + 3 * 4096 < bytes; at += 5 * 4096) {
-        fill_random(b->rand, data + at, 3 * 4096);
+        load_fill(b->load.rand, data + at, 3 * 4096);
     }
-    memcpy(b->model, data, bytes);
+    memcpy(b->load.model, data, bytes);
     b->base = g_build_filename(b->folder, "base", NULL);
     g_assert_true(g_file_set_contents(b->base, (char *)data, (gssize)bytes, NULL));
 }
@@ -133,18 +102,15 @@ static void bench_open(Bench *b)
     g_assert_no_error(error);
     b->drive = drive_add(options, NULL, &error);
     g_assert_no_error(error);
-    b->backend = block_backend_attach("d0", "dev0", false, false, &error);
+    BlockBackend *backend = block_backend_attach("d0", "dev0", false, false, &error);
     g_assert_no_error(error);
-    for (int i = 0; i < MAX_LOOPS; i++) {
-        g_assert_true(block_backend_add_loop(b->backend, b->loops[i], &error));
-        g_assert_no_error(error);
-    }
+    load_attach(&b->load, backend);
 }
 
 static void bench_close(Bench *b)
 {
-    block_backend_drain(b->backend);
-    block_backend_detach(b->backend);
+    block_backend_drain(b->load.backend);
+    block_backend_detach(b->load.backend);
     drives_close();
 }
 
@@ -153,16 +119,14 @@ static void bench_start(Bench *b, const Layout *layout, uint32_t seed)
     g_autoptr(GError) error = NULL;
     memset(b, 0, sizeof(*b));
     b->layout = layout;
-    b->size = layout->size;
-    b->rand = g_rand_new_with_seed(seed);
-    b->model = g_malloc0(b->size);
+    load_init(&b->load, layout->size, seed);
     b->folder = g_strdup("test-qcow2-XXXXXX"); /* in the build tree: tmpfs has no O_DIRECT */
     g_assert_nonnull(g_mkdtemp(b->folder));
     b->path = g_build_filename(b->folder, "image.qcow2", NULL);
     g_autoptr(Opts)
         options = opts_parse(*layout->options ? layout->options : "compat=1.1", NULL, &error);
     g_assert_no_error(error);
-    g_autofree char *size = g_strdup_printf("%" G_GUINT64_FORMAT, b->size);
+    g_autofree char *size = g_strdup_printf("%" G_GUINT64_FORMAT, b->load.size);
     opts_set(options, "size", size);
     if (layout->backing) {
         make_base(b);
@@ -171,18 +135,12 @@ static void bench_start(Bench *b, const Layout *layout, uint32_t seed)
     }
     g_assert_true(block_image_create(b->path, "qcow2", options, &error));
     g_assert_no_error(error);
-    for (int i = 0; i < MAX_LOOPS; i++) {
-        b->loops[i] = event_loop_new("work", LOOP_ENGINE_AUTO, &error);
-        g_assert_true(event_loop_start(b->loops[i], &error));
-    }
     bench_open(b);
 }
 
 static void bench_end(Bench *b)
 {
-    for (int i = 0; i < MAX_LOOPS; i++) {
-        event_loop_free(b->loops[i]);
-    }
+    load_free(&b->load);
     unlink(b->path);
     if (b->base) {
         unlink(b->base);
@@ -191,186 +149,16 @@ static void bench_end(Bench *b)
     g_free(b->path);
     g_free(b->base);
     g_free(b->folder);
-    g_free(b->model);
-    g_rand_free(b->rand);
 }
 
 /* ---- Work ---- */
-
-static bool overlaps(const Bench *b, uint64_t offset, uint64_t bytes)
-{
-    for (int i = 0; i < MAX_SLOTS; i++) {
-        const Slot *s = &b->slots[i];
-        if (s->busy && offset < s->offset + s->bytes && s->offset < offset + bytes) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void slot_free(Slot *slot)
-{
-    Bench *b = slot->bench;
-    g_free(slot->data);
-    g_mutex_lock(&b->lock);
-    slot->busy = false;
-    b->in_flight--;
-    g_cond_signal(&b->cond);
-    g_mutex_unlock(&b->lock);
-}
-
-static void check_read(Slot *slot)
-{
-    Bench *b = slot->bench;
-    const uint8_t *model = b->model + slot->offset;
-    for (uint64_t i = 0; i < slot->bytes; i++) {
-        if (slot->data[i] != model[i]) {
-            g_error("byte %" G_GUINT64_FORMAT " (of a read of %" G_GUINT64_FORMAT
-                    " at %" G_GUINT64_FORMAT ") is %02x, not %02x",
-                    slot->offset + i, slot->bytes, slot->offset, slot->data[i], model[i]);
-        }
-    }
-}
-
-/* A discard is a hint: each byte is what it was, or 0. */
-static void learn_discard(Slot *slot)
-{
-    uint8_t *model = slot->bench->model + slot->offset;
-    for (uint64_t i = 0; i < slot->bytes; i++) {
-        g_assert_true(slot->data[i] == model[i] || slot->data[i] == 0);
-        model[i] = slot->data[i];
-    }
-}
-
-static void submit(Slot *slot, BlockOp op, unsigned flags);
-
-static void done(BlockRequest *request, int ret)
-{
-    Slot *slot = request->opaque;
-    g_assert_cmpint(ret, ==, 0);
-    if (request->op == BLOCK_DISCARD) {
-        slot->verify_discard = true;
-        submit(slot, BLOCK_READ, 0);
-        return;
-    }
-    if (request->op == BLOCK_READ && slot->verify_discard) {
-        learn_discard(slot);
-    } else if (request->op == BLOCK_READ) {
-        check_read(slot);
-    }
-    slot_free(slot);
-}
-
-static void submit(Slot *slot, BlockOp op, unsigned flags)
-{
-    BlockRequest *r = &slot->request;
-    uint64_t third = slot->bytes / 3 / SECTOR * SECTOR;
-    int n = 0;
-    memset(r, 0xa5, sizeof(*r));
-    if (third) {
-        slot->iov[n++] = (struct iovec){ slot->data, third };
-    }
-    slot->iov[n++] = (struct iovec){ slot->data + third, slot->bytes - third };
-    r->op = op;
-    r->flags = flags;
-    r->offset = slot->offset;
-    r->bytes = op == BLOCK_FLUSH ? 0 : slot->bytes;
-    r->iov = slot->iov;
-    r->iov_count = n;
-    r->done = done;
-    r->opaque = slot;
-    block_submit(slot->bench->backend, r);
-}
-
-static void start_task(void *opaque)
-{
-    Slot *slot = opaque;
-    submit(slot, slot->request.op, slot->request.flags);
-}
-
-static BlockOp choose_op(Bench *b)
-{
-    static const BlockOp ops[] = { BLOCK_READ,    BLOCK_READ,  BLOCK_READ,  BLOCK_WRITE,
-                                   BLOCK_WRITE,   BLOCK_WRITE, BLOCK_WRITE, BLOCK_WRITE_ZEROES,
-                                   BLOCK_DISCARD, BLOCK_FLUSH };
-    return ops[g_rand_int_range(b->rand, 0, G_N_ELEMENTS(ops))];
-}
-
-static uint64_t choose_bytes(Bench *b)
-{
-    uint64_t most = g_rand_boolean(b->rand) ? 8 * KIB : 200 * KIB;
-    uint64_t n = g_rand_int_range(b->rand, 1, (gint32)(MIN(most, b->size) / SECTOR)) * SECTOR;
-    return n;
-}
-
-static void start_one(Bench *b)
-{
-    Slot *slot = b->slots;
-    BlockOp op = choose_op(b);
-    uint64_t bytes = choose_bytes(b);
-    uint64_t offset =
-        g_rand_int_range(b->rand, 0, (gint32)((b->size - bytes) / SECTOR) + 1) * SECTOR;
-    if (g_rand_int_range(b->rand, 0, 4) == 0) { /* whole clusters, often */
-        offset = MIN(ALIGN_DOWN(offset, 65536), b->size - bytes);
-    }
-    while (slot->busy) {
-        slot++;
-    }
-    if (overlaps(b, offset, bytes)) {
-        return;
-    }
-    slot->bench = b;
-    slot->busy = true;
-    slot->verify_discard = false;
-    slot->offset = offset;
-    slot->bytes = bytes;
-    slot->data = aligned_alloc(4096, ALIGN_UP(bytes, 4096));
-    slot->loop = g_rand_int_range(b->rand, 0, MAX_LOOPS);
-    slot->request.op = op;
-    slot->request.flags = 0;
-    if (op == BLOCK_WRITE) {
-        if (g_rand_int_range(b->rand, 0, 8) == 0) {
-            memset(slot->data, 0, bytes);
-        } else {
-            fill_random(b->rand, slot->data, bytes);
-        }
-        memcpy(b->model + offset, slot->data, bytes);
-    } else if (op == BLOCK_WRITE_ZEROES) {
-        memset(b->model + offset, 0, bytes);
-        slot->request.flags = g_rand_boolean(b->rand) ? BLOCK_REQ_UNMAP : 0;
-    }
-    if (g_rand_int_range(b->rand, 0, 20) == 0 && op != BLOCK_READ) {
-        slot->request.flags |= BLOCK_REQ_FUA;
-    }
-    b->in_flight++;
-    slot->task = (LoopTask)LOOP_TASK_INIT(start_task, slot);
-    event_loop_post(b->loops[slot->loop], &slot->task);
-}
-
-static void wait_for(Bench *b, int most)
-{
-    while (b->in_flight > most) {
-        g_cond_wait(&b->cond, &b->lock);
-    }
-}
-
-static void work(Bench *b, int count)
-{
-    g_mutex_lock(&b->lock);
-    for (int i = 0; i < count; i++) {
-        wait_for(b, MAX_SLOTS - 1);
-        start_one(b);
-    }
-    wait_for(b, 0);
-    g_mutex_unlock(&b->lock);
-}
 
 static void random_work(const Layout *layout, uint32_t seed, int rounds, int count)
 {
     Bench b;
     bench_start(&b, layout, seed);
     for (int i = 0; i < rounds; i++) {
-        work(&b, count);
+        load_work(&b.load, count);
         bench_close(&b);
         judge(&b);
         if (i + 1 < rounds) {

@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Jobs: their states, their thread, what the user may do with them. */
+#include "block/jobs/job.h"
+
+#include <errno.h>
+#include "vmm/memory/rcu.h"
+
+#define WINDOW_NS (100 * 1000 * 1000LL)
+
+static GPtrArray *jobs;
+
+static const char *const status_names[] = {
+    "undefined", "created", "running",  "paused",    "ready", "standby",
+    "waiting",   "pending", "aborting", "concluded", "null",
+};
+
+const char *job_status_name(JobStatus status)
+{
+    return status_names[status];
+}
+
+Job *job_find(const char *id)
+{
+    for (guint i = 0; jobs && i < jobs->len; i++) {
+        Job *job = jobs->pdata[i];
+        if (!strcmp(job->id, id)) {
+            return job;
+        }
+    }
+    return NULL;
+}
+
+void job_foreach(void (*fn)(Job *job, void *opaque), void *opaque)
+{
+    for (guint i = 0; jobs && i < jobs->len; i++) {
+        fn(jobs->pdata[i], opaque);
+    }
+}
+
+/* ---- Events ---- */
+
+static void emit(const char *event, json_object *data)
+{
+    const BlockErrorHooks *hooks = block_error_hooks();
+    if (hooks && hooks->emit) {
+        hooks->emit(event, data);
+    } else {
+        json_object_put(data);
+    }
+}
+
+static void emit_status(const Job *job, JobStatus status)
+{
+    json_object *data = json_object_new_object();
+    json_object_object_add(data, "id", json_object_new_string(job->id));
+    json_object_object_add(data, "status", json_object_new_string(status_names[status]));
+    emit("JOB_STATUS_CHANGE", data);
+}
+
+/* With the lock held. */
+static void set_status(Job *job, JobStatus status)
+{
+    if (job->status != status) {
+        job->status = status;
+        emit_status(job, status);
+    }
+}
+
+static json_object *block_job_data(const Job *job)
+{
+    json_object *data = json_object_new_object();
+    json_object_object_add(data, "type", json_object_new_string(job->driver->type));
+    json_object_object_add(data, "device", json_object_new_string(job->id));
+    json_object_object_add(data, "len", json_object_new_int64((int64_t)job->length));
+    json_object_object_add(data, "offset", json_object_new_int64((int64_t)job->progress));
+    json_object_object_add(data, "speed", json_object_new_int64((int64_t)job->speed));
+    return data;
+}
+
+/* ---- Life ---- */
+
+Job *job_new(const JobDriver *driver, const char *id, const char *otherwise, uint64_t speed,
+             GError **error)
+{
+    id = id ? id : otherwise;
+    if (!id || !*id) {
+        error_set(error, "An explicit job ID is required");
+        return NULL;
+    }
+    if (job_find(id)) {
+        error_set(error, "Job ID '%s' already in use", id);
+        return NULL;
+    }
+    Job *job = g_malloc0(driver->size);
+    job->driver = driver;
+    job->id = g_strdup(id);
+    job->speed = speed;
+    job->auto_finalize = job->auto_dismiss = true;
+    g_mutex_init(&job->lock);
+    g_cond_init(&job->cond);
+    if (!jobs) {
+        jobs = g_ptr_array_new();
+    }
+    g_ptr_array_add(jobs, job);
+    g_mutex_lock(&job->lock);
+    set_status(job, JOB_CREATED);
+    g_mutex_unlock(&job->lock);
+    return job;
+}
+
+void job_discard(Job *job)
+{
+    g_ptr_array_remove(jobs, job);
+    g_mutex_lock(&job->lock);
+    set_status(job, JOB_NULL);
+    g_mutex_unlock(&job->lock);
+    if (job->driver->free) {
+        job->driver->free(job);
+    }
+    g_mutex_clear(&job->lock);
+    g_cond_clear(&job->cond);
+    g_free(job->id);
+    g_free(job->error);
+    g_free(job);
+}
+
+static void conclude(Job *job)
+{
+    json_object *data = block_job_data(job);
+    bool cancelled = job->cancelled && (job->forced || !job->ready);
+    if (job->error && !cancelled) {
+        json_object_object_add(data, "error", json_object_new_string(job->error));
+    }
+    emit(cancelled ? "BLOCK_JOB_CANCELLED" : "BLOCK_JOB_COMPLETED", data);
+    g_mutex_lock(&job->lock);
+    set_status(job, JOB_CONCLUDED);
+    bool dismiss = job->auto_dismiss;
+    g_mutex_unlock(&job->lock);
+    if (dismiss) {
+        job_discard(job);
+    }
+}
+
+static void set_error(Job *job, const char *text)
+{
+    if (!job->error) {
+        job->error = g_strdup(text);
+    }
+}
+
+static void finalize(Job *job)
+{
+    g_autoptr(GError) error = NULL;
+    if (!job->error && job->driver->finish && !job->driver->finish(job, &error)) {
+        set_error(job, error->message);
+        g_mutex_lock(&job->lock);
+        set_status(job, JOB_ABORTING);
+        g_mutex_unlock(&job->lock);
+    }
+    conclude(job);
+}
+
+/* The thread has ended. Main thread. */
+static void ended(void *opaque)
+{
+    Job *job = opaque;
+    g_thread_join(job->thread);
+    job->thread = NULL;
+    g_mutex_lock(&job->lock);
+    bool failed = job->error != NULL;
+    if (failed) {
+        set_status(job, JOB_ABORTING);
+    } else {
+        set_status(job, JOB_WAITING);
+        set_status(job, JOB_PENDING);
+    }
+    g_mutex_unlock(&job->lock);
+    if (failed) {
+        conclude(job);
+    } else if (job->auto_finalize) {
+        finalize(job);
+    } else {
+        json_object *data = json_object_new_object();
+        json_object_object_add(data, "type", json_object_new_string(job->driver->type));
+        json_object_object_add(data, "id", json_object_new_string(job->id));
+        emit("BLOCK_JOB_PENDING", data);
+    }
+}
+
+static void *thread(void *opaque)
+{
+    Job *job = opaque;
+    g_autoptr(GError) error = NULL;
+    rcu_thread_register();
+    int ret = job->driver->run(job, &error);
+    g_mutex_lock(&job->lock);
+    if (job->cancelled && (job->forced || !job->ready)) {
+        set_error(job, "Operation canceled");
+    } else if (ret < 0) {
+        set_error(job, error ? error->message : g_strerror(-ret));
+    }
+    g_mutex_unlock(&job->lock);
+    rcu_thread_unregister();
+    event_loop_post(event_loop_main(), &job->ended_task);
+    return NULL;
+}
+
+void job_start(Job *job)
+{
+    g_mutex_lock(&job->lock);
+    job->started = true;
+    set_status(job, JOB_RUNNING);
+    g_mutex_unlock(&job->lock);
+    job->ended_task = (LoopTask)LOOP_TASK_INIT(ended, job);
+    job->thread = g_thread_new("block job", thread, job);
+}
+
+void jobs_cancel_all(void)
+{
+    while (jobs && jobs->len) {
+        Job *job = jobs->pdata[jobs->len - 1];
+        g_mutex_lock(&job->lock);
+        job->cancelled = job->forced = true;
+        job->user_paused = false;
+        g_cond_broadcast(&job->cond);
+        g_mutex_unlock(&job->lock);
+        if (job->thread) {
+            g_thread_join(job->thread);
+            event_loop_cancel_task(event_loop_main(), &job->ended_task);
+            job->thread = NULL;
+        }
+        job_discard(job);
+    }
+}
+
+/* ---- The thread's side ---- */
+
+/* Lock held. How long to sleep until the speed allows more. */
+static int64_t wait_for_speed(Job *job, uint64_t bytes)
+{
+    int64_t now = g_get_monotonic_time() * 1000;
+    if (!job->speed) {
+        return 0;
+    }
+    if (now - job->window_start >= WINDOW_NS) {
+        job->window_start = now;
+        job->window_bytes = 0;
+    }
+    int64_t due =
+        job->window_start + (int64_t)((double)job->window_bytes / (double)job->speed * 1e9);
+    if (due > now) {
+        return due - now;
+    }
+    job->window_bytes += bytes;
+    return 0;
+}
+
+static void sleep_on(Job *job, int64_t ns)
+{
+    g_cond_wait_until(&job->cond, &job->lock, g_get_monotonic_time() + ns / 1000 + 1);
+}
+
+static _Atomic unsigned holds;
+
+static bool is_held(void)
+{
+    return atomic_load(&holds) != 0;
+}
+
+bool job_enter(Job *job, uint64_t bytes)
+{
+    int64_t ns = 0;
+    g_mutex_lock(&job->lock);
+    while ((!job->cancelled && job->user_paused) || is_held() ||
+           (bytes && !job->cancelled && (ns = wait_for_speed(job, bytes)) > 0)) {
+        if (job->user_paused && !job->cancelled) {
+            set_status(job, job->ready ? JOB_STANDBY : JOB_PAUSED);
+        }
+        if (ns > 0 && !is_held()) {
+            sleep_on(job, ns);
+        } else {
+            g_cond_wait(&job->cond, &job->lock);
+        }
+        ns = 0;
+    }
+    set_status(job, job->ready ? JOB_READY : JOB_RUNNING);
+    bool go_on = !job->cancelled || (job->ready && !job->forced);
+    job->working += go_on;
+    g_mutex_unlock(&job->lock);
+    return go_on;
+}
+
+void job_leave(Job *job)
+{
+    g_mutex_lock(&job->lock);
+    if (--job->working == 0) {
+        g_cond_broadcast(&job->cond);
+    }
+    g_mutex_unlock(&job->lock);
+}
+
+void jobs_hold(void)
+{
+    atomic_fetch_add(&holds, 1);
+    for (guint i = 0; jobs && i < jobs->len; i++) {
+        Job *job = jobs->pdata[i];
+        g_mutex_lock(&job->lock);
+        while (job->working) {
+            g_cond_wait(&job->cond, &job->lock);
+        }
+        g_mutex_unlock(&job->lock);
+    }
+}
+
+void jobs_go_on(void)
+{
+    if (atomic_fetch_sub(&holds, 1) > 1) {
+        return;
+    }
+    for (guint i = 0; jobs && i < jobs->len; i++) {
+        Job *job = jobs->pdata[i];
+        g_mutex_lock(&job->lock);
+        g_cond_broadcast(&job->cond);
+        g_mutex_unlock(&job->lock);
+    }
+}
+
+void job_set_length(Job *job, uint64_t length)
+{
+    g_mutex_lock(&job->lock);
+    job->length = length;
+    g_mutex_unlock(&job->lock);
+}
+
+void job_add_progress(Job *job, uint64_t bytes)
+{
+    g_mutex_lock(&job->lock);
+    job->progress += bytes;
+    job->length = MAX(job->length, job->progress);
+    g_mutex_unlock(&job->lock);
+}
+
+void job_set_ready(Job *job)
+{
+    g_mutex_lock(&job->lock);
+    if (!job->ready) {
+        job->ready = true;
+        set_status(job, JOB_READY);
+        emit("BLOCK_JOB_READY", block_job_data(job));
+    }
+    g_mutex_unlock(&job->lock);
+}
+
+bool job_should_end(Job *job)
+{
+    g_mutex_lock(&job->lock);
+    bool end = job->cancelled || job->complete_asked;
+    g_mutex_unlock(&job->lock);
+    return end;
+}
+
+void job_nap(Job *job, int64_t ns)
+{
+    g_mutex_lock(&job->lock);
+    if (!job->cancelled && !job->complete_asked) {
+        sleep_on(job, ns);
+    }
+    g_mutex_unlock(&job->lock);
+}
+
+/* ---- The user's side ---- */
+
+/* Lock held. QEMU's words. */
+static bool allow(const Job *job, const char *verb, bool allowed, GError **error)
+{
+    return allowed || error_set(error, "Job '%s' in state '%s' cannot accept command verb '%s'",
+                                job->id, status_names[job->status], verb);
+}
+
+static bool is_alive(const Job *job)
+{
+    return job->status >= JOB_CREATED && job->status <= JOB_STANDBY;
+}
+
+bool job_pause(Job *job, GError **error)
+{
+    g_mutex_lock(&job->lock);
+    bool ok = allow(job, "pause", is_alive(job), error);
+    if (ok && job->user_paused) {
+        ok = error_set(error, "Job is already paused");
+    }
+    job->user_paused |= ok;
+    g_mutex_unlock(&job->lock);
+    return ok;
+}
+
+bool job_resume(Job *job, GError **error)
+{
+    g_mutex_lock(&job->lock);
+    bool ok = job->user_paused || error_set(error, "Can't resume a job that was not paused");
+    job->user_paused = false;
+    g_cond_broadcast(&job->cond);
+    g_mutex_unlock(&job->lock);
+    return ok;
+}
+
+bool job_cancel(Job *job, bool force, GError **error)
+{
+    g_mutex_lock(&job->lock);
+    bool ok = allow(job, "cancel", is_alive(job) || job->status == JOB_PENDING, error);
+    bool pending = ok && job->status == JOB_PENDING;
+    if (ok) {
+        job->cancelled = true;
+        job->forced |= force;
+        job->user_paused = false;
+        g_cond_broadcast(&job->cond);
+    }
+    if (pending) {
+        job->forced = true;
+        set_error(job, "Operation canceled");
+        set_status(job, JOB_ABORTING);
+    }
+    g_mutex_unlock(&job->lock);
+    if (pending) {
+        conclude(job);
+    }
+    return ok;
+}
+
+bool job_complete(Job *job, GError **error)
+{
+    g_mutex_lock(&job->lock);
+    bool ok = allow(job, "complete", job->driver->can_complete && job->status == JOB_READY, error);
+    job->complete_asked |= ok;
+    g_cond_broadcast(&job->cond);
+    g_mutex_unlock(&job->lock);
+    return ok;
+}
+
+bool job_finalize(Job *job, GError **error)
+{
+    g_mutex_lock(&job->lock);
+    bool ok = allow(job, "finalize", job->status == JOB_PENDING, error);
+    g_mutex_unlock(&job->lock);
+    if (ok) {
+        finalize(job);
+    }
+    return ok;
+}
+
+bool job_dismiss(Job *job, GError **error)
+{
+    g_mutex_lock(&job->lock);
+    bool ok = allow(job, "dismiss", job->status == JOB_CONCLUDED, error);
+    g_mutex_unlock(&job->lock);
+    if (ok) {
+        job_discard(job);
+    }
+    return ok;
+}
+
+bool job_set_speed(Job *job, uint64_t speed, GError **error)
+{
+    g_mutex_lock(&job->lock);
+    bool ok = allow(job, "set-speed", is_alive(job), error);
+    if (ok) {
+        job->speed = speed;
+        job->window_start = 0;
+        g_cond_broadcast(&job->cond);
+    }
+    g_mutex_unlock(&job->lock);
+    return ok;
+}

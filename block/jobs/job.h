@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Jobs: long work on disks while the machine runs (QMP's job-* and block-job-* commands). A job is
+ * a thread that works with blocking calls, and that stops where it says so: to be paused, to be
+ * slowed down, to be cancelled. Everything that changes the tree of nodes is done by the main
+ * thread when the thread has ended.
+ */
+#ifndef BLOCK_JOBS_JOB_H
+#define BLOCK_JOBS_JOB_H
+
+#include "block/internal.h"
+
+/* QEMU's JobStatus, in its order. */
+typedef enum JobStatus {
+    JOB_UNDEFINED,
+    JOB_CREATED,
+    JOB_RUNNING,
+    JOB_PAUSED,
+    JOB_READY,
+    JOB_STANDBY,
+    JOB_WAITING,
+    JOB_PENDING,
+    JOB_ABORTING,
+    JOB_CONCLUDED,
+    JOB_NULL,
+} JobStatus;
+
+typedef struct Job Job;
+
+typedef struct JobDriver {
+    const char *type; /* "mirror" ... */
+    size_t size;      /* of the struct that begins with its Job */
+    /* The work: 0, or -errno with what failed. The job's thread. */
+    int (*run)(Job *job, GError **error);
+    /* After run() succeeded: makes what was copied the truth. Main thread. */
+    bool (*finish)(Job *job, GError **error);
+    /* In any case, last; gives back what the job holds. Main thread. */
+    void (*free)(Job *job);
+    bool can_complete; /* runs on when it is ready, until job-complete or a cancel */
+} JobDriver;
+
+struct Job {
+    const JobDriver *driver;
+    char *id;
+    bool auto_finalize, auto_dismiss;
+    GThread *thread;
+    LoopTask ended_task;
+    GMutex lock; /* guards what follows */
+    GCond cond;
+    JobStatus status;
+    unsigned working; /* threads between job_enter() and job_leave() */
+    bool user_paused, cancelled, forced, complete_asked, ready, started;
+    char *error;               /* NULL: none */
+    uint64_t progress, length; /* bytes */
+    uint64_t speed;            /* bytes a second, 0: no limit */
+    int64_t window_start;      /* ns: since when `window_bytes` were moved */
+    uint64_t window_bytes;
+};
+
+/* id NULL: `otherwise` (a device's name). Main thread. */
+Job *job_new(const JobDriver *driver, const char *id, const char *otherwise, uint64_t speed,
+             GError **error);
+void job_start(Job *job); /* main thread */
+/* A job that was never started. */
+void job_discard(Job *job);
+Job *job_find(const char *id);
+void job_foreach(void (*fn)(Job *job, void *opaque), void *opaque);
+
+/* ---- The job's thread, and threads of its own ---- */
+/* Before each piece of work on nodes, with job_leave() behind it: waits while the job is paused,
+ * and until the speed allows `bytes` more. The tree of nodes does not change between the two.
+ * False: cancelled: end now, without job_leave(). */
+bool job_enter(Job *job, uint64_t bytes);
+void job_leave(Job *job);
+void job_set_length(Job *job, uint64_t length);
+void job_add_progress(Job *job, uint64_t bytes);
+/* Both sides are the same now: tells so, once. */
+void job_set_ready(Job *job);
+/* Somebody asked for the end, one way or the other. */
+bool job_should_end(Job *job);
+/* Sleeps at most so long, less when somebody asks for something. */
+void job_nap(Job *job, int64_t ns);
+
+/* ---- The tree of nodes changes: main thread ---- */
+/* No job's thread works on nodes from here on; nests. */
+void jobs_hold(void);
+void jobs_go_on(void);
+
+/* ---- The user: main thread ---- */
+bool job_pause(Job *job, GError **error);
+bool job_resume(Job *job, GError **error);
+bool job_cancel(Job *job, bool force, GError **error);
+bool job_complete(Job *job, GError **error);
+bool job_finalize(Job *job, GError **error);
+bool job_dismiss(Job *job, GError **error);
+bool job_set_speed(Job *job, uint64_t speed, GError **error);
+const char *job_status_name(JobStatus status);
+void jobs_cancel_all(void); /* at exit: forced, and waited for */
+
+#endif
