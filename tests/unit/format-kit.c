@@ -6,6 +6,7 @@
 #include <glib/gstdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "tests/unit/qemu-img.h"
 #include "vmm/util/bytes.h"
 
 static char *folder;
@@ -29,27 +30,13 @@ void kit_stop(void)
     g_clear_pointer(&folder, g_free);
 }
 
-static char *run(const char *command)
-{
-    g_autoptr(GError) error = NULL;
-    char *out = NULL;
-    g_autofree char *text = NULL;
-    int status;
-    g_spawn_command_line_sync(command, &out, &text, &status, &error);
-    g_assert_no_error(error);
-    if (status) {
-        g_error("%s: %s", command, text);
-    }
-    return out;
-}
-
 void kit_run(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
     g_autofree char *command = g_strdup_vprintf(format, args);
     va_end(args);
-    g_free(run(command));
+    g_free(command_output(NULL, "%s", command));
 }
 
 char *kit_output(const char *format, ...)
@@ -58,7 +45,7 @@ char *kit_output(const char *format, ...)
     va_start(args, format);
     g_autofree char *command = g_strdup_vprintf(format, args);
     va_end(args);
-    return run(command);
+    return command_output(NULL, "%s", command);
 }
 
 uint8_t *kit_make_raw(const char *name, uint64_t size, unsigned seed)

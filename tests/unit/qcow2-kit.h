@@ -8,10 +8,10 @@
 #include <glib.h>
 #include <glib/gstdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include "block/internal.h"
 #include "block/qcow2/qcow2.h"
+#include "tests/unit/qemu-img.h"
 #include "vmm/error.h"
 
 static char *kit_folder;
@@ -21,15 +21,12 @@ static inline void kit_start(void)
 {
     event_loop_main();
     kit_folder = g_dir_make_tmp("vireo-qcow2-XXXXXX", NULL);
-    g_autofree char *img = g_find_program_in_path("qemu-img");
-    g_autofree char *io = g_find_program_in_path("qemu-io");
-    kit_has_qemu = img && io;
+    kit_has_qemu = qemu_is_here();
 }
 
 static inline int kit_end(int ret)
 {
-    g_autofree char *command = g_strdup_printf("rm -rf '%s'", kit_folder);
-    g_spawn_command_line_sync(command, NULL, NULL, NULL, NULL);
+    command_run(NULL, NULL, "rm -rf '%s'", kit_folder);
     g_free(kit_folder);
     return ret;
 }
@@ -42,18 +39,7 @@ static inline char *kit_path(const char *name)
 /* Runs a shell line in the folder; its exit code. *out (may be NULL): what it printed. */
 static inline int kit_run_line(const char *line, char **out)
 {
-    const char *argv[] = { "/bin/sh", "-c", line, NULL };
-    g_autofree char *text = NULL, *err = NULL;
-    int status;
-    g_assert_true(
-        g_spawn_sync(kit_folder, (char **)argv, NULL, 0, NULL, NULL, &text, &err, &status, NULL));
-    if (!WIFEXITED(status) || WEXITSTATUS(status)) {
-        g_test_message("%s: %s%s", line, text, err);
-    }
-    if (out) {
-        *out = g_steal_pointer(&text);
-    }
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    return command_run(kit_folder, out, "%s", line);
 }
 
 static inline int kit_run(const char *format, ...) G_GNUC_PRINTF(1, 2);

@@ -9,6 +9,7 @@
 #include "block/image.h"
 #include "block/jobs/mirror.h"
 #include "tests/unit/block-load.h"
+#include "tests/unit/qemu-img.h"
 #include "vmm/memory/rcu.h"
 
 #define SIZE (6 * MIB + 512)
@@ -103,29 +104,11 @@ static BlockNode *open_image(Stage *s, const char *name)
     return node;
 }
 
-static int run(const char *command)
-{
-    g_autofree char *output = NULL;
-    g_autofree char *errors = NULL;
-    int status = -1;
-    g_spawn_command_line_sync(command, &output, &errors, &status, NULL);
-    if (status) {
-        g_test_message("%s\n%s%s", command, output, errors);
-    }
-    return status;
-}
-
 /* The image is sound, and holds what `expected` does. */
 static void judge(Stage *s, const char *name, const uint8_t *expected)
 {
     g_autofree char *path = path_of(s, name);
-    g_autofree char *raw = path_of(s, "model");
-    g_autofree char *check = g_strdup_printf("qemu-img check -f qcow2 %s", path);
-    g_autofree char *compare = g_strdup_printf("qemu-img compare -f qcow2 -F raw %s %s", path, raw);
-    g_assert_cmpint(run(check), ==, 0);
-    g_assert_true(g_file_set_contents(raw, (const char *)expected, SIZE, NULL));
-    g_assert_cmpint(run(compare), ==, 0);
-    unlink(raw);
+    qemu_img_judge(path, expected, SIZE);
 }
 
 /* ---- The stage: a drive on a.qcow2, worked on ---- */

@@ -9,6 +9,7 @@
 #include "block/image.h"
 #include "block/internal.h"
 #include "tests/unit/block-load.h"
+#include "tests/unit/qemu-img.h"
 #include "vmm/memory/rcu.h"
 #include "vmm/util/bytes.h"
 
@@ -47,36 +48,6 @@ typedef struct Bench {
     char *folder, *path, *base;
     Drive *drive;
 } Bench;
-
-/* ---- Judges ---- */
-
-static int run(const char *format, ...) G_GNUC_PRINTF(1, 2);
-static int run(const char *format, ...)
-{
-    va_list args;
-    g_autofree char *output = NULL;
-    g_autofree char *errors = NULL;
-    int status = -1;
-    va_start(args, format);
-    g_autofree char *command = g_strdup_vprintf(format, args);
-    va_end(args);
-    g_autoptr(GError) error = NULL;
-    g_spawn_command_line_sync(command, &output, &errors, &status, &error);
-    g_assert_no_error(error);
-    if (status) {
-        g_test_message("%s: %d\n%s%s", command, status, output, errors);
-    }
-    return status;
-}
-
-static void judge(Bench *b)
-{
-    g_autofree char *raw = g_build_filename(b->folder, "model", NULL);
-    g_assert_cmpint(run("qemu-img check -f qcow2 %s", b->path), ==, 0);
-    g_assert_true(g_file_set_contents(raw, (char *)b->load.model, (gssize)b->load.size, NULL));
-    g_assert_cmpint(run("qemu-img compare -f qcow2 -F raw %s %s", b->path, raw), ==, 0);
-    unlink(raw);
-}
 
 /* ---- Opening ---- */
 
@@ -160,7 +131,7 @@ static void random_work(const Layout *layout, uint32_t seed, int rounds, int cou
     for (int i = 0; i < rounds; i++) {
         load_work(&b.load, count);
         bench_close(&b);
-        judge(&b);
+        qemu_img_judge(b.path, b.load.model, b.load.size);
         if (i + 1 < rounds) {
             bench_open(&b);
         }
@@ -245,7 +216,7 @@ static void any_number_of_loops_may_use_an_image(void)
         crowd(block_node_name(node));
     }
     block_node_unref(node);
-    g_assert_cmpint(run("qemu-img check -f qcow2 %s", path), ==, 0);
+    g_assert_cmpint(qemu_img_check(path), ==, 0);
     unlink(path);
 }
 
