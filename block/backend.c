@@ -185,41 +185,44 @@ void block_submit(BlockBackend *backend, BlockRequest *request)
     start_request(backend, request);
 }
 
+/* One of the kinds of requests: how it went. */
+#define ACCOUNT(s, kind, ns, failed, refused)                                                      \
+    do {                                                                                           \
+        STAT_ADD((s)->kind##_time_ns, ns);                                                         \
+        STAT_ADD((s)->failed_##kind, (failed) && !(refused));                                      \
+        STAT_ADD((s)->invalid_##kind, refused);                                                    \
+        STAT_ADD((s)->kind##_ops, !(failed));                                                      \
+    } while (0)
+
 static void account(BlockQueue *queue, const BlockRequest *request, int ret)
 {
     BlockStats *s = &queue->stats;
-    uint64_t ns = event_loop_now(queue->loop) - request->start_ns;
-    bool failed = ret < 0;
+    int64_t now = event_loop_now(queue->loop);
+    uint64_t ns = now - request->start_ns, done = ret < 0 ? 0 : request->bytes;
+    bool failed = ret < 0, refused = request->kflags & BLOCK_REQ_REFUSED;
+    __atomic_store_n(&s->last_access_ns, (uint64_t)now, __ATOMIC_RELAXED);
     switch (request->op) {
     case BLOCK_READ:
-        STAT_ADD(s->rd_time_ns, ns);
-        STAT_ADD(s->failed_rd, failed);
-        STAT_ADD(s->rd_ops, !failed);
-        STAT_ADD(s->rd_bytes, failed ? 0 : request->bytes);
+        ACCOUNT(s, rd, ns, failed, refused);
+        STAT_ADD(s->rd_bytes, done);
         break;
     case BLOCK_WRITE:
     case BLOCK_WRITE_ZEROES:
-        STAT_ADD(s->wr_time_ns, ns);
-        STAT_ADD(s->failed_wr, failed);
-        STAT_ADD(s->wr_ops, !failed);
-        STAT_ADD(s->wr_bytes, failed ? 0 : request->bytes);
+        ACCOUNT(s, wr, ns, failed, refused);
+        STAT_ADD(s->wr_bytes, done);
         if (!failed && request->offset + request->bytes > s->wr_highest_offset) {
             __atomic_store_n(&s->wr_highest_offset, request->offset + request->bytes,
                              __ATOMIC_RELAXED);
         }
         break;
     case BLOCK_FLUSH:
-        STAT_ADD(s->flush_time_ns, ns);
-        STAT_ADD(s->failed_flush, failed);
-        STAT_ADD(s->flush_ops, !failed);
+        ACCOUNT(s, flush, ns, failed, refused);
         break;
     case BLOCK_STATUS:
         break;
     default:
-        STAT_ADD(s->unmap_time_ns, ns);
-        STAT_ADD(s->failed_unmap, failed);
-        STAT_ADD(s->unmap_ops, !failed);
-        STAT_ADD(s->unmap_bytes, failed ? 0 : request->bytes);
+        ACCOUNT(s, unmap, ns, failed, refused);
+        STAT_ADD(s->unmap_bytes, done);
         break;
     }
 }
@@ -783,13 +786,13 @@ void block_backend_stats(BlockBackend *backend, BlockStats *stats)
     int count = atomic_load(&backend->queue_count);
     memset(stats, 0, sizeof(*stats));
     for (int i = 0; i < count; i++) {
-        /* All fields are uint64_t; all but the last are sums. */
+        /* All fields are uint64_t; all but the last two are sums. */
         uint64_t *from = (uint64_t *)&atomic_load(&backend->queues[i])->stats;
         uint64_t *to = (uint64_t *)stats;
         size_t fields = sizeof(*stats) / sizeof(uint64_t);
-        for (size_t f = 0; f + 1 < fields; f++) {
-            to[f] += STAT_GET(from[f]);
+        for (size_t f = 0; f < fields; f++) {
+            uint64_t value = STAT_GET(from[f]);
+            to[f] = f + 2 < fields ? to[f] + value : MAX(to[f], value);
         }
-        to[fields - 1] = MAX(to[fields - 1], STAT_GET(from[fields - 1]));
     }
 }

@@ -121,6 +121,8 @@ typedef struct BlockStats {
     uint64_t rd_ops, wr_ops, flush_ops, unmap_ops;
     uint64_t rd_time_ns, wr_time_ns, flush_time_ns, unmap_time_ns;
     uint64_t failed_rd, failed_wr, failed_flush, failed_unmap;
+    uint64_t invalid_rd, invalid_wr, invalid_flush, invalid_unmap; /* refused unseen */
+    uint64_t last_access_ns; /* realtime clock, 0: none; as the next, not a sum */
     uint64_t wr_highest_offset;
 } BlockStats;
 
@@ -312,7 +314,7 @@ bool block_resize(BlockNode *node, uint64_t size, GError **error);
 
 /* query-block, query-named-block-nodes, query-blockstats: values as QEMU's. Main thread. */
 json_object *block_query(void);
-json_object *block_query_nodes(void);
-json_object *block_query_stats(void);
+json_object *block_query_nodes(bool flat); /* flat: without the images below */
+json_object *block_query_stats(bool nodes);
 
 #endif

@@ -331,6 +331,19 @@ static uint64_t file_allocated(BlockNode *node)
     return s->block_device ? 0 : (uint64_t)st.st_blocks * 512;
 }
 
+static void add_count(json_object *info, const char *name, uint64_t value)
+{
+    json_object_object_add(info, name, json_object_new_uint64(value));
+}
+
+static void file_add_stats(const BlockNode *node, json_object *info)
+{
+    FileState *s = node->state;
+    add_count(info, "discard-nb-ok", atomic_load(&s->discards_done));
+    add_count(info, "discard-nb-failed", atomic_load(&s->discards_failed));
+    add_count(info, "discard-bytes-ok", atomic_load(&s->discarded_bytes));
+}
+
 static bool file_check_loop(BlockNode *node, EventLoop *loop, GError **error)
 {
     FileState *s = node->state;
@@ -348,7 +361,7 @@ static const char *const file_options[] = { "filename", "aio", "locking", NULL }
         .open = file_open, .close = file_close, .submit = file_submit, .transfer = file_transfer,  \
         .flush = file_flush, .reopen = file_reopen, .resize = file_resize,                         \
         .refresh = file_refresh, .set_permissions = file_set_permissions,                          \
-        .allocated = file_allocated, .check_loop = file_check_loop,                                \
+        .allocated = file_allocated, .check_loop = file_check_loop, .add_stats = file_add_stats,   \
     }
 
 const BlockDriver file_driver = FILE_DRIVER("file", "A regular file");

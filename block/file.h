@@ -19,6 +19,8 @@ typedef struct FileState {
     /* Once a flush failed, the kernel has dropped what it could not write: no later flush may claim
      * success. Not with O_DIRECT. */
     _Atomic bool flush_failed;
+    /* Of query-blockstats. */
+    _Atomic uint64_t discards_done, discards_failed, discarded_bytes;
     GMutex rmw_lock; /* leaf; worker threads: parts of aligned blocks are rewritten one by one */
 } FileState;
 

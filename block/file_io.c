@@ -288,7 +288,13 @@ static void discard_done(AioRequest *aio, ssize_t res)
     FileState *s = request->node->state;
     if (is_unsupported(res)) {
         atomic_store(&s->no_punch, true);
+        atomic_fetch_add_explicit(&s->discards_failed, 1, memory_order_relaxed);
         res = 0; /* a discard is a hint */
+    } else if (res < 0) {
+        atomic_fetch_add_explicit(&s->discards_failed, 1, memory_order_relaxed);
+    } else {
+        atomic_fetch_add_explicit(&s->discards_done, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&s->discarded_bytes, request->bytes, memory_order_relaxed);
     }
     block_request_complete(request, (int)res);
 }

@@ -143,6 +143,9 @@ bool graph_set_readonly(BlockNode *node, bool readonly, GError **error)
 
 bool graph_put_overlay(BlockNode *node, BlockNode *overlay, GError **error)
 {
+    if (overlay->refs > 1) {
+        return error_set(error, "The overlay is already in use");
+    }
     if (!overlay->driver->has_backing) {
         return error_set(error, "The overlay does not support backing images");
     }
@@ -163,4 +166,14 @@ bool graph_put_overlay(BlockNode *node, BlockNode *overlay, GError **error)
     }
     graph_change_end();
     return ok;
+}
+
+void graph_take_overlay(BlockNode *node, BlockNode *overlay)
+{
+    g_autoptr(GError) error = NULL;
+    block_node_ref(overlay);
+    if (!graph_replace(overlay, node, &error) || !graph_set_backing(overlay, NULL, &error)) {
+        report_error("node '%s': its overlay stays: %s", node->name, error->message);
+    }
+    block_node_unref(overlay);
 }

@@ -20,6 +20,9 @@ bool graph_set_readonly(BlockNode *node, bool readonly, GError **error);
 /* An overlay over the node, which everybody above it uses from here on. It is empty, of the same
  * size, and has no backing node yet. */
 bool graph_put_overlay(BlockNode *node, BlockNode *overlay, GError **error);
+/* The opposite: everybody above the overlay uses the node again, and the overlay stands on nothing.
+ * Inside a change. */
+void graph_take_overlay(BlockNode *node, BlockNode *overlay);
 /* The node of a chain whose backing node is `node`; NULL: `node` is top itself, or not below it. */
 BlockNode *graph_overlay_of(BlockNode *top, const BlockNode *node);
 

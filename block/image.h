@@ -111,6 +111,13 @@ void block_snapshot_free(BlockSnapshot *snapshot);
 GPtrArray *block_snapshots_new(void); /* frees its BlockSnapshots */
 GPtrArray *block_bitmaps_new(void);   /* frees its BlockBitmapInfos */
 
+/* The image by itself, its `specific` for the caller to put. */
+BlockImageInfo block_image_describe(BlockNode *node);
+/* QEMU's ImageInfo of this image alone; snapshots may be NULL. */
+json_object *block_image_to_json(BlockNode *node, const char *name, const GPtrArray *snapshots);
+/* The same with "backing-image" below it, unless flat; *depth: images below. */
+json_object *block_chain_to_json(BlockNode *node, bool flat, int *depth);
+
 /* Whether a driver of this name is known, and what it can do; NULL: unknown. */
 const BlockImageOps *block_image_ops(const char *driver, GError **error);
 bool block_format_exists(const char *driver);

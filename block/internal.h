@@ -67,6 +67,8 @@ typedef struct BlockDriver {
     /* Whether requests from the loop can be carried out as the options want; may be NULL. */
     bool (*check_loop)(BlockNode *node, EventLoop *loop, GError **error);
     uint64_t (*allocated)(BlockNode *node); /* bytes on the host; may be NULL */
+    /* query-blockstats' "driver-specific"; may be NULL. */
+    void (*add_stats)(const BlockNode *node, json_object *info);
     const BlockImageOps *image; /* what tools do with images of this format; may be NULL */
 } BlockDriver;
 
@@ -81,6 +83,10 @@ struct BlockNode {
     char *name;
     const BlockDriver *driver;
     NodeTracker *tracker; /* of a job, or NULL */
+    /* Writes that end above it are looked at: the smaller of the next two. */
+    _Atomic uint64_t watermark;
+    _Atomic uint64_t written_to; /* end of the highest write */
+    _Atomic uint64_t threshold;  /* a write behind it is an event, once; 0: none */
     void *state;
     char *filename;
     BlockNode *file;
@@ -139,8 +145,15 @@ static inline void block_node_pass(BlockNode *node, BlockRequest *request)
 {
     node->driver->submit(node, request);
 }
+/* Writes beyond the highest one until now, or beyond a threshold. */
+void node_note_write(BlockNode *node, uint64_t end);
 static inline void block_node_submit(BlockNode *node, BlockRequest *request)
 {
+    if (G_UNLIKELY(request->position + request->bytes >
+                   atomic_load_explicit(&node->watermark, memory_order_relaxed)) &&
+        (request->kind == BLOCK_WRITE || request->kind == BLOCK_WRITE_ZEROES)) {
+        node_note_write(node, request->position + request->bytes);
+    }
     if (G_UNLIKELY(node->tracker)) {
         node->tracker->submit(node->tracker, node, request);
     } else {
@@ -151,6 +164,8 @@ static inline void block_node_submit(BlockNode *node, BlockRequest *request)
 void node_refresh_length(BlockNode *node);
 void node_length_changed(BlockNode *node); /* tells the nodes above and the back ends */
 BlockNode *node_protocol(BlockNode *node);
+/* What decides where this node does not: its backing node, or what a filter stands on. */
+BlockNode *node_below(const BlockNode *node);
 bool node_is_below(const BlockNode *node, const BlockNode *top); /* or is it */
 
 /* permissions.c: main thread. */
@@ -274,6 +289,9 @@ BlockNode *node_open_image(Opts *options, const NodeDefaults *defaults, GError *
 
 /* Joins a group of I/O limits (NULL: none), for which it takes a reference. Main thread. */
 void block_backend_set_throttle(BlockBackend *backend, ThrottleGroup *group);
+
+/* threshold.c: an event when something is written behind it; 0: none. Main thread. */
+void node_set_threshold(BlockNode *node, uint64_t threshold);
 
 /* drive_limits.c */
 bool drive_read_limits(Drive *drive, Opts *options, GError **error);

@@ -3,7 +3,7 @@
 #include "block/qmp.h"
 
 #include <string.h>
-#include "block/block.h"
+#include "block/internal.h"
 #include "vmm/monitor/monitor.h"
 #include "vmm/monitor/qmp-schema.h"
 
@@ -29,14 +29,16 @@ static json_object *query_block(const void *args, GError **error)
     return block_query();
 }
 
-static json_object *query_nodes(const void *args, GError **error)
+static json_object *query_nodes(const void *opaque, GError **error)
 {
-    return block_query_nodes();
+    const QmpQueryNamedBlockNodesArgs *args = opaque;
+    return block_query_nodes(args->flat);
 }
 
-static json_object *query_stats(const void *args, GError **error)
+static json_object *query_stats(const void *opaque, GError **error)
 {
-    return block_query_stats();
+    const QmpQueryBlockstatsArgs *args = opaque;
+    return block_query_stats(args->query_nodes);
 }
 
 static json_object *blockdev_add(const void *opaque, GError **error)
@@ -92,60 +94,16 @@ static json_object *block_resize_command(const void *opaque, GError **error)
     return block_resize(node, (uint64_t)args->size, error) ? qmp_ok() : NULL;
 }
 
-/* ---- The human monitor ---- */
-
-static const char *text_of(json_object *object, const char *name)
+static json_object *set_write_threshold(const void *opaque, GError **error)
 {
-    json_object *value;
-    return object && json_object_object_get_ex(object, name, &value) && value
-               ? json_object_get_string(value)
-               : NULL;
-}
-
-static void info_one(GString *out, json_object *item)
-{
-    const char *device = text_of(item, "device");
-    json_object *inserted;
-    if (!json_object_object_get_ex(item, "inserted", &inserted) || !inserted) {
-        g_string_append_printf(out, "%s: [not inserted]\n", device);
-        return;
+    const QmpBlockSetWriteThresholdArgs *args = opaque;
+    BlockNode *node = block_node_find(args->node_name);
+    if (!node) {
+        error_set(error, "Cannot find node '%s'", args->node_name);
+        return NULL;
     }
-    bool readonly = g_strcmp0(text_of(inserted, "ro"), "true") == 0;
-    g_string_append_printf(out, "%s (%s): %s (%s%s)\n", device && *device ? device : "#node",
-                           text_of(inserted, "node-name"), text_of(inserted, "file"),
-                           text_of(inserted, "drv"), readonly ? ", read-only" : "");
-    if (text_of(item, "qdev")) {
-        g_string_append_printf(out, "    Attached to:      %s\n", text_of(item, "qdev"));
-    }
-}
-
-static void hmp_info_block(GString *out, char **args)
-{
-    json_object *list = block_query();
-    for (size_t i = 0; i < json_object_array_length(list); i++) {
-        info_one(out, json_object_array_get_idx(list, i));
-    }
-    json_object_put(list);
-}
-
-static void hmp_info_blockstats(GString *out, char **args)
-{
-    json_object *list = block_query_stats();
-    for (size_t i = 0; i < json_object_array_length(list); i++) {
-        json_object *item = json_object_array_get_idx(list, i);
-        json_object *stats;
-        g_string_append_printf(out, "%s:", text_of(item, "device"));
-        if (json_object_object_get_ex(item, "stats", &stats)) {
-            json_object_object_foreach(stats, name, value)
-            {
-                if (json_object_is_type(value, json_type_int)) {
-                    g_string_append_printf(out, " %s=%s", name, json_object_get_string(value));
-                }
-            }
-        }
-        g_string_append_c(out, '\n');
-    }
-    json_object_put(list);
+    node_set_threshold(node, args->write_threshold);
+    return qmp_ok();
 }
 
 static const QmpHandler qmp[] = {
@@ -155,13 +113,8 @@ static const QmpHandler qmp[] = {
     { "blockdev-add", blockdev_add },
     { "blockdev-del", blockdev_del },
     { "block_resize", block_resize_command },
+    { "block-set-write-threshold", set_write_threshold },
     { NULL },
 };
 
-static const HmpCommand hmp[] = {
-    { "info block", NULL, "the disks", hmp_info_block },
-    { "info blockstats", NULL, "what the disks have done", hmp_info_blockstats },
-    { NULL },
-};
-
-const MonitorCommands block_commands = { .qmp = qmp, .hmp = hmp };
+const MonitorCommands block_commands = { .qmp = qmp };

@@ -5,12 +5,21 @@
 
 #include "block/block.h"
 #include "vmm/monitor/commands.h"
+#include "vmm/monitor/qmp-schema.h"
 
-extern const MonitorCommands block_commands, media_commands, export_commands, limit_commands,
-    job_commands, copy_commands, snapshot_commands;
+extern const MonitorCommands block_commands, block_info_commands, media_commands, export_commands,
+    limit_commands, job_commands, copy_commands, snapshot_commands, transaction_commands;
 
 /* The node that a command's `device` means: a drive's id, a device's, or a node's name. Main
  * thread. */
 BlockNode *block_device_node(const char *name, GError **error);
+
+/* ---- What transactions share with commands of their own: main thread ---- */
+/* The new overlay (a reference), and the node that it stands on now. */
+BlockNode *snapshot_sync(const QmpBlockdevSnapshotSyncArgs *args, BlockNode **below,
+                         GError **error);
+/* The node that has the snapshot now (no reference), and the snapshot's id (g_free). */
+BlockNode *snapshot_internal_sync(const QmpBlockdevSnapshotInternalSyncArgs *args, char **id,
+                                  GError **error);
 
 #endif

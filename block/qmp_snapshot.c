@@ -32,9 +32,8 @@ static bool make_overlay(BlockNode *node, const QmpBlockdevSnapshotSyncArgs *arg
     return block_image_create(args->snapshot_file, format, options, error);
 }
 
-static json_object *blockdev_snapshot_sync(const void *opaque, GError **error)
+BlockNode *snapshot_sync(const QmpBlockdevSnapshotSyncArgs *args, BlockNode **below, GError **error)
 {
-    const QmpBlockdevSnapshotSyncArgs *args = opaque;
     const char *format = args->format ? args->format : "qcow2";
     const char *name = args->node_name ? args->node_name : args->device;
     BlockNode *node = name ? block_device_node(name, error) : NULL;
@@ -62,9 +61,21 @@ static json_object *blockdev_snapshot_sync(const void *opaque, GError **error)
         return NULL;
     }
     overlay->detect_zeroes = node->detect_zeroes;
-    bool ok = graph_put_overlay(node, overlay, error);
-    block_node_unref(overlay);
-    return answer(ok);
+    if (!graph_put_overlay(node, overlay, error)) {
+        block_node_unref(overlay);
+        return NULL;
+    }
+    *below = node;
+    return overlay;
+}
+
+static json_object *blockdev_snapshot_sync(const void *args, GError **error)
+{
+    BlockNode *below, *overlay = snapshot_sync(args, &below, error);
+    if (overlay) {
+        block_node_unref(overlay);
+    }
+    return answer(overlay);
 }
 
 /* ---- Snapshots inside ---- */
@@ -81,12 +92,29 @@ static const BlockImageOps *snapshot_ops(BlockNode *node, GError **error)
     return ops;
 }
 
-static json_object *snapshot_internal(const void *opaque, GError **error)
+/* QEMU lets two snapshots of a disk not have one name. */
+static bool check_name(BlockNode *node, const BlockImageOps *ops,
+                       const QmpBlockdevSnapshotInternalSyncArgs *args, GError **error)
 {
-    const QmpBlockdevSnapshotInternalSyncArgs *args = opaque;
+    if (!args->name[0]) {
+        return error_set(error, "Name is empty");
+    }
+    g_autoptr(GPtrArray) list = ops->snapshot_list(node, error);
+    for (guint i = 0; list && i < list->len; i++) {
+        if (!strcmp(((BlockSnapshot *)list->pdata[i])->name, args->name)) {
+            return error_set(error, "Snapshot with name '%s' already exists on device '%s'",
+                             args->name, args->device);
+        }
+    }
+    return list != NULL;
+}
+
+BlockNode *snapshot_internal_sync(const QmpBlockdevSnapshotInternalSyncArgs *args, char **id,
+                                  GError **error)
+{
     BlockNode *node = block_device_node(args->device, error);
     const BlockImageOps *ops = node ? snapshot_ops(node, error) : NULL;
-    if (!ops) {
+    if (!ops || !check_name(node, ops, args, error)) {
         return NULL;
     }
     int64_t now = g_get_real_time();
@@ -98,8 +126,17 @@ static json_object *snapshot_internal(const void *opaque, GError **error)
     graph_change_begin();
     bool ok = ops->snapshot_create(node, &snapshot, error);
     graph_change_end();
+    if (ok) {
+        *id = g_steal_pointer(&snapshot.id);
+    }
     g_free(snapshot.id);
-    return answer(ok);
+    return ok ? node : NULL;
+}
+
+static json_object *snapshot_internal(const void *args, GError **error)
+{
+    g_autofree char *id = NULL;
+    return answer(snapshot_internal_sync(args, &id, error));
 }
 
 static json_object *snapshot_json(const BlockSnapshot *s)

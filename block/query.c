@@ -18,38 +18,40 @@ static void add_bool(json_object *to, const char *key, bool value)
     json_object_object_add(to, key, json_object_new_boolean(value));
 }
 
-static json_object *image_info(BlockNode *node)
+/* ---- Nodes ---- */
+
+static json_object *cache_info(const BlockNode *node, bool writeback)
 {
-    json_object *image = json_object_new_object();
-    BlockNode *protocol = node_protocol(node);
-    add_string(image, "filename", node->filename ? node->filename : "");
-    add_string(image, "format", node->driver->name);
-    add_uint(image, "virtual-size", block_node_length(node));
-    if (protocol->driver->allocated) {
-        add_uint(image, "actual-size", protocol->driver->allocated(protocol));
-    }
-    add_bool(image, "dirty-flag", false);
-    return image;
+    json_object *cache = json_object_new_object();
+    add_bool(cache, "writeback", writeback);
+    add_bool(cache, "direct", node->cache_direct);
+    add_bool(cache, "no-flush", node->no_flush);
+    return cache;
 }
 
-static json_object *node_info(BlockNode *node, BlockBackend *backend, bool writeback)
+/* BlockDeviceInfo; flat: without the images below. */
+static json_object *node_info(BlockNode *node, BlockBackend *backend, bool writeback, bool flat)
 {
     static const char *const detect[] = { "off", "on", "unmap" };
-    json_object *info = json_object_new_object(), *cache = json_object_new_object();
+    json_object *info = json_object_new_object();
+    int depth;
+    json_object *image = block_chain_to_json(node, flat, &depth);
+    json_object *encrypted = NULL;
+    json_object_object_get_ex(image, "encrypted", &encrypted);
     add_string(info, "file", node->filename ? node->filename : "");
     add_string(info, "node-name", node->name);
     add_bool(info, "ro", node->readonly);
     add_string(info, "drv", node->driver->name);
-    add_uint(info, "backing_file_depth", 0);
-    add_bool(info, "encrypted", false);
+    if (node->backing && node->backing->filename) {
+        add_string(info, "backing_file", node->backing->filename);
+    }
+    add_uint(info, "backing_file_depth", flat ? 0 : (uint64_t)depth);
+    add_bool(info, "encrypted", json_object_get_boolean(encrypted));
     add_string(info, "detect_zeroes", detect[node->detect_zeroes]);
     block_add_limits(info, backend);
-    json_object_object_add(info, "image", image_info(node));
-    add_bool(cache, "writeback", writeback);
-    add_bool(cache, "direct", node->cache_direct);
-    add_bool(cache, "no-flush", node->no_flush);
-    json_object_object_add(info, "cache", cache);
-    add_uint(info, "write_threshold", 0);
+    json_object_object_add(info, "image", image);
+    json_object_object_add(info, "cache", cache_info(node, writeback));
+    add_uint(info, "write_threshold", atomic_load(&node->threshold));
     return info;
 }
 
@@ -71,18 +73,33 @@ static BlockBackend *drive_backend(Drive *drive)
 
 /* ---- query-block ---- */
 
+/* As QEMU names the device: by its id, or by its path where it has none. The disk of a virtio-blk
+ * transport is a child of what the user named. */
+static const char *qdev_name(const BlockBackend *backend)
+{
+    bool child = backend->qom_path && g_str_has_suffix(backend->qom_path, "/virtio-backend");
+    bool named = backend->device_id[0] &&
+                 (!backend->drive || strcmp(backend->drive->id, backend->device_id) != 0);
+    return backend->qom_path && (child || !named) ? backend->qom_path : backend->device_id;
+}
+
+static void add_backend(json_object *info, BlockBackend *backend)
+{
+    bool failed = atomic_load(&backend->io_failed);
+    add_string(info, "qdev", qdev_name(backend));
+    add_string(info, "io-status",
+               !failed                             ? "ok"
+               : atomic_load(&backend->io_nospace) ? "nospace"
+                                                   : "failed");
+}
+
 static json_object *block_info(const char *device, BlockBackend *backend, BlockNode *node,
                                bool removable, bool writeback)
 {
     json_object *info = json_object_new_object();
     add_string(info, "device", device);
     if (backend) {
-        bool failed = atomic_load(&backend->io_failed);
-        add_string(info, "qdev", backend->device_id);
-        add_string(info, "io-status",
-                   !failed                             ? "ok"
-                   : atomic_load(&backend->io_nospace) ? "nospace"
-                                                       : "failed");
+        add_backend(info, backend);
         writeback = block_backend_write_cache(backend);
     }
     add_string(info, "type", "unknown");
@@ -92,7 +109,7 @@ static json_object *block_info(const char *device, BlockBackend *backend, BlockN
         add_bool(info, "tray_open", backend && atomic_load(&backend->tray_open));
     }
     if (node) {
-        json_object_object_add(info, "inserted", node_info(node, backend, writeback));
+        json_object_object_add(info, "inserted", node_info(node, backend, writeback, false));
     }
     return info;
 }
@@ -118,21 +135,28 @@ json_object *block_query(void)
     return list;
 }
 
+typedef struct NodeQuery {
+    json_object *list;
+    bool flat;
+} NodeQuery;
+
 static void query_node(BlockNode *node, void *opaque)
 {
-    json_object_array_add(opaque, node_info(node, NULL, true));
+    const NodeQuery *query = opaque;
+    json_object_array_add(query->list, node_info(node, NULL, true, query->flat));
 }
 
-json_object *block_query_nodes(void)
+json_object *block_query_nodes(bool flat)
 {
-    json_object *list = json_object_new_array();
-    block_node_foreach(query_node, list);
-    return list;
+    NodeQuery query = { json_object_new_array(), flat };
+    block_node_foreach(query_node, &query);
+    return query.list;
 }
 
 /* ---- query-blockstats ---- */
 
-static json_object *stats_object(const BlockStats *s)
+/* backend: what was counted there is complete; else only how far was written is known. */
+static json_object *stats_object(const BlockStats *s, bool backend)
 {
     const struct {
         const char *key;
@@ -157,42 +181,65 @@ static json_object *stats_object(const BlockStats *s)
         { "failed_wr_operations", s->failed_wr },
         { "failed_flush_operations", s->failed_flush },
         { "failed_unmap_operations", s->failed_unmap },
-        { "invalid_rd_operations", 0 },
-        { "invalid_wr_operations", 0 },
-        { "invalid_flush_operations", 0 },
-        { "invalid_unmap_operations", 0 },
+        { "invalid_rd_operations", s->invalid_rd },
+        { "invalid_wr_operations", s->invalid_wr },
+        { "invalid_flush_operations", s->invalid_flush },
+        { "invalid_unmap_operations", s->invalid_unmap },
     };
     json_object *stats = json_object_new_object();
     for (size_t i = 0; i < G_N_ELEMENTS(fields); i++) {
         add_uint(stats, fields[i].key, fields[i].value);
     }
-    add_bool(stats, "account_invalid", true);
-    add_bool(stats, "account_failed", true);
+    if (s->last_access_ns) {
+        add_uint(stats, "idle_time_ns",
+                 (uint64_t)MAX(event_loop_now(event_loop_main()) - (int64_t)s->last_access_ns, 0));
+    }
+    add_bool(stats, "account_invalid", backend);
+    add_bool(stats, "account_failed", backend);
     json_object_object_add(stats, "timed_stats", json_object_new_array());
     return stats;
+}
+
+/* What the file driver counts of its own. */
+static json_object *driver_stats(const BlockNode *node)
+{
+    json_object *info = json_object_new_object();
+    add_string(info, "driver", node->driver->name);
+    node->driver->add_stats(node, info);
+    return info;
+}
+
+static void add_node_stats(json_object *entry, BlockNode *node, bool chain)
+{
+    add_string(entry, "node-name", node->name);
+    if (node->driver->add_stats) {
+        json_object_object_add(entry, "driver-specific", driver_stats(node));
+    }
+    BlockNode *below[] = { node->file, chain ? node->backing : NULL };
+    static const char *const names[] = { "parent", "backing" };
+    for (size_t i = 0; i < G_N_ELEMENTS(below); i++) {
+        if (below[i]) {
+            BlockStats stats = { .wr_highest_offset = atomic_load(&below[i]->written_to) };
+            json_object *child = json_object_new_object();
+            json_object_object_add(child, "stats", stats_object(&stats, false));
+            add_node_stats(child, below[i], chain);
+            json_object_object_add(entry, names[i], child);
+        }
+    }
 }
 
 static json_object *stats_entry(const char *device, BlockBackend *backend, BlockNode *node)
 {
     BlockStats sum = { 0 };
     json_object *entry = json_object_new_object();
-    if (device) {
-        add_string(entry, "device", device);
-    }
+    add_string(entry, "device", device);
     if (backend) {
-        add_string(entry, "qdev", backend->device_id);
+        add_string(entry, "qdev", qdev_name(backend));
         block_backend_stats(backend, &sum);
     }
+    json_object_object_add(entry, "stats", stats_object(&sum, true));
     if (node) {
-        add_string(entry, "node-name", node->name);
-    }
-    json_object_object_add(entry, "stats", stats_object(&sum));
-    if (node && node->file) {
-        BlockStats none = { .wr_highest_offset = sum.wr_highest_offset };
-        json_object *parent = json_object_new_object();
-        add_string(parent, "node-name", node->file->name);
-        json_object_object_add(parent, "stats", stats_object(&none));
-        json_object_object_add(entry, "parent", parent);
+        add_node_stats(entry, node, true);
     }
     return entry;
 }
@@ -209,10 +256,23 @@ static void stats_backend(BlockBackend *backend, void *opaque)
     }
 }
 
-json_object *block_query_stats(void)
+static void stats_node(BlockNode *node, void *opaque)
+{
+    BlockStats stats = { .wr_highest_offset = atomic_load(&node->written_to) };
+    json_object *entry = json_object_new_object();
+    json_object_object_add(entry, "stats", stats_object(&stats, false));
+    add_node_stats(entry, node, false);
+    json_object_array_add(opaque, entry);
+}
+
+json_object *block_query_stats(bool nodes)
 {
     json_object *list = json_object_new_array();
-    drive_foreach(stats_drive, list);
-    backend_foreach(stats_backend, list);
+    if (nodes) {
+        block_node_foreach(stats_node, list);
+    } else {
+        drive_foreach(stats_drive, list);
+        backend_foreach(stats_backend, list);
+    }
     return list;
 }

@@ -91,6 +91,9 @@ static int transfer(BlockNode *node, uint64_t offset, void *data, uint64_t bytes
         return 0;
     }
     if (node->driver->transfer) {
+        if (write && offset + bytes > atomic_load(&node->watermark)) {
+            node_note_write(node, offset + bytes);
+        }
         return node->driver->transfer(node, offset, data, bytes, write);
     }
     struct iovec iov = { data, bytes };
@@ -181,7 +184,10 @@ int block_status_above(BlockNode *node, BlockNode *base, uint64_t offset, uint64
                        BlockStatus *status, int *depth)
 {
     int level = 0;
-    for (; node && node != base; node = node->backing, level++) {
+    for (; node && node != base; node = node_below(node), level++) {
+        if (node->driver->is_filter) {
+            continue; /* it decides nothing */
+        }
         uint64_t length = block_node_length(node);
         if (offset >= length) { /* the node above is longer than this one */
             *status = (BlockStatus){ .flags = BLOCK_STATUS_ZERO | BLOCK_STATUS_ALLOCATED,

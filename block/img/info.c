@@ -20,90 +20,6 @@ GPtrArray *img_list_snapshots(BlockNode *node, GError **error)
     return ops && ops->snapshot_list ? ops->snapshot_list(node, error) : NULL;
 }
 
-static BlockImageInfo get_info(BlockNode *node)
-{
-    BlockImageInfo info = { 0 };
-    const BlockImageOps *ops = block_node_image_ops(node);
-    if (ops && ops->info) {
-        ops->info(node, &info);
-    }
-    return info;
-}
-
-/* ---- JSON ---- */
-
-static json_object *snapshots_to_json(GPtrArray *snapshots)
-{
-    json_object *list = json_object_new_array();
-    for (guint i = 0; i < snapshots->len; i++) {
-        const BlockSnapshot *s = snapshots->pdata[i];
-        json_object *o = json_object_new_object();
-        if (s->icount != UINT64_MAX) {
-            json_object_object_add(o, "icount", json_object_new_uint64(s->icount));
-        }
-        json_object_object_add(o, "vm-clock-nsec",
-                               json_object_new_int64((int64_t)(s->vm_clock_ns % 1000000000)));
-        json_object_object_add(o, "name", json_object_new_string(s->name));
-        json_object_object_add(o, "date-sec", json_object_new_uint64(s->date_seconds));
-        json_object_object_add(o, "date-nsec", json_object_new_int64(s->date_ns));
-        json_object_object_add(o, "vm-clock-sec",
-                               json_object_new_int64((int64_t)(s->vm_clock_ns / 1000000000)));
-        json_object_object_add(o, "id", json_object_new_string(s->id));
-        json_object_object_add(o, "vm-state-size", json_object_new_uint64(s->vm_state_size));
-        json_object_array_add(list, o);
-    }
-    return list;
-}
-
-static void add_string(json_object *o, const char *key, const char *value)
-{
-    if (value) {
-        json_object_object_add(o, key, json_object_new_string(value));
-    }
-}
-
-static void add_flag(json_object *o, const char *key, bool on)
-{
-    if (on) {
-        json_object_object_add(o, key, json_object_new_boolean(true));
-    }
-}
-
-static json_object *image_to_json(const char *name, BlockNode *node, GPtrArray *snapshots)
-{
-    BlockImageInfo info = get_info(node);
-    json_object *o = json_object_new_object();
-    const char *backing = block_node_backing_file(node);
-    g_autofree char *path = block_node_backing_path(node);
-    if (snapshots && snapshots->len) {
-        json_object_object_add(o, "snapshots", snapshots_to_json(snapshots));
-    }
-    if (backing && *backing) {
-        add_string(o, "backing-filename-format", block_node_backing_format(node));
-    }
-    json_object_object_add(o, "virtual-size", json_object_new_uint64(block_node_length(node)));
-    add_string(o, "filename", name);
-    if (info.cluster_size) {
-        json_object_object_add(o, "cluster-size", json_object_new_int64(info.cluster_size));
-    }
-    add_string(o, "format", block_node_driver(node));
-    json_object_object_add(o, "actual-size", json_object_new_uint64(block_node_allocated(node)));
-    add_flag(o, "compressed", info.compressed);
-    add_flag(o, "encrypted", info.encrypted);
-    if (info.specific) {
-        json_object *specific = json_object_new_object();
-        add_string(specific, "type", block_node_driver(node));
-        json_object_object_add(specific, "data", info.specific);
-        json_object_object_add(o, "format-specific", specific);
-    }
-    if (backing && *backing) {
-        add_string(o, "full-backing-filename", path);
-        add_string(o, "backing-filename", backing);
-    }
-    json_object_object_add(o, "dirty-flag", json_object_new_boolean(info.dirty));
-    return o;
-}
-
 /* ---- For people ---- */
 
 static void print_specific(json_object *value, int depth);
@@ -161,7 +77,7 @@ static void print_backing(BlockNode *node)
 
 static void print_image(const char *name, BlockNode *node, GPtrArray *snapshots)
 {
-    BlockImageInfo info = get_info(node);
+    BlockImageInfo info = block_image_describe(node);
     g_autofree char *size = img_human_size(block_node_length(node));
     g_autofree char *disk = img_human_size(block_node_allocated(node));
     printf("image: %s\nfile format: %s\nvirtual size: %s (%" G_GUINT64_FORMAT " bytes)\n"
@@ -222,7 +138,7 @@ static bool show_one(InfoRun *run, const char *filename, const ImgOpen *how, cha
                  !g_str_has_prefix(filename, "file:");
     const char *name = plain || !own ? filename : own;
     if (run->json) {
-        json_object_array_add(run->list, image_to_json(name, image.node, snapshots));
+        json_object_array_add(run->list, block_image_to_json(image.node, name, snapshots));
     } else {
         if (g_hash_table_size(run->seen) > 1) {
             putchar('\n');

@@ -111,6 +111,7 @@ Job *job_new(const JobDriver *driver, const char *id, const char *otherwise, uin
 void job_discard(Job *job)
 {
     g_ptr_array_remove(jobs, job);
+    job_group_leave(job);
     g_mutex_lock(&job->lock);
     set_status(job, JOB_NULL);
     g_mutex_unlock(&job->lock);
@@ -160,18 +161,15 @@ static void finalize(Job *job)
     conclude(job);
 }
 
-/* The thread has ended. Main thread. */
-static void ended(void *opaque)
+void job_settle(Job *job, bool failed)
 {
-    Job *job = opaque;
-    g_thread_join(job->thread);
-    job->thread = NULL;
     g_mutex_lock(&job->lock);
-    bool failed = job->error != NULL;
     if (failed) {
+        job->cancelled |= !job->error;
+        job->forced |= !job->error;
+        set_error(job, "Operation canceled");
         set_status(job, JOB_ABORTING);
     } else {
-        set_status(job, JOB_WAITING);
         set_status(job, JOB_PENDING);
     }
     g_mutex_unlock(&job->lock);
@@ -184,6 +182,23 @@ static void ended(void *opaque)
         json_object_object_add(data, "type", json_object_new_string(job->driver->type));
         json_object_object_add(data, "id", json_object_new_string(job->id));
         emit("BLOCK_JOB_PENDING", data);
+    }
+}
+
+/* The thread has ended. Main thread. */
+static void ended(void *opaque)
+{
+    Job *job = opaque;
+    g_thread_join(job->thread);
+    job->thread = NULL;
+    g_mutex_lock(&job->lock);
+    bool failed = job->error != NULL;
+    set_status(job, failed ? JOB_ABORTING : JOB_WAITING);
+    g_mutex_unlock(&job->lock);
+    if (job->group) {
+        job_group_ended(job, failed);
+    } else {
+        job_settle(job, failed);
     }
 }
 
@@ -407,8 +422,11 @@ bool job_resume(Job *job, GError **error)
 bool job_cancel(Job *job, bool force, GError **error)
 {
     g_mutex_lock(&job->lock);
-    bool ok = allow(job, "cancel", is_alive(job) || job->status == JOB_PENDING, error);
+    bool ok = allow(job, "cancel",
+                    is_alive(job) || job->status == JOB_PENDING || job->status == JOB_WAITING,
+                    error);
     bool pending = ok && job->status == JOB_PENDING;
+    bool waits = ok && job->status == JOB_WAITING;
     if (ok) {
         job->cancelled = true;
         job->forced |= force;
@@ -423,6 +441,8 @@ bool job_cancel(Job *job, bool force, GError **error)
     g_mutex_unlock(&job->lock);
     if (pending) {
         conclude(job);
+    } else if (waits) {
+        job_group_ended(job, true);
     }
     return ok;
 }

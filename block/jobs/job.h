@@ -27,6 +27,8 @@ typedef enum JobStatus {
 
 typedef struct Job Job;
 
+typedef struct JobGroup JobGroup;
+
 typedef struct JobDriver {
     const char *type; /* "mirror" ... */
     size_t size;      /* of the struct that begins with its Job */
@@ -43,6 +45,8 @@ struct Job {
     const JobDriver *driver;
     char *id;
     bool auto_finalize, auto_dismiss;
+    JobGroup *group;    /* main thread; NULL: by itself */
+    bool in_group_done; /* main thread: its thread has ended, others of the group go on */
     GThread *thread;
     LoopTask ended_task;
     GMutex lock; /* guards what follows */
@@ -95,6 +99,17 @@ bool job_finalize(Job *job, GError **error);
 bool job_dismiss(Job *job, GError **error);
 bool job_set_speed(Job *job, uint64_t speed, GError **error);
 const char *job_status_name(JobStatus status);
+
+/* ---- Jobs that end together, or not at all (group.c): main thread ---- */
+/* A group lives as long as a job is in it. */
+JobGroup *job_group_new(void);
+void job_group_add(JobGroup *group, Job *job);
+void job_group_leave(Job *job);
+/* The job's thread has ended. The others are cancelled if it failed; when it was the last, all of
+ * them go on to their end by job_settle(). */
+void job_group_ended(Job *job, bool failed);
+/* What follows the end of a job's thread; failed: it does not matter how it went by itself. */
+void job_settle(Job *job, bool failed);
 void jobs_cancel_all(void); /* at exit: forced, and waited for */
 
 #endif

@@ -72,8 +72,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
     }
     json_object_put(block_query());
-    json_object_put(block_query_nodes());
-    json_object_put(block_query_stats());
+    json_object_put(block_query_nodes(true));
+    json_object_put(block_query_stats(true));
     drives_close();
     delete_nodes();
     return 0;

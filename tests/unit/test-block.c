@@ -746,7 +746,7 @@ static void nodes_are_opened_referenced_and_deleted(void)
     g_assert_cmpmem(data, 6, "window", 6);
     g_assert_false(block_node_delete("f0", &error)); /* n0 stands on it */
     g_clear_error(&error);
-    json_object *query = block_query_nodes();
+    json_object *query = block_query_nodes(false);
     g_assert_cmpint(json_object_array_length(query), ==, 2);
     json_object_put(query);
     g_assert_true(block_node_delete("n0", &error));

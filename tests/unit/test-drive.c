@@ -233,7 +233,7 @@ static void bad_options_say_what_is_wrong(void)
     ASSERT_REFUSED(add("file=%s,format=raw,media=cdrom,readonly=off", image), "cdrom");
     ASSERT_REFUSED(add("file=%s,format=raw,node-name=1bad", image), "1bad");
     /* nothing stays behind */
-    json_object *nodes = block_query_nodes();
+    json_object *nodes = block_query_nodes(false);
     g_assert_cmpint(json_object_array_length(nodes), ==, 0);
     json_object_put(nodes);
 }

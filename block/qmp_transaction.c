@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * QMP's transaction: several changes of disks at one point in time, or none of them. All back ends
+ * stand still from before the first action until all are done, or undone. An action takes the
+ * arguments of the command of its name.
+ */
+#include "block/graph.h"
+#include "block/jobs/job.h"
+#include "block/qmp.h"
+#include "vmm/monitor/schema.h"
+
+#define MAX_ACTIONS 1024
+
+typedef struct ActionKind ActionKind;
+
+typedef struct Action {
+    const ActionKind *kind;
+    const QmpCommandDesc *desc; /* of the command; NULL: abort */
+    void *args;
+    JobGroup **group; /* for its job, NULL: it ends by itself */
+    /* What prepare() did. */
+    BlockNode *node, *overlay; /* references */
+    char *id;                  /* of a job or a snapshot */
+} Action;
+
+struct ActionKind {
+    const char *name;
+    bool starts_job;
+    bool (*prepare)(Action *action, GError **error);
+    void (*undo)(Action *action); /* after it succeeded */
+};
+
+/* ---- Overlays ---- */
+
+static bool prepare_snapshot(Action *a, GError **error)
+{
+    const QmpBlockdevSnapshotArgs *args = a->args;
+    BlockNode *node = block_device_node(args->node, error);
+    BlockNode *overlay = node ? block_device_node(args->overlay, error) : NULL;
+    if (!overlay || !graph_put_overlay(node, overlay, error)) {
+        return false;
+    }
+    a->node = block_node_ref(node);
+    a->overlay = block_node_ref(overlay);
+    return true;
+}
+
+static bool prepare_snapshot_sync(Action *a, GError **error)
+{
+    BlockNode *node;
+    a->overlay = snapshot_sync(a->args, &node, error);
+    a->node = a->overlay ? block_node_ref(node) : NULL;
+    return a->overlay;
+}
+
+static void undo_snapshot(Action *a)
+{
+    graph_take_overlay(a->node, a->overlay);
+}
+
+/* ---- Snapshots inside ---- */
+
+static bool prepare_internal(Action *a, GError **error)
+{
+    BlockNode *node = snapshot_internal_sync(a->args, &a->id, error);
+    a->node = node ? block_node_ref(node) : NULL;
+    return node;
+}
+
+static void undo_internal(Action *a)
+{
+    g_autoptr(GError) error = NULL;
+    if (!block_node_image_ops(a->node)->snapshot_delete(a->node, a->id, &error)) {
+        report_error("node '%s': snapshot '%s' of a transaction that failed stays: %s",
+                     block_node_name(a->node), a->id, error->message);
+    }
+}
+
+/* ---- Jobs: they do nothing before the change of the graph has ended ---- */
+
+static bool start_job(Action *a, const char *id, GError **error)
+{
+    json_object *value = monitor_find_qmp(a->kind->name)->run(a->args, error);
+    if (!value) {
+        return false;
+    }
+    json_object_put(value);
+    a->id = g_strdup(id);
+    if (a->group) {
+        *a->group = *a->group ? *a->group : job_group_new();
+        job_group_add(*a->group, job_find(id));
+    }
+    return true;
+}
+
+static bool prepare_blockdev_backup(Action *a, GError **error)
+{
+    const QmpBlockdevBackupArgs *args = a->args;
+    return start_job(a, args->job_id ? args->job_id : args->device, error);
+}
+
+static bool prepare_drive_backup(Action *a, GError **error)
+{
+    const QmpDriveBackupArgs *args = a->args;
+    return start_job(a, args->job_id ? args->job_id : args->device, error);
+}
+
+static void undo_job(Action *a)
+{
+    Job *job = job_find(a->id);
+    if (job) {
+        job_cancel(job, true, NULL);
+    }
+}
+
+/* ---- Nothing ---- */
+
+static bool prepare_abort(Action *a, GError **error)
+{
+    return error_set(error, "Transaction aborted using Abort action");
+}
+
+static const ActionKind kinds[] = {
+    { "abort", true, prepare_abort, NULL },
+    { "blockdev-backup", true, prepare_blockdev_backup, undo_job },
+    { "blockdev-snapshot", false, prepare_snapshot, undo_snapshot },
+    { "blockdev-snapshot-internal-sync", false, prepare_internal, undo_internal },
+    { "blockdev-snapshot-sync", false, prepare_snapshot_sync, undo_snapshot },
+    { "drive-backup", true, prepare_drive_backup, undo_job },
+};
+
+/* ---- The whole ---- */
+
+static void action_clear(void *data)
+{
+    Action *a = data;
+    if (a->desc) {
+        qmp_args_free(a->desc, a->args);
+    }
+    if (a->overlay) {
+        block_node_unref(a->overlay);
+    }
+    if (a->node) {
+        block_node_unref(a->node);
+    }
+    g_free(a->id);
+}
+
+static const ActionKind *find_kind(const char *name)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++) {
+        if (!strcmp(kinds[i].name, name)) {
+            return &kinds[i];
+        }
+    }
+    return NULL;
+}
+
+static bool read_action(Action *a, json_object *object, bool grouped, GError **error)
+{
+    const char *name = json_object_get_string(json_object_object_get(object, "type"));
+    json_object *data = json_object_object_get(object, "data");
+    a->kind = find_kind(name);
+    if (!json_object_is_type(data, json_type_object)) {
+        return error_set(error, "Invalid parameter type for 'data', expected: object");
+    }
+    if (grouped && !a->kind->starts_job) {
+        return error_set(error,
+                         "Action '%s' does not support Transaction property completion-mode = "
+                         "grouped",
+                         name);
+    }
+    a->desc = qmp_command_find(name);
+    a->args = a->desc ? qmp_args_new(a->desc, data, error) : NULL;
+    return a->args || !a->desc;
+}
+
+/* The arguments of all are looked at before anything stops. */
+static bool read_actions(GArray *actions, json_object *list, JobGroup **group, GError **error)
+{
+    for (size_t i = 0; i < json_object_array_length(list); i++) {
+        Action action = { .group = group };
+        if (!read_action(&action, json_object_array_get_idx(list, i), group != NULL, error)) {
+            return false;
+        }
+        g_array_append_val(actions, action);
+    }
+    return true;
+}
+
+static bool run_actions(GArray *actions, GError **error)
+{
+    guint done = 0;
+    graph_change_begin();
+    while (done < actions->len) {
+        Action *a = &g_array_index(actions, Action, done);
+        if (!a->kind->prepare(a, error)) {
+            break;
+        }
+        done++;
+    }
+    bool ok = done == actions->len;
+    while (!ok && done > 0) {
+        Action *a = &g_array_index(actions, Action, --done);
+        if (a->kind->undo) {
+            a->kind->undo(a);
+        }
+    }
+    graph_change_end();
+    return ok;
+}
+
+static bool is_grouped(json_object *properties)
+{
+    json_object *mode = NULL;
+    return properties && json_object_object_get_ex(properties, "completion-mode", &mode) &&
+           !strcmp(json_object_get_string(mode), "grouped");
+}
+
+static json_object *transaction(const void *opaque, GError **error)
+{
+    const QmpTransactionArgs *args = opaque;
+    JobGroup *group = NULL;
+    if (json_object_array_length(args->actions) > MAX_ACTIONS) {
+        error_set(error, "a transaction of more than %d actions", MAX_ACTIONS);
+        return NULL;
+    }
+    GArray *actions = g_array_new(FALSE, FALSE, sizeof(Action));
+    g_array_set_clear_func(actions, action_clear);
+    bool ok =
+        read_actions(actions, args->actions, is_grouped(args->properties) ? &group : NULL, error) &&
+        run_actions(actions, error);
+    g_array_unref(actions);
+    return ok ? qmp_ok() : NULL;
+}
+
+static const QmpHandler qmp[] = {
+    { "transaction", transaction },
+    { NULL },
+};
+
+const MonitorCommands transaction_commands = { .qmp = qmp };
