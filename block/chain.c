@@ -49,6 +49,16 @@ char *block_node_backing_path(const BlockNode *node)
     return name && *name ? node_relative_path(node, name) : NULL;
 }
 
+/* Options that say all, as -blockdev's do: nothing is left to find out. */
+static bool is_complete(Opts *options)
+{
+    const BlockDriver *driver =
+        opts_has(options, "driver") ? block_driver_find(opts_get(options, "driver")) : NULL;
+    const char *file = opts_has(options, "file") ? opts_get(options, "file") : NULL;
+    return driver && (!driver->has_file || opts_has(options, "file.driver") ||
+                      (file && block_node_find(file)));
+}
+
 static BlockNode *open_named(BlockNode *node, Opts *options, const NodeDefaults *defaults,
                              GError **error)
 {
@@ -73,7 +83,8 @@ static BlockNode *open_named(BlockNode *node, Opts *options, const NodeDefaults 
     if (format && !opts_has(options, "driver") && !opts_has(options, "format")) {
         opts_set(options, "driver", format);
     }
-    BlockNode *found = node_open_image(options, defaults, error);
+    BlockNode *found = is_complete(options) ? node_open(options, NULL, defaults, error)
+                                            : node_open_image(options, defaults, error);
     if (found && !opts_check_unused(options, "backing file", NULL, error)) {
         block_node_unref(found);
         found = NULL;

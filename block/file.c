@@ -133,6 +133,7 @@ static void probe_limits(BlockNode *node, FileState *s)
                                                   : power_of_two(st.st_blksize, 4096);
     limits->has_write_zeroes = true;
     limits->fixed_size = s->block_device;
+    s->offset_mask = s->memory_mask = 0;
     if (node->cache_direct) {
         probe_direct_alignment(s, limits->logical_block);
     }
@@ -231,8 +232,12 @@ static bool file_reopen(BlockNode *node, bool readonly, GError **error)
 {
     FileState *s = node->state;
     int flags = O_CLOEXEC | (readonly ? O_RDONLY : O_RDWR) | (node->cache_direct ? O_DIRECT : 0);
-    int fd = open(node->filename, flags);
     struct stat old, new;
+    if (s->engine == AIO_ENGINE_NATIVE && !node->cache_direct) {
+        return error_set(error, "aio=native was specified, but is not supported without O_DIRECT "
+                                "(cache.direct=on)");
+    }
+    int fd = open(node->filename, flags);
     if (fd < 0) {
         return error_set_errno(error, errno, "cannot open '%s'%s", node->filename,
                                readonly ? "" : " for writing");
@@ -252,6 +257,7 @@ static bool file_reopen(BlockNode *node, bool readonly, GError **error)
     }
     dup3(fd, s->fd, O_CLOEXEC);
     close(fd);
+    probe_limits(node, s);
     return true;
 }
 

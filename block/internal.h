@@ -104,6 +104,7 @@ struct BlockNode {
     bool trusting;
     bool no_backing, for_check;
     BlockNode *above; /* while a chain is opened: the overlay */
+    Opts *given;      /* options of its own and of nested nodes, as they were given */
     bool probed; /* raw because nothing said otherwise: the guest must not make it another format */
     DetectZeroes detect_zeroes;
     unsigned perm, shared; /* as set in the driver */

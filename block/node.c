@@ -182,6 +182,7 @@ static void node_free(BlockNode *node)
     if (node->file) {
         block_node_unref(node->file);
     }
+    opts_free(node->given);
     g_free(node->name);
     g_free(node->filename);
     g_free(node->backing_file);
@@ -224,6 +225,11 @@ static const BlockDriver *choose_driver(Opts *options, const char *name, GError 
     return driver;
 }
 
+static void keep_option(const char *key, const char *value, void *opaque)
+{
+    opts_set(opaque, key, value);
+}
+
 BlockNode *node_open(Opts *options, const char *driver_name, const NodeDefaults *defaults,
                      GError **error)
 {
@@ -235,6 +241,8 @@ BlockNode *node_open(Opts *options, const char *driver_name, const NodeDefaults 
     node->driver = driver;
     node->refs = 1;
     node->shared = BLOCK_PERM_ALL;
+    node->given = opts_new();
+    opts_foreach_unused(options, keep_option, node->given);
     node->state = g_malloc0(MAX(driver->state_size, 1));
     if (!set_name(node, opts_get(options, "node-name"), error) ||
         !read_common(node, options, defaults, error) ||
@@ -296,14 +304,13 @@ bool block_node_delete(const char *node_name, GError **error)
 {
     BlockNode *node = block_node_find(node_name);
     if (!node) {
-        return error_set(error, "there is no block node '%s'", node_name);
+        return error_set(error, "Failed to find node with node-name='%s'", node_name);
     }
     if (!node->monitor_owned) {
-        return error_set(error, "block node '%s' was not made by blockdev-add", node_name);
+        return error_set(error, "Node %s is not owned by the monitor", node_name);
     }
     if (node->refs > 1) {
-        return error_set(error, "block node '%s' is in use: unplug its device or node above first",
-                         node_name);
+        return error_set(error, "Node %s is in use", node_name);
     }
     block_node_unref(node);
     return true;
@@ -382,9 +389,11 @@ bool block_resize(BlockNode *node, uint64_t size, GError **error)
     if (node->readonly) {
         return error_set(error, "block node '%s' is read-only", node->name);
     }
-    if (size % 512 || size > INT64_MAX) {
-        return error_set(error, "size %" G_GUINT64_FORMAT " is not a multiple of 512 below 8 EiB",
-                         size);
+    if (size % 512) {
+        return error_set(error, "The new size must be a multiple of 512");
+    }
+    if (size > INT64_MAX) {
+        return error_set(error, "'size' is too large: %" G_GUINT64_FORMAT " bytes", size);
     }
     if (!node->driver->resize) {
         return error_set(error, "block driver '%s' cannot resize", node->driver->name);

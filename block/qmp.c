@@ -71,9 +71,11 @@ static BlockNode *find_resized(const QmpBlockResizeArgs *args, GError **error)
     }
     const Drive *drive = args->device ? drive_find(args->device) : NULL;
     BlockNode *node = drive ? drive->node : block_node_find(name);
-    if (!node) {
+    if (!node && drive) {
+        error_set(error, "Device '%s' has no medium", name);
+    } else if (!node) {
         error_set_code(error, args->node_name ? VIREO_ERROR_GENERIC : VIREO_ERROR_DEVICE_NOT_FOUND,
-                       args->node_name ? "Cannot find device= nor node-name=%s"
+                       args->node_name ? "Cannot find device='' nor node-name='%s'"
                                        : "Device '%s' not found",
                        name);
     }
@@ -99,7 +101,7 @@ static json_object *set_write_threshold(const void *opaque, GError **error)
     const QmpBlockSetWriteThresholdArgs *args = opaque;
     BlockNode *node = block_node_find(args->node_name);
     if (!node) {
-        error_set(error, "Cannot find node '%s'", args->node_name);
+        error_set(error, "Device '%s' not found", args->node_name);
         return NULL;
     }
     node_set_threshold(node, args->write_threshold);

@@ -8,7 +8,8 @@
 #include "vmm/monitor/qmp-schema.h"
 
 extern const MonitorCommands block_commands, block_info_commands, media_commands, export_commands,
-    limit_commands, job_commands, copy_commands, snapshot_commands, transaction_commands;
+    limit_commands, job_commands, copy_commands, snapshot_commands, transaction_commands,
+    create_commands, reopen_commands;
 
 /* The node that a command's `device` means: a drive's id, a device's, or a node's name. Main
  * thread. */

@@ -36,6 +36,9 @@ static json_object *query_jobs(const void *args, GError **error)
 
 static void add_block_job(Job *job, void *opaque)
 {
+    if (job->driver->no_block_job) {
+        return;
+    }
     json_object *info = json_object_new_object();
     g_mutex_lock(&job->lock);
     json_add_string(info, "type", job->driver->type);

@@ -22,5 +22,7 @@ const MonitorCommands *const all_monitor_commands[] = {
     &export_commands,   &limit_commands,
     &job_commands,      &copy_commands,
     &snapshot_commands,
-    &transaction_commands, NULL,
+    &transaction_commands,
+    &create_commands,
+    &reopen_commands, NULL,
 };

@@ -132,7 +132,11 @@ static void conclude(Job *job)
     if (job->error && !cancelled) {
         json_object_object_add(data, "error", json_object_new_string(job->error));
     }
-    emit(cancelled ? "BLOCK_JOB_CANCELLED" : "BLOCK_JOB_COMPLETED", data);
+    if (job->driver->no_block_job) {
+        json_object_put(data);
+    } else {
+        emit(cancelled ? "BLOCK_JOB_CANCELLED" : "BLOCK_JOB_COMPLETED", data);
+    }
     g_mutex_lock(&job->lock);
     set_status(job, JOB_CONCLUDED);
     bool dismiss = job->auto_dismiss;

@@ -38,6 +38,7 @@ typedef struct JobDriver {
     bool (*finish)(Job *job, GError **error);
     /* In any case, last; gives back what the job holds. Main thread. */
     void (*free)(Job *job);
+    bool no_block_job; /* only the newer commands and events know it */
     bool can_complete; /* runs on when it is ready, until job-complete or a cancel */
 } JobDriver;
 

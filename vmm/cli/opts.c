@@ -154,6 +154,10 @@ static bool opts_flatten(Opts *opts, const char *prefix, json_object *value, int
                     g_strdup(json_object_get_boolean(value) ? "on" : "off"));
         return true;
     case json_type_null:
+        if (g_str_equal(prefix, "backing") || g_str_has_suffix(prefix, ".backing")) {
+            opts_append(opts, g_strdup(prefix), g_strdup("")); /* "none", of block nodes */
+            return true;
+        }
         return error_set(error, "Invalid parameter type for '%s', null is not expected", prefix);
     default:
         opts_append(opts, g_strdup(prefix), g_strdup(json_object_get_string(value)));
