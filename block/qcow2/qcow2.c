@@ -3,6 +3,7 @@
 #include "block/qcow2/qcow2.h"
 
 #include <stdarg.h>
+#include "config.h"
 #include "vmm/error.h"
 
 /* ---- An image that contradicts itself ---- */

@@ -2,7 +2,7 @@
 /*
  * Other sizes. A larger L1 table goes to new clusters and the header shows it last; what lies
  * behind a smaller size is dropped before the header tells of it. Whatever was behind the end once
- * reads as zeroes when the disk grows over it.
+ * reads as zeroes when the disk grows over it: it does so before the header shows the new size.
  */
 #include "block/qcow2/offline.h"
 
@@ -29,14 +29,15 @@ static bool grow_l1(Qcow2Offline *o, uint32_t entries, uint64_t size, GError **e
            qcow2_offline_drop(o, old_offset, old_entries * 8ULL, error);
 }
 
-static bool set_size(Qcow2 *s, uint64_t size, GError **error)
+/* The disk's size, with tables for `reach` bytes. */
+static bool set_size(Qcow2 *s, uint64_t reach, uint64_t size, GError **error)
 {
-    uint64_t entries = qcow2_l1_entries(&s->h, size);
+    uint64_t entries = qcow2_l1_entries(&s->h, reach);
     Qcow2Offline o;
     if (entries > QCOW2_MAX_L1_BYTES / 8) {
         return error_set(
             error, "'%s': %" G_GUINT64_FORMAT " bytes are too large for clusters of this size",
-            s->node->filename, size);
+            s->node->filename, reach);
     }
     if (!qcow2_offline_begin(&o, s, error)) {
         return false;
@@ -47,7 +48,8 @@ static bool set_size(Qcow2 *s, uint64_t size, GError **error)
     return qcow2_offline_end(&o, ok, error);
 }
 
-/* What the new part would show: the rest of a cluster, and the backing file behind the old end. */
+/* What the new part would show (the rest of a cluster, and the backing file behind the old end)
+ * becomes zeroes before anybody sees it. */
 static bool hide_old(BlockNode *node, uint64_t old, uint64_t size, GError **error)
 {
     Qcow2 *s = node->state;
@@ -55,8 +57,17 @@ static bool hide_old(BlockNode *node, uint64_t old, uint64_t size, GError **erro
     if (node->backing) {
         end = MAX(end, MIN(size, block_node_length(node->backing)));
     }
-    int ret = old < end ? block_pwrite_zeroes(node, old, end - old, 0) : 0;
-    return io_failed(node, ret, error) && qcow2_flush_all(s, error);
+    if (old == end) {
+        return true;
+    }
+    if (!set_size(s, size, old, error)) {
+        return false;
+    }
+    atomic_store(&node->length, size);
+    int ret = block_pwrite_zeroes(node, old, end - old, 0);
+    bool ok = io_failed(node, ret, error) && qcow2_flush_all(s, error);
+    atomic_store(&node->length, old);
+    return ok;
 }
 
 static bool grow_data_file(BlockNode *node, uint64_t size, GError **error)
@@ -77,7 +88,8 @@ static bool shrink(BlockNode *node, uint64_t old, uint64_t size, GError **error)
     if (ret == 0 && from < to) {
         ret = block_discard(node, from, to - from);
     }
-    if (!io_failed(node, ret, error) || !qcow2_flush_all(s, error) || !set_size(s, size, error)) {
+    if (!io_failed(node, ret, error) || !qcow2_flush_all(s, error) ||
+        !set_size(s, size, size, error)) {
         return false;
     }
     return !(s->h.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW) || !node->data_file ||
@@ -102,8 +114,8 @@ bool qcow2_resize(BlockNode *node, uint64_t size, GError **error)
         return true;
     }
     bool ok = size < old ? shrink(node, old, size, error)
-                         : grow_data_file(node, size, error) && set_size(s, size, error) &&
-                               hide_old(node, old, size, error);
+                         : grow_data_file(node, size, error) && hide_old(node, old, size, error) &&
+                               set_size(s, size, size, error);
     if (ok) {
         node_length_changed(node);
     }
