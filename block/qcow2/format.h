@@ -124,6 +124,10 @@ bool qcow2_header_parse(Qcow2Header *h, const uint8_t *data, size_t length, uint
 /* The first cluster's content: header, extensions, backing name. `length` is the cluster's size;
  * fails where it does not fit. Any thread. */
 bool qcow2_header_write(const Qcow2Header *h, uint8_t *data, size_t length, GError **error);
+/* The same in the shortest form: without the names of features; all but the backing file's name in
+ * the first sector, and the name at `name_at` (0: there too). False: it does not fit. */
+#define QCOW2_H_SECTOR 512 /* what a disk writes whole or not at all */
+bool qcow2_header_write_short(const Qcow2Header *h, uint8_t *data, size_t length, uint64_t name_at);
 void qcow2_header_clear(Qcow2Header *h);
 
 static inline uint64_t qcow2_cluster_size(const Qcow2Header *h)

@@ -378,7 +378,7 @@ static void put_features(Writer *w)
     put_extension(w, QCOW2_EXT_FEATURES, table, sizeof(table));
 }
 
-static void put_extensions(Writer *w, const Qcow2Header *h)
+static void put_extensions(Writer *w, const Qcow2Header *h, bool features)
 {
     put_text(w, QCOW2_EXT_BACKING_FORMAT, h->backing_file ? h->backing_format : NULL);
     put_text(w, QCOW2_EXT_DATA_FILE, h->data_file);
@@ -388,7 +388,7 @@ static void put_extensions(Writer *w, const Qcow2Header *h)
         store_be64(crypto + 8, h->crypto_length);
         put_extension(w, QCOW2_EXT_CRYPTO, crypto, sizeof(crypto));
     }
-    if (h->version >= 3 && w->length >= 1024) { /* optional, and long */
+    if (h->version >= 3 && features) {
         put_features(w);
     }
     if (h->has_bitmaps && h->nb_bitmaps) {
@@ -428,24 +428,51 @@ static void put_fields(const Qcow2Header *h, uint8_t *data)
     }
 }
 
-bool qcow2_header_write(const Qcow2Header *h, uint8_t *data, size_t length, GError **error)
+/* All but the name of the backing file; features: with their names, which are long. */
+static uint64_t put_all(const Qcow2Header *h, uint8_t *data, size_t length, bool features)
 {
     Writer w = { .data = data, .length = length };
     memset(data, 0, length);
     put_fields(h, data);
     w.at = h->version >= 3 ? QCOW2_H_FULL_LENGTH : QCOW2_H_V2_LENGTH;
-    put_extensions(&w, h);
+    put_extensions(&w, h, features);
+    return w.full ? length + 1 : w.at;
+}
+
+static void put_name(const Qcow2Header *h, uint8_t *data, uint64_t at, size_t name)
+{
+    memcpy(data + at, h->backing_file, name);
+    store_be64(data + QCOW2_H_BACKING_OFFSET, at);
+    store_be32(data + QCOW2_H_BACKING_SIZE, (uint32_t)name);
+}
+
+bool qcow2_header_write(const Qcow2Header *h, uint8_t *data, size_t length, GError **error)
+{
+    uint64_t end = put_all(h, data, length, length >= 1024);
     size_t name = h->backing_file ? strlen(h->backing_file) : 0;
-    if (w.full || name > length - w.at || name > QCOW2_MAX_BACKING_NAME) {
+    if (end > length || name > length - end || name > QCOW2_MAX_BACKING_NAME) {
         return error_set(error,
                          "the header with its extensions and the backing file's name does "
                          "not fit into a cluster of %zu bytes",
                          length);
     }
     if (name) {
-        memcpy(data + w.at, h->backing_file, name);
-        store_be64(data + QCOW2_H_BACKING_OFFSET, w.at);
-        store_be32(data + QCOW2_H_BACKING_SIZE, (uint32_t)name);
+        put_name(h, data, end, name);
+    }
+    return true;
+}
+
+bool qcow2_header_write_short(const Qcow2Header *h, uint8_t *data, size_t length, uint64_t name_at)
+{
+    size_t name = h->backing_file ? strlen(h->backing_file) : 0;
+    uint64_t end = put_all(h, data, QCOW2_H_SECTOR, false), at = name_at ? name_at : end;
+    if (end > QCOW2_H_SECTOR || name > QCOW2_MAX_BACKING_NAME ||
+        (name && at + name > (name_at ? length : QCOW2_H_SECTOR))) {
+        return false;
+    }
+    memset(data + QCOW2_H_SECTOR, 0, length - QCOW2_H_SECTOR);
+    if (name) {
+        put_name(h, data, at, name);
     }
     return true;
 }

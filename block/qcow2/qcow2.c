@@ -319,19 +319,7 @@ static void qcow2_close(BlockNode *node)
     free_state(s);
 }
 
-/* ---- The header ---- */
-
-bool qcow2_update_header(Qcow2 *s, GError **error)
-{
-    g_autofree uint8_t *data = g_malloc0(s->cluster_size);
-    if (!qcow2_header_write(&s->h, data, s->cluster_size, error)) {
-        return false;
-    }
-    int ret = node_pwrite(s->node->file, 0, data, s->cluster_size);
-    ret = ret ? ret : node_flush(s->node->file);
-    return ret == 0 ||
-           error_set_errno(error, -ret, "'%s': cannot write its header", s->node->filename);
-}
+/* ---- Reading again ---- */
 
 /* What was open makes no sense any more: an empty disk that nothing is written to. */
 static void close_up(Qcow2 *s)

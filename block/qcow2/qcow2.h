@@ -346,7 +346,8 @@ bool qcow2_check(BlockNode *node, unsigned fix, BlockCheckResult *result, GError
 /* Mends an image that was not closed, while nobody else has it: at opening. */
 bool qcow2_repair_dirty(Qcow2 *s, GError **error);
 bool qcow2_resize(BlockNode *node, uint64_t size, GError **error);
-/* Writes s->h to the first cluster and flushes. */
+/* Writes s->h to the first cluster and flushes: the old header or the new one stands, whenever the
+ * power fails (header_update.c). */
 bool qcow2_update_header(Qcow2 *s, GError **error);
 /* Commits everything; then nothing in memory is newer than the file. */
 bool qcow2_flush_all(Qcow2 *s, GError **error);
