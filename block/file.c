@@ -205,8 +205,19 @@ static bool set_filename(BlockNode *node, Opts *options, GError **error)
 static void file_close(BlockNode *node)
 {
     FileState *s = node->state;
+    if (!node->readonly) {
+        file_trim(s);
+    }
     close(s->fd); /* with the last descriptor go the locks */
+    g_mutex_clear(&s->size_lock);
     g_mutex_clear(&s->rmw_lock);
+}
+
+/* What is there already is in use. */
+static void file_note_size(FileState *s)
+{
+    struct stat st;
+    file_set_size(s, !s->block_device && fstat(s->fd, &st) == 0 ? (uint64_t)st.st_size : 0);
 }
 
 static bool file_open(BlockNode *node, Opts *options, GError **error)
@@ -215,6 +226,7 @@ static bool file_open(BlockNode *node, Opts *options, GError **error)
     if (!set_filename(node, options, error) || !open_fd(node, s, error)) {
         return false;
     }
+    g_mutex_init(&s->size_lock);
     g_mutex_init(&s->rmw_lock);
     if (!check_type(node, s, error) || !choose_aio(node, s, options, error) ||
         !choose_locking(s, options, error) || !read_length(node, s, error)) {
@@ -222,6 +234,7 @@ static bool file_open(BlockNode *node, Opts *options, GError **error)
         return false;
     }
     probe_limits(node, s);
+    file_note_size(s);
     return true;
 }
 
@@ -255,6 +268,9 @@ static bool file_reopen(BlockNode *node, bool readonly, GError **error)
             return false;
         }
     }
+    if (readonly) {
+        file_trim(s);
+    }
     dup3(fd, s->fd, O_CLOEXEC);
     close(fd);
     probe_limits(node, s);
@@ -280,6 +296,7 @@ static bool file_resize(BlockNode *node, uint64_t size, GError **error)
                                node->filename, size);
     } else {
         atomic_store(&node->length, size);
+        file_set_size(s, size);
     }
     node_length_changed(node);
     return true;
@@ -309,7 +326,8 @@ bool file_preallocate(BlockNode *node, uint64_t offset, uint64_t bytes, bool ful
     if (full) {
         return fill_with_zeroes(node, offset, bytes, error);
     }
-    int err = posix_fallocate(s->fd, (off_t)offset, (off_t)bytes);
+    int err = file_must_grow(s, offset + bytes) ? -file_grow(node, offset + bytes) : 0;
+    err = err ? err : posix_fallocate(s->fd, (off_t)offset, (off_t)bytes);
     return !err || error_set_errno(error, err, "'%s': cannot allocate %" G_GUINT64_FORMAT " bytes",
                                    node->filename, bytes);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The file and host_device drivers: state shared by file.c (opening), file_io.c (requests) and
- * file_lock.c. */
+ * file_grow.c, file_lock.c. */
 #ifndef BLOCK_FILE_H
 #define BLOCK_FILE_H
 
@@ -21,12 +21,25 @@ typedef struct FileState {
     _Atomic bool flush_failed;
     /* Of query-blockstats. */
     _Atomic uint64_t discards_done, discards_failed, discarded_bytes;
+    /* Of a regular file: how long it is, and how much of that is in use. file_grow.c. */
+    GMutex size_lock; /* leaf; worker threads: who makes it longer */
+    _Atomic uint64_t size, used_end;
     GMutex rmw_lock; /* leaf; worker threads: parts of aligned blocks are rewritten one by one */
 } FileState;
 
 /* file_lock.c */
 bool file_lock_supported(int fd);
 bool file_lock_apply(int fd, const char *filename, unsigned perm, unsigned shared, GError **error);
+
+/* file_grow.c. A write up to `end` is about to be submitted: whether file_grow() must come first.
+ * Any thread. */
+bool file_must_grow(FileState *s, uint64_t end);
+/* 0 or -errno; may block. */
+int file_grow(BlockNode *node, uint64_t end);
+/* The file has this size now. Nothing is under way. */
+void file_set_size(FileState *s, uint64_t size);
+/* Cuts what was only grown ahead. Nothing is under way. */
+void file_trim(FileState *s);
 
 /* file_io.c */
 void file_submit(BlockNode *node, BlockRequest *request);

@@ -102,12 +102,10 @@ static int bounce_write(FileState *s, char *buffer, const BounceData *data, uint
     uint64_t mask = s->offset_mask;
     uint64_t start = offset & ~mask, end = (offset + bytes + mask) & ~mask;
     bool partial = start != offset || end != offset + bytes;
-    struct stat before;
     int ret = 0;
     if (partial) {
         g_mutex_lock(&s->rmw_lock);
-        ret = fstat(s->fd, &before) < 0 ? -errno : 0;
-        ret = ret ? ret : pread_full(s->fd, buffer, end - start, start);
+        ret = pread_full(s->fd, buffer, end - start, start);
     }
     if (ret == 0) {
         if (data->zeroes) {
@@ -118,10 +116,6 @@ static int bounce_write(FileState *s, char *buffer, const BounceData *data, uint
         ret = pwrite_full(s->fd, buffer, end - start, start);
     }
     if (partial) {
-        uint64_t size = ret ? end : MAX((uint64_t)before.st_size, offset + bytes);
-        if (ret == 0 && !s->block_device && size < end && ftruncate(s->fd, (off_t)size) < 0) {
-            ret = -errno;
-        }
         g_mutex_unlock(&s->rmw_lock);
     }
     return ret;
@@ -403,13 +397,49 @@ static void status_done(AioRequest *aio, ssize_t res)
     block_request_complete(aio->opaque, (int)res);
 }
 
+/* ---- Writes behind the end ---- */
+
+static void dispatch(BlockNode *node, BlockRequest *request);
+
+static int grow_call(AioRequest *aio)
+{
+    BlockRequest *request = aio->opaque;
+    return file_grow(request->node, request->position + request->bytes);
+}
+
+static void grow_done(AioRequest *aio, ssize_t res)
+{
+    BlockRequest *request = aio->opaque;
+    if (res < 0) {
+        block_request_complete(request, (int)res);
+        return;
+    }
+    dispatch(request->node, request);
+}
+
+static bool is_behind_end(FileState *s, const BlockRequest *request)
+{
+    return (request->kind == BLOCK_WRITE || request->kind == BLOCK_WRITE_ZEROES) &&
+           G_UNLIKELY(file_must_grow(s, request->position + request->bytes));
+}
+
 void file_submit(BlockNode *node, BlockRequest *request)
 {
-    FileState *s = node->state;
     request->node = node;
     if (node->no_flush) {
         request->kflags &= ~(unsigned)BLOCK_REQ_FUA;
     }
+    if (is_behind_end(node->state, request)) {
+        request->aio.call = grow_call;
+        submit_aio(node, request, AIO_CALL, grow_done);
+        return;
+    }
+    dispatch(node, request);
+}
+
+static void dispatch(BlockNode *node, BlockRequest *request)
+{
+    FileState *s = node->state;
     switch (request->kind) {
     case BLOCK_READ:
     case BLOCK_WRITE:
@@ -440,6 +470,10 @@ void file_submit(BlockNode *node, BlockRequest *request)
 int file_transfer(BlockNode *node, uint64_t offset, void *data, uint64_t bytes, bool write)
 {
     FileState *s = node->state;
+    int ret = write && file_must_grow(s, offset + bytes) ? file_grow(node, offset + bytes) : 0;
+    if (ret < 0) {
+        return ret;
+    }
     if (node->cache_direct) {
         struct iovec iov = { data, bytes };
         BounceData bounce = { .iov = &iov, .iov_count = 1 };

@@ -7,21 +7,28 @@
 #define VECTOR_DISK 0x50
 
 static uint8_t *status;
+static BlkHeader *headers;
+static uint32_t *places; /* with `spread`: the block of every request, or null */
+static uint32_t next_place;
+
+static uint64_t sector_of(uint32_t block)
+{
+    return (uint64_t)block * (BLOCK / 512);
+}
 
 static void prebuild(VirtQueue *q, bool write, uint32_t blocks)
 {
     VringDesc *tables = page_alloc(q->size * 4u * sizeof(VringDesc));
-    BlkHeader *headers = page_alloc(q->size * sizeof(BlkHeader));
     uint8_t *data = page_alloc(q->size * BLOCK);
 
+    headers = page_alloc(q->size * sizeof(BlkHeader));
     status = page_alloc(q->size);
     for (uint16_t i = 0; i < q->size; i++) {
         Part parts[] = { { &headers[i], sizeof(BlkHeader), false },
                          { data + i * BLOCK, BLOCK, !write },
                          { &status[i], 1, true } };
 
-        headers[i] = (BlkHeader){ write ? BLK_OUT : BLK_IN, 0,
-                                  (uint64_t)(bench_random() % blocks) * (BLOCK / 512) };
+        headers[i] = (BlkHeader){ write ? BLK_OUT : BLK_IN, 0, sector_of(bench_random() % blocks) };
         status[i] = 0xff;
         queue_add(q, i, parts, 3, &tables[i * 4]);
     }
@@ -60,9 +67,29 @@ static void batch_by_interrupt(VirtQueue *q, uint16_t depth)
     }
 }
 
+/* Without this the slots of the queue go to the same places again and again, which is one store a
+ * request cheaper, but allocates in a new image for the first round only. */
+static void places_choose(uint32_t count, uint32_t blocks)
+{
+    places = page_alloc(count * sizeof(uint32_t));
+    for (uint32_t i = 0; i < count; i++) {
+        places[i] = bench_random() % blocks;
+    }
+}
+
+static void batch_aim(const VirtQueue *q, uint16_t depth)
+{
+    for (uint16_t i = 0; i < depth; i++) {
+        headers[(q->avail_idx + i) & (q->size - 1u)].sector = sector_of(places[next_place++]);
+    }
+}
+
 static void batches_run(VirtQueue *q, uint16_t depth, uint32_t batches, bool by_interrupt)
 {
     for (uint32_t i = 0; i < batches; i++) {
+        if (places) {
+            batch_aim(q, depth);
+        }
         if (by_interrupt) {
             batch_by_interrupt(q, depth);
         } else {
@@ -90,6 +117,9 @@ void bench_blk(void)
     prebuild(&q, write, blocks);
     if (by_interrupt) {
         interrupt_setup(&q);
+    }
+    if (arg_number("spread", 0)) {
+        places_choose((batches + q.size / depth) * depth, blocks);
     }
     virtio_driver_ok(&dev);
     batches_run(&q, depth, q.size / depth, by_interrupt);

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The end of a file that an image format makes longer. Every write behind the end would change the
+ * file's size, one at a time and each in the file system's journal: the file is made longer ahead
+ * of them, in steps, and cut at the end of what was written when it is closed. Nobody writes behind
+ * `size`, so making the file longer never cuts anything off.
+ */
+#include "block/file.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "vmm/util/bytes.h"
+
+#define LEAST_AHEAD (1 * MIB)
+#define MOST_AHEAD  (64 * MIB)
+
+static void file_used(FileState *s, uint64_t end)
+{
+    uint64_t old = atomic_load_explicit(&s->used_end, memory_order_relaxed);
+    while (old < end && !atomic_compare_exchange_weak(&s->used_end, &old, end)) {
+    }
+}
+
+void file_set_size(FileState *s, uint64_t size)
+{
+    atomic_store(&s->used_end, size);
+    atomic_store(&s->size, size);
+}
+
+/* What writes up to `end` need: O_DIRECT writes whole blocks. */
+static uint64_t size_for(const FileState *s, uint64_t end)
+{
+    return (end + s->offset_mask) & ~(uint64_t)s->offset_mask;
+}
+
+bool file_must_grow(FileState *s, uint64_t end)
+{
+    if (end > atomic_load_explicit(&s->used_end, memory_order_relaxed)) {
+        file_used(s, end);
+    }
+    return size_for(s, end) > atomic_load_explicit(&s->size, memory_order_acquire) &&
+           !s->block_device;
+}
+
+int file_grow(BlockNode *node, uint64_t end)
+{
+    FileState *s = node->state;
+    uint64_t least = size_for(s, end), ahead = CLAMP(end / 4, LEAST_AHEAD, MOST_AHEAD);
+    int ret = 0;
+    if (end <= block_node_length(node)) { /* a raw image whose file ends within a block */
+        ahead = 0;
+    }
+    g_mutex_lock(&s->size_lock);
+    if (least > s->size) {
+        uint64_t size = least + ahead;
+        if (ftruncate(s->fd, (off_t)size) < 0) { /* a limit: no further than needed */
+            size = least;
+            ret = ftruncate(s->fd, (off_t)size) < 0 ? -errno : 0;
+        }
+        if (ret == 0) {
+            atomic_store_explicit(&s->size, size, memory_order_release);
+        }
+    }
+    g_mutex_unlock(&s->size_lock);
+    return ret;
+}
+
+void file_trim(FileState *s)
+{
+    if (s->size > s->used_end && !s->block_device && ftruncate(s->fd, (off_t)s->used_end) == 0) {
+        s->size = s->used_end;
+    }
+}
