@@ -132,9 +132,15 @@ bool graph_set_readonly(BlockNode *node, bool readonly, GError **error)
                                    node->name);
         }
     }
+    if (readonly && node->driver->retire) {
+        node->driver->retire(node);
+    }
     if ((node->file && !graph_set_readonly(node->file, readonly, error)) ||
         (node->data_file && !graph_set_readonly(node->data_file, readonly, error)) ||
         (node->driver->reopen && !node->driver->reopen(node, readonly, error))) {
+        if (readonly && node->driver->reopen) {
+            node->driver->reopen(node, false, NULL); /* its bitmaps are in use again */
+        }
         return false;
     }
     node->readonly = readonly;

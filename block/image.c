@@ -25,18 +25,6 @@ GPtrArray *block_snapshots_new(void)
     return g_ptr_array_new_with_free_func(free_item);
 }
 
-static void free_bitmap(void *data)
-{
-    BlockBitmapInfo *bitmap = data;
-    g_free(bitmap->name);
-    g_free(bitmap);
-}
-
-GPtrArray *block_bitmaps_new(void)
-{
-    return g_ptr_array_new_with_free_func(free_bitmap);
-}
-
 /* ---- Drivers ---- */
 
 bool block_format_exists(const char *driver)

@@ -58,14 +58,6 @@ typedef struct BlockMeasure {
     uint64_t bitmaps;                   /* bytes for bitmaps; UINT64_MAX: the format has none */
 } BlockMeasure;
 
-/* A dirty bitmap that the image keeps. */
-typedef struct BlockBitmapInfo {
-    char *name;
-    uint64_t granularity; /* bytes */
-    bool enabled;         /* records writes when the image is opened */
-    bool inconsistent;    /* was in use when its writer died */
-} BlockBitmapInfo;
-
 typedef void BlockProgress(double percent, void *opaque);
 
 typedef struct BlockImageOps {
@@ -93,23 +85,17 @@ typedef struct BlockImageOps {
     /* Space for a range behind a resize; mode is one of create's "preallocation". */
     bool (*preallocate)(BlockNode *node, uint64_t offset, uint64_t bytes, const char *mode,
                         GError **error);
-    /* Dirty bitmaps that the image keeps, by name. All NULL: the format has none. */
-    GPtrArray *(*bitmap_list)(BlockNode *node, GError **error); /* of BlockBitmapInfo */
-    /* granularity: bytes, 0: the format's choice. */
-    bool (*bitmap_add)(BlockNode *node, const char *name, uint64_t granularity, GError **error);
-    bool (*bitmap_remove)(BlockNode *node, const char *name, GError **error);
-    bool (*bitmap_clear)(BlockNode *node, const char *name, GError **error);
-    bool (*bitmap_set_enabled)(BlockNode *node, const char *name, bool enabled, GError **error);
-    /* source may be another node, of an image with bitmaps too. */
-    bool (*bitmap_merge)(BlockNode *node, const char *name, BlockNode *source,
-                         const char *source_name, GError **error);
+    /* Whether the image can keep one more bitmap (bitmap.h). NULL: the format keeps none. */
+    bool (*bitmap_can_store)(BlockNode *node, const char *name, uint64_t granularity,
+                             GError **error);
+    /* What the image keeps of a bitmap goes; nothing is no error. Inside a graph change. */
+    bool (*bitmap_remove_stored)(BlockNode *node, const char *name, GError **error);
     /* Everything the active layer has, dropped: what `commit` does to the overlay afterwards. */
     bool (*make_empty)(BlockNode *node, GError **error);
 } BlockImageOps;
 
 void block_snapshot_free(BlockSnapshot *snapshot);
 GPtrArray *block_snapshots_new(void); /* frees its BlockSnapshots */
-GPtrArray *block_bitmaps_new(void);   /* frees its BlockBitmapInfos */
 
 /* The image by itself, its `specific` for the caller to put. */
 BlockImageInfo block_image_describe(BlockNode *node);

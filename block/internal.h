@@ -55,6 +55,10 @@ typedef struct BlockDriver {
     /* Like flush, and what a flush leaves for later too: at exit. NULL: flush. No request is in
      * flight; main thread. */
     int (*settle)(BlockNode *node);
+    /* Writes what the image has only while nobody works on it, its bitmaps: at exit, and before it
+     * becomes read-only. No request is in flight, and none that writes follows before reopen(). May
+     * be NULL. */
+    void (*retire)(BlockNode *node);
     /* Makes it writable, or read-only; `file` is so already. NULL: nothing to do. No request is in
      * flight. */
     bool (*reopen)(BlockNode *node, bool readonly, GError **error);
@@ -87,6 +91,9 @@ struct BlockNode {
     _Atomic uint64_t watermark;
     _Atomic uint64_t written_to; /* end of the highest write */
     _Atomic uint64_t threshold;  /* a write behind it is an event, once; 0: none */
+    GPtrArray *bitmaps;          /* of BlockBitmap (bitmap.h), or NULL; main thread */
+    /* Those that writes go to, up to a NULL; NULL: none. Changed while no request is under way. */
+    struct BlockBitmap **recording;
     void *state;
     char *filename;
     BlockNode *file;
@@ -148,12 +155,19 @@ static inline void block_node_pass(BlockNode *node, BlockRequest *request)
 }
 /* Writes beyond the highest one until now, or beyond a threshold. */
 void node_note_write(BlockNode *node, uint64_t end);
+/* bitmap.c: the bitmaps in `recording` hear of a write. Any thread. */
+void node_record_write(BlockNode *node, uint64_t offset, uint64_t bytes);
 static inline void block_node_submit(BlockNode *node, BlockRequest *request)
 {
     if (G_UNLIKELY(request->position + request->bytes >
                    atomic_load_explicit(&node->watermark, memory_order_relaxed)) &&
         (request->kind == BLOCK_WRITE || request->kind == BLOCK_WRITE_ZEROES)) {
         node_note_write(node, request->position + request->bytes);
+    }
+    if (G_UNLIKELY(node->recording) &&
+        (request->kind == BLOCK_WRITE || request->kind == BLOCK_WRITE_ZEROES ||
+         request->kind == BLOCK_DISCARD)) {
+        node_record_write(node, request->position, request->bytes);
     }
     if (G_UNLIKELY(node->tracker)) {
         node->tracker->submit(node->tracker, node, request);

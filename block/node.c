@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Block nodes: opening from options, finding, permissions, closing; blocking access. */
 #include <errno.h>
-#include "block/internal.h"
+#include "block/bitmap.h"
+#include "block/graph.h"
 #include "block/jobs/job.h"
 #include "vmm/util/bytes.h"
 
@@ -169,6 +170,7 @@ static bool open_file_child(BlockNode *node, Opts *options, GError **error)
 
 static void node_free(BlockNode *node)
 {
+    bitmaps_free(node);
     if (node->backing) {
         block_node_unref(node->backing);
     }
@@ -325,6 +327,9 @@ static void flush_one(BlockNode *node, void *opaque)
     if (ret < 0) {
         report_error("block node '%s': flush failed: %s", node->name, g_strerror(-ret));
     }
+    if (!node->readonly && node->driver->retire) {
+        node->driver->retire(node);
+    }
 }
 
 void block_close_all(void)
@@ -384,6 +389,16 @@ void node_length_changed(BlockNode *node)
     backend_foreach(notify_resized, node);
 }
 
+/* The nodes above have another length too. */
+static void resize_bitmaps(BlockNode *node, void *opaque)
+{
+    if (node->bitmaps && node->bitmaps->len) {
+        graph_change_begin();
+        bitmaps_resize(node);
+        graph_change_end();
+    }
+}
+
 bool block_resize(BlockNode *node, uint64_t size, GError **error)
 {
     if (node->readonly) {
@@ -398,8 +413,12 @@ bool block_resize(BlockNode *node, uint64_t size, GError **error)
     if (!node->driver->resize) {
         return error_set(error, "block driver '%s' cannot resize", node->driver->name);
     }
+    if (!bitmaps_check_resize(node, error)) {
+        return false;
+    }
     block_node_pause(node);
     bool ok = node->driver->resize(node, size, error);
+    block_node_foreach(resize_bitmaps, NULL);
     block_node_resume(node);
     return ok;
 }

@@ -9,7 +9,7 @@
 
 extern const MonitorCommands block_commands, block_info_commands, media_commands, export_commands,
     limit_commands, job_commands, copy_commands, snapshot_commands, transaction_commands,
-    create_commands, reopen_commands;
+    create_commands, reopen_commands, bitmap_commands;
 
 /* The node that a command's `device` means: a drive's id, a device's, or a node's name. Main
  * thread. */
@@ -22,5 +22,9 @@ BlockNode *snapshot_sync(const QmpBlockdevSnapshotSyncArgs *args, BlockNode **be
 /* The node that has the snapshot now (no reference), and the snapshot's id (g_free). */
 BlockNode *snapshot_internal_sync(const QmpBlockdevSnapshotInternalSyncArgs *args, char **id,
                                   GError **error);
+
+/* qmp_bitmaps.c: what the commands prepare, also for a transaction (bitmap_actions.h). */
+struct BitmapAction *qmp_bitmap_add(const QmpBlockDirtyBitmapAddArgs *args, GError **error);
+struct BitmapAction *qmp_bitmap_merge(const QmpBlockDirtyBitmapMergeArgs *args, GError **error);
 
 #endif

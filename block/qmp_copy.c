@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The monitor's commands that start copying jobs: stream, commit, mirror, backup. */
+#include "block/bitmap.h"
 #include "block/jobs/mirror.h"
 #include "block/qmp.h"
 #include "vmm/monitor/qmp-schema.h"
@@ -31,15 +32,18 @@ static bool check_on_error(bool has, int value, const char *name, GError **error
            error_set(error, "%s: only 'report' is available in this version of Vireo", name);
 }
 
-static bool check_sync(int sync, MirrorSync *mode, GError **error)
+static const char *const sync_names[] = {
+    [QMP_MIRROR_SYNC_MODE_TOP] = "top",       [QMP_MIRROR_SYNC_MODE_FULL] = "full",
+    [QMP_MIRROR_SYNC_MODE_NONE] = "none",     [QMP_MIRROR_SYNC_MODE_INCREMENTAL] = "incremental",
+    [QMP_MIRROR_SYNC_MODE_BITMAP] = "bitmap",
+};
+
+static MirrorSync sync_of(int sync)
 {
-    if (sync == QMP_MIRROR_SYNC_MODE_INCREMENTAL || sync == QMP_MIRROR_SYNC_MODE_BITMAP) {
-        return error_set(error, "sync: dirty bitmaps are not available in this version of Vireo");
-    }
-    *mode = sync == QMP_MIRROR_SYNC_MODE_FULL  ? MIRROR_FULL
-            : sync == QMP_MIRROR_SYNC_MODE_TOP ? MIRROR_TOP
-                                               : MIRROR_NONE;
-    return true;
+    return sync == QMP_MIRROR_SYNC_MODE_FULL   ? MIRROR_FULL
+           : sync == QMP_MIRROR_SYNC_MODE_TOP  ? MIRROR_TOP
+           : sync == QMP_MIRROR_SYNC_MODE_NONE ? MIRROR_NONE
+                                               : MIRROR_BITMAP;
 }
 
 /* The node of a chain that "base" or "top" means by file name. */
@@ -131,7 +135,7 @@ static BlockNode *open_target(BlockNode *source, const FileTarget *t, MirrorSync
 {
     const char *format = t->format ? t->format : t->existing ? NULL : source->driver->name;
     BlockOpenMode mode = { .writable = true,
-                           .no_backing = sync != MIRROR_TOP,
+                           .no_backing = sync == MIRROR_FULL || sync == MIRROR_NONE,
                            .cache_direct = source->cache_direct,
                            .no_flush = source->no_flush,
                            .discard = true };
@@ -156,8 +160,12 @@ static BlockNode *open_target(BlockNode *source, const FileTarget *t, MirrorSync
 
 /* ---- Mirror ---- */
 
-static bool check_mirror(const char *replaces, bool has_copy_mode, int copy_mode, GError **error)
+static bool check_mirror(const char *replaces, bool has_copy_mode, int copy_mode, int sync,
+                         GError **error)
 {
+    if (sync == QMP_MIRROR_SYNC_MODE_INCREMENTAL || sync == QMP_MIRROR_SYNC_MODE_BITMAP) {
+        return error_set(error, "Sync mode '%s' not supported", sync_names[sync]);
+    }
     if (replaces) {
         return error_set(error, "replaces: not available in this version of Vireo");
     }
@@ -176,10 +184,10 @@ static json_object *blockdev_mirror(const void *opaque, GError **error)
                         error) ||
         !check_on_error(args->has_on_target_error, args->on_target_error, "on-target-error",
                         error) ||
-        !check_mirror(args->replaces, args->has_copy_mode, args->copy_mode, error) ||
-        !check_sync(args->sync, &options.sync, error)) {
+        !check_mirror(args->replaces, args->has_copy_mode, args->copy_mode, args->sync, error)) {
         return NULL;
     }
+    options.sync = sync_of(args->sync);
     options.granularity = args->has_granularity ? (uint64_t)args->granularity : 0;
     return answer(mirror_start(source, target, args->device, &options, error));
 }
@@ -194,10 +202,10 @@ static json_object *drive_mirror(const void *opaque, GError **error)
                         error) ||
         !check_on_error(args->has_on_target_error, args->on_target_error, "on-target-error",
                         error) ||
-        !check_mirror(args->replaces, args->has_copy_mode, args->copy_mode, error) ||
-        !check_sync(args->sync, &options.sync, error)) {
+        !check_mirror(args->replaces, args->has_copy_mode, args->copy_mode, args->sync, error)) {
         return NULL;
     }
+    options.sync = sync_of(args->sync);
     FileTarget t = { args->target, args->format, args->node_name,
                      args->has_mode && args->mode == QMP_NEW_IMAGE_MODE_EXISTING };
     BlockNode *target = open_target(source, &t, options.sync, error);
@@ -213,11 +221,75 @@ static json_object *drive_mirror(const void *opaque, GError **error)
 
 /* ---- Backup ---- */
 
-static bool check_backup(const char *bitmap, bool compress, GError **error)
+static const char *const bitmap_modes[] = { "on-success", "never", "always" };
+
+/* What a backup and a bitmap have to do with each other. */
+typedef struct BackupBitmap {
+    const char *name; /* NULL: none */
+    int sync;         /* QmpMirrorSyncMode */
+    bool has_mode;
+    int mode; /* QmpBitmapSyncMode */
+} BackupBitmap;
+
+static bool check_bitmap_modes(const BackupBitmap *b, GError **error)
 {
-    if (bitmap) {
-        return error_set(error, "bitmap: dirty bitmaps are not available in this version of Vireo");
+    bool incremental = b->sync == QMP_MIRROR_SYNC_MODE_INCREMENTAL;
+    if (!b->name && (incremental || b->sync == QMP_MIRROR_SYNC_MODE_BITMAP)) {
+        return error_set(error, "must provide a valid bitmap name for '%s' sync mode",
+                         sync_names[b->sync]);
     }
+    if (incremental && b->has_mode && b->mode != QMP_BITMAP_SYNC_MODE_ON_SUCCESS) {
+        return error_set(error, "Bitmap sync mode must be '%s' when using sync mode '%s'",
+                         bitmap_modes[QMP_BITMAP_SYNC_MODE_ON_SUCCESS], sync_names[b->sync]);
+    }
+    return b->name || !b->has_mode ||
+           error_set(error, "Cannot specify bitmap sync mode without a bitmap");
+}
+
+/* *bitmap: what the backup uses, or NULL. */
+static bool find_bitmap(const BackupBitmap *b, BlockNode *source, BlockBitmap **bitmap,
+                        GError **error)
+{
+    *bitmap = NULL;
+    if (!check_bitmap_modes(b, error) || !b->name) {
+        return !error || !*error;
+    }
+    *bitmap = bitmap_find(source, b->name);
+    if (!*bitmap) {
+        return error_set(error, "Bitmap '%s' could not be found", b->name);
+    }
+    if (!b->has_mode && b->sync != QMP_MIRROR_SYNC_MODE_INCREMENTAL) {
+        return error_set(error, "Bitmap sync mode must be given when providing a bitmap");
+    }
+    if (!bitmap_check(*bitmap, BITMAP_ALLOW_READONLY, error)) {
+        return false;
+    }
+    if (b->sync == QMP_MIRROR_SYNC_MODE_NONE) {
+        return error_set(error, "sync mode '%s' does not produce meaningful bitmap outputs",
+                         sync_names[b->sync]);
+    }
+    return b->mode != QMP_BITMAP_SYNC_MODE_NEVER || b->sync == QMP_MIRROR_SYNC_MODE_BITMAP ||
+           error_set(error,
+                     "Bitmap sync mode '%s' has no meaningful effect when combined with sync mode "
+                     "'%s'",
+                     bitmap_modes[b->mode], sync_names[b->sync]);
+}
+
+static BackupBitmapMode bitmap_mode_of(const BackupBitmap *b)
+{
+    return !b->has_mode || b->mode == QMP_BITMAP_SYNC_MODE_ON_SUCCESS ? BACKUP_BITMAP_ON_SUCCESS
+           : b->mode == QMP_BITMAP_SYNC_MODE_NEVER                    ? BACKUP_BITMAP_NEVER
+                                                                      : BACKUP_BITMAP_ALWAYS;
+}
+
+#define BACKUP_BITMAP(args)                                                                        \
+    {                                                                                              \
+        .name = (args)->bitmap, .sync = (args)->sync, .has_mode = (args)->has_bitmap_mode,         \
+        .mode = (args)->bitmap_mode,                                                               \
+    }
+
+static bool check_compress(bool compress, GError **error)
+{
     return !compress || error_set(error, "compress: not available in this version of Vireo");
 }
 
@@ -225,7 +297,8 @@ static json_object *blockdev_backup(const void *opaque, GError **error)
 {
     const QmpBlockdevBackupArgs *args = opaque;
     JobCommon common = COMMON(args);
-    MirrorSync sync = MIRROR_FULL;
+    BackupBitmap used = BACKUP_BITMAP(args);
+    BlockBitmap *bitmap;
     BlockNode *source = block_device_node(args->device, error);
     BlockNode *target = source ? block_device_node(args->target, error) : NULL;
     if (!target || !check_speed(args->has_speed, args->speed, error) ||
@@ -233,35 +306,36 @@ static json_object *blockdev_backup(const void *opaque, GError **error)
                         error) ||
         !check_on_error(args->has_on_target_error, args->on_target_error, "on-target-error",
                         error) ||
-        !check_backup(args->bitmap, args->compress, error) ||
-        !check_sync(args->sync, &sync, error)) {
+        !check_compress(args->compress, error) || !find_bitmap(&used, source, &bitmap, error)) {
         return NULL;
     }
-    return answer(backup_start(source, target, sync, args->device, &common, error));
+    return answer(backup_start(source, target, sync_of(args->sync), bitmap, bitmap_mode_of(&used),
+                               args->device, &common, error));
 }
 
 static json_object *drive_backup(const void *opaque, GError **error)
 {
     const QmpDriveBackupArgs *args = opaque;
     JobCommon common = COMMON(args);
-    MirrorSync sync = MIRROR_FULL;
+    BackupBitmap used = BACKUP_BITMAP(args);
+    BlockBitmap *bitmap;
     BlockNode *source = block_device_node(args->device, error);
     if (!source || !check_speed(args->has_speed, args->speed, error) ||
         !check_on_error(args->has_on_source_error, args->on_source_error, "on-source-error",
                         error) ||
         !check_on_error(args->has_on_target_error, args->on_target_error, "on-target-error",
                         error) ||
-        !check_backup(args->bitmap, args->compress, error) ||
-        !check_sync(args->sync, &sync, error)) {
+        !check_compress(args->compress, error) || !find_bitmap(&used, source, &bitmap, error)) {
         return NULL;
     }
     FileTarget t = { args->target, args->format, NULL,
                      args->has_mode && args->mode == QMP_NEW_IMAGE_MODE_EXISTING };
-    BlockNode *target = open_target(source, &t, sync, error);
+    BlockNode *target = open_target(source, &t, sync_of(args->sync), error);
     if (!target) {
         return NULL;
     }
-    bool ok = backup_start(source, target, sync, args->device, &common, error);
+    bool ok = backup_start(source, target, sync_of(args->sync), bitmap, bitmap_mode_of(&used),
+                           args->device, &common, error);
     block_node_unref(target);
     return answer(ok);
 }

@@ -4,6 +4,7 @@
  * stand still from before the first action until all are done, or undone. An action takes the
  * arguments of the command of its name.
  */
+#include "block/bitmap_actions.h"
 #include "block/graph.h"
 #include "block/jobs/job.h"
 #include "block/qmp.h"
@@ -21,6 +22,7 @@ typedef struct Action {
     /* What prepare() did. */
     BlockNode *node, *overlay; /* references */
     char *id;                  /* of a job or a snapshot */
+    BitmapAction *bitmap;
 } Action;
 
 struct ActionKind {
@@ -113,6 +115,39 @@ static void undo_job(Action *a)
     }
 }
 
+/* ---- Bitmaps ---- */
+
+static bool prepare_bitmap_add(Action *a, GError **error)
+{
+    a->bitmap = qmp_bitmap_add(a->args, error);
+    return a->bitmap;
+}
+
+static bool prepare_bitmap_merge(Action *a, GError **error)
+{
+    a->bitmap = qmp_bitmap_merge(a->args, error);
+    return a->bitmap;
+}
+
+#define PREPARE_BITMAP(fn, Args, make)                                                             \
+    static bool fn(Action *a, GError **error)                                                      \
+    {                                                                                              \
+        const Args *args = a->args;                                                                \
+        BlockNode *node = bitmap_node(args->node, error);                                          \
+        a->bitmap = node ? make(node, args->name, error) : NULL;                                   \
+        return a->bitmap;                                                                          \
+    }
+
+PREPARE_BITMAP(prepare_bitmap_remove, QmpBlockDirtyBitmapRemoveArgs, bitmap_action_remove)
+PREPARE_BITMAP(prepare_bitmap_clear, QmpBlockDirtyBitmapClearArgs, bitmap_action_clear)
+PREPARE_BITMAP(prepare_bitmap_enable, QmpBlockDirtyBitmapEnableArgs, bitmap_action_enable)
+PREPARE_BITMAP(prepare_bitmap_disable, QmpBlockDirtyBitmapDisableArgs, bitmap_action_disable)
+
+static void undo_bitmap(Action *a)
+{
+    bitmap_action_abort(g_steal_pointer(&a->bitmap));
+}
+
 /* ---- Nothing ---- */
 
 static bool prepare_abort(Action *a, GError **error)
@@ -122,6 +157,12 @@ static bool prepare_abort(Action *a, GError **error)
 
 static const ActionKind kinds[] = {
     { "abort", true, prepare_abort, NULL },
+    { "block-dirty-bitmap-add", false, prepare_bitmap_add, undo_bitmap },
+    { "block-dirty-bitmap-clear", false, prepare_bitmap_clear, undo_bitmap },
+    { "block-dirty-bitmap-disable", false, prepare_bitmap_disable, undo_bitmap },
+    { "block-dirty-bitmap-enable", false, prepare_bitmap_enable, undo_bitmap },
+    { "block-dirty-bitmap-merge", false, prepare_bitmap_merge, undo_bitmap },
+    { "block-dirty-bitmap-remove", false, prepare_bitmap_remove, undo_bitmap },
     { "blockdev-backup", true, prepare_blockdev_backup, undo_job },
     { "blockdev-snapshot", false, prepare_snapshot, undo_snapshot },
     { "blockdev-snapshot-internal-sync", false, prepare_internal, undo_internal },
@@ -134,6 +175,7 @@ static const ActionKind kinds[] = {
 static void action_clear(void *data)
 {
     Action *a = data;
+    bitmap_action_commit(a->bitmap);
     if (a->desc) {
         qmp_args_free(a->desc, a->args);
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* query-block, query-named-block-nodes, query-blockstats: QEMU's BlockInfo, BlockDeviceInfo and
  * BlockStats. */
-#include "block/internal.h"
+#include "block/bitmap.h"
 
 static void add_string(json_object *to, const char *key, const char *value)
 {
@@ -52,6 +52,10 @@ static json_object *node_info(BlockNode *node, BlockBackend *backend, bool write
     json_object_object_add(info, "image", image);
     json_object_object_add(info, "cache", cache_info(node, writeback));
     add_uint(info, "write_threshold", atomic_load(&node->threshold));
+    json_object *bitmaps = bitmaps_describe(node);
+    if (bitmaps) {
+        json_object_object_add(info, "dirty-bitmaps", bitmaps);
+    }
     return info;
 }
 

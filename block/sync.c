@@ -94,6 +94,9 @@ static int transfer(BlockNode *node, uint64_t offset, void *data, uint64_t bytes
         if (write && offset + bytes > atomic_load(&node->watermark)) {
             node_note_write(node, offset + bytes);
         }
+        if (write && G_UNLIKELY(node->recording)) {
+            node_record_write(node, offset, bytes);
+        }
         return node->driver->transfer(node, offset, data, bytes, write);
     }
     struct iovec iov = { data, bytes };

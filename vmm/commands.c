@@ -21,8 +21,7 @@ const MonitorCommands *const all_monitor_commands[] = {
     &input_commands,    &tpm_commands,
     &export_commands,   &limit_commands,
     &job_commands,      &copy_commands,
-    &snapshot_commands,
-    &transaction_commands,
-    &create_commands,
-    &reopen_commands, NULL,
+    &snapshot_commands, &transaction_commands,
+    &create_commands,   &reopen_commands,
+    &bitmap_commands,   NULL,
 };

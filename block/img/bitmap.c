@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* vireo-img bitmap: a list of actions on one bitmap, in the order given. */
 #include <string.h>
+#include "block/bitmap_actions.h"
 #include "block/img/img.h"
 
 const ImgOption img_bitmap_options[] = {
@@ -38,24 +39,42 @@ static const char *action_of(const ImgGiven *given)
     return NULL;
 }
 
+static BitmapAction *merge(const Bitmap *b, const char *name, GError **error)
+{
+    BlockBitmap *source = bitmap_lookup(b->source, name, error);
+    g_autoptr(GPtrArray) sources = g_ptr_array_new();
+    if (!source || !bitmap_lookup(b->node, b->name, error)) {
+        return NULL;
+    }
+    g_ptr_array_add(sources, source);
+    return bitmap_action_merge(b->node, b->name, sources, error);
+}
+
 static bool act(const Bitmap *b, const char *action, const char *value, GError **error)
 {
-    const BlockImageOps *ops = block_node_image_ops(b->node);
-    if (!ops || !ops->bitmap_add) {
-        return error_set(error, "format '%s' cannot keep bitmaps", block_node_driver(b->node));
-    }
+    BitmapAction *done;
     switch (action[0]) {
     case 'a':
-        return ops->bitmap_add(b->node, b->name, b->granularity, error);
+        done = bitmap_action_add(b->node, b->name, b->granularity, true, false, error);
+        break;
     case 'r':
-        return ops->bitmap_remove(b->node, b->name, error);
+        done = bitmap_action_remove(b->node, b->name, error);
+        break;
     case 'c':
-        return ops->bitmap_clear(b->node, b->name, error);
+        done = bitmap_action_clear(b->node, b->name, error);
+        break;
     case 'm':
-        return ops->bitmap_merge(b->node, b->name, b->source, value, error);
+        done = merge(b, value, error);
+        break;
+    case 'e':
+        done = bitmap_action_enable(b->node, b->name, error);
+        break;
     default:
-        return ops->bitmap_set_enabled(b->node, b->name, action[0] == 'e', error);
+        done = bitmap_action_disable(b->node, b->name, error);
+        break;
     }
+    bitmap_action_commit(done);
+    return done != NULL;
 }
 
 static bool act_all(const Bitmap *b)

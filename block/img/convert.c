@@ -2,6 +2,7 @@
 /* vireo-img convert: options, sources and target; convert_copy.c moves the data. */
 #include <stdio.h>
 #include <string.h>
+#include "block/bitmap_actions.h"
 #include "block/img/img.h"
 #include "vmm/util/bytes.h"
 
@@ -11,6 +12,7 @@ const ImgOption img_convert_options[] = {
     { 0, "target-image-opts", NULL, "OUTPUT_FILENAME is a list of options; needs -n" },
     { 0, "target-is-zero", NULL, "the target reads as zeroes; needs -n" },
     { 0, "bitmaps", NULL, "copy the persistent bitmaps too" },
+    { 0, "skip-broken-bitmaps", NULL, "but for those that are inconsistent" },
     IMG_OPTION_SHARE,
     { 'c', NULL, NULL, "compress" },
     IMG_OPTION_PROGRESS,
@@ -39,7 +41,7 @@ typedef struct Convert {
     const ImgArgs *args;
     ImgCopy copy;
     const char *format, *target_name, *backing, *backing_format, *snapshot, *cache;
-    bool skip_create, target_image_opts, bitmaps, target_is_zero;
+    bool skip_create, target_image_opts, bitmaps, skip_broken_bitmaps, target_is_zero;
     Opts *options;
     ImgImage target;
 } Convert;
@@ -103,6 +105,9 @@ static bool check_options(const Convert *c)
         return refuse("Having a backing file for the target makes no sense when concatenating "
                       "multiple input images");
     }
+    if (c->skip_broken_bitmaps && !c->bitmaps) {
+        return refuse("Use of --skip-broken-bitmaps requires --bitmaps");
+    }
     if (c->bitmaps && c->copy.count > 1) {
         return refuse("Copying bitmaps only possible with single source");
     }
@@ -128,6 +133,7 @@ static bool read_options(Convert *c, const ImgArgs *args)
         .skip_create = img_has(args, "n"),
         .target_image_opts = img_has(args, "target-image-opts"),
         .bitmaps = img_has(args, "bitmaps"),
+        .skip_broken_bitmaps = img_has(args, "skip-broken-bitmaps"),
         .target_is_zero = img_has(args, "target-is-zero"),
     };
     if (!read_numbers(args, &c->copy) || !check_options(c)) {
@@ -224,7 +230,7 @@ static bool make_target(Convert *c)
     if (c->copy.compressed && !ops->can_compress) {
         return refuse("Compression not supported for this file format");
     }
-    if (c->bitmaps && !ops->bitmap_merge) {
+    if (c->bitmaps && !ops->bitmap_can_store) {
         report_error("Format driver '%s' does not support bitmaps", c->format);
         return false;
     }
@@ -289,42 +295,63 @@ static bool open_target(Convert *c)
 
 /* ---- Bitmaps ---- */
 
-static bool copy_bitmap(Convert *c, const BlockBitmapInfo *bitmap, GError **error)
+static bool copy_bitmap(Convert *c, BlockBitmap *from, GError **error)
 {
-    BlockNode *from = c->copy.sources[0].node, *to = c->target.node;
-    const BlockImageOps *ops = block_node_image_ops(to);
-    if (bitmap->inconsistent) {
-        return error_set(error, "Cannot copy inconsistent bitmap '%s'", bitmap->name);
+    BlockNode *to = c->target.node;
+    g_autoptr(GPtrArray) sources = g_ptr_array_new();
+    BitmapAction *made = bitmap_action_add(to, from->name, 1ULL << from->granularity_bits, true,
+                                           !from->enabled, error);
+    if (!made) {
+        g_prefix_error(error, "Failed to create bitmap %s: ", from->name);
+        return false;
     }
-    return ops->bitmap_add(to, bitmap->name, bitmap->granularity, error) &&
-           ops->bitmap_merge(to, bitmap->name, from, bitmap->name, error) &&
-           (bitmap->enabled || ops->bitmap_set_enabled(to, bitmap->name, false, error));
+    bitmap_action_commit(made);
+    g_ptr_array_add(sources, from);
+    BitmapAction *merged = bitmap_action_merge(to, from->name, sources, error);
+    bitmap_action_commit(merged);
+    if (!merged) {
+        g_prefix_error(error, "Failed to populate bitmap %s: ", from->name);
+    }
+    return merged != NULL;
 }
 
 static bool copy_bitmaps(Convert *c)
 {
     GError *error = NULL;
-    BlockNode *from = c->copy.sources[0].node;
-    const BlockImageOps *ops = block_node_image_ops(from);
-    g_autoptr(GPtrArray) all = ops->bitmap_list(from, &error);
-    bool ok = all != NULL;
-    for (guint i = 0; ok && i < all->len; i++) {
-        ok = copy_bitmap(c, all->pdata[i], &error);
-        if (!ok) {
-            g_prefix_error(
-                &error, "Failed to populate bitmap %s: ", ((BlockBitmapInfo *)all->pdata[i])->name);
+    GPtrArray *all = c->copy.sources[0].node->bitmaps;
+    for (guint i = 0; all && i < all->len; i++) {
+        BlockBitmap *bitmap = all->pdata[i];
+        if (bitmap->inconsistent) {
+            report_warning("Skipping inconsistent bitmap '%s'", bitmap->name);
+        } else if (bitmap->persistent && !copy_bitmap(c, bitmap, &error)) {
+            img_fail(error);
+            return false;
         }
     }
-    if (!ok) {
-        img_fail(error);
-    }
-    return ok;
+    return true;
 }
 
 static bool check_source_bitmaps(const Convert *c)
 {
-    const BlockImageOps *ops = block_node_image_ops(c->copy.sources[0].node);
-    return !c->bitmaps || (ops && ops->bitmap_list) || refuse("Source lacks bitmap support");
+    const BlockNode *node = c->copy.sources[0].node;
+    const BlockImageOps *ops = block_node_image_ops(node);
+    if (!c->bitmaps) {
+        return true;
+    }
+    if (!ops || !ops->bitmap_can_store) {
+        return refuse("Source lacks bitmap support");
+    }
+    for (guint i = 0; !c->skip_broken_bitmaps && node->bitmaps && i < node->bitmaps->len; i++) {
+        const BlockBitmap *bitmap = node->bitmaps->pdata[i];
+        if (bitmap->inconsistent) {
+            report_error("Cannot copy inconsistent bitmap '%s'\n"
+                         "Try --skip-broken-bitmaps, or use 'vireo-img bitmap --remove' to delete "
+                         "it",
+                         bitmap->name);
+            return false;
+        }
+    }
+    return true;
 }
 
 static bool convert(Convert *c)

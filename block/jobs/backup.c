@@ -4,6 +4,7 @@
  * waits until it is; a thread of its own sees to that, whether the job is paused or slowed down.
  */
 #include <errno.h>
+#include "block/bitmap.h"
 #include "block/jobs/copy.h"
 #include "vmm/util/bytes.h"
 #include "block/jobs/mirror.h"
@@ -25,7 +26,11 @@ typedef struct Backup {
     BlockNode *source, *target;
     BlockBackend *target_backend;
     MirrorSync sync;
-    GMutex lock; /* guards what follows */
+    BlockBitmap *bitmap; /* frozen until the end, or NULL */
+    BackupBitmapMode bitmap_mode;
+    bool succeeded; /* nothing is left to do */
+    bool began;     /* something was copied */
+    GMutex lock;    /* guards what follows */
     GCond cond;
     DirtyMap *todo, *busy;
     Held *held;
@@ -111,6 +116,10 @@ static void copy_chunk(Backup *b, uint64_t chunk, uint8_t *buffer)
     g_mutex_lock(&b->lock);
     dirty_map_clear(b->busy, chunk);
     b->failed |= ret < 0;
+    b->began |= ret == 0;
+    if (ret < 0) {
+        dirty_map_set(b->todo, offset, bytes); /* it was not */
+    }
     release_held(b);
     g_cond_broadcast(&b->cond);
     g_mutex_unlock(&b->lock);
@@ -137,7 +146,7 @@ static bool take_urgent(Backup *b, uint64_t *chunk)
 static void *urgent_thread(void *opaque)
 {
     Backup *b = opaque;
-    g_autofree uint8_t *buffer = g_malloc(1ULL << COPY_CHUNK_BITS);
+    g_autofree uint8_t *buffer = g_malloc(1ULL << b->todo->chunk_bits);
     rcu_thread_register();
     g_mutex_lock(&b->lock);
     while (!b->stop) {
@@ -203,6 +212,39 @@ static int backup_run(Job *job, GError **error)
     return ret;
 }
 
+static bool backup_finish(Job *job, GError **error)
+{
+    Backup *b = (Backup *)job;
+    b->succeeded = true;
+    return true;
+}
+
+/* What was not copied stays dirty. Nothing tracks writes any more. */
+static void mark_rest(Backup *b)
+{
+    for (uint64_t chunk = 0; chunk < b->todo->chunks; chunk++) {
+        if (dirty_map_get(b->todo, chunk)) {
+            bitmap_mark(b->bitmap->successor, chunk << b->todo->chunk_bits,
+                        1ULL << b->todo->chunk_bits);
+        }
+    }
+}
+
+/* Writes go to the bitmap itself again. */
+static void give_bitmap_back(Backup *b)
+{
+    if (!b->bitmap) {
+        return;
+    }
+    graph_change_begin();
+    bool always = b->bitmap_mode == BACKUP_BITMAP_ALWAYS && b->began;
+    if (always && !b->succeeded) {
+        mark_rest(b);
+    }
+    bitmap_thaw(b->bitmap, b->bitmap_mode != BACKUP_BITMAP_NEVER && (b->succeeded || always));
+    graph_change_end();
+}
+
 static void stop_tracking(Backup *b)
 {
     if (b->tracking) {
@@ -229,6 +271,7 @@ static void backup_free(Job *job)
     release_held(b);
     g_mutex_unlock(&b->lock);
     stop_tracking(b);
+    give_bitmap_back(b);
     g_clear_pointer(&b->target_backend, block_backend_detach);
     block_node_unref(b->target);
     block_node_unref(b->source);
@@ -242,13 +285,46 @@ static const JobDriver backup_driver = {
     .type = "backup",
     .size = sizeof(Backup),
     .run = backup_run,
+    .finish = backup_finish,
     .free = backup_free,
 };
+
+static void mark_bitmap(Backup *b)
+{
+    BlockBitmap *bitmap = b->bitmap;
+    for (uint64_t at = bitmap_next(bitmap, 0, true), end; at < bitmap->bits;
+         at = bitmap_next(bitmap, end, true)) {
+        end = bitmap_next(bitmap, at, false);
+        dirty_map_set(b->todo, at << bitmap->granularity_bits,
+                      (end - at) << bitmap->granularity_bits);
+    }
+}
+
+/* Whole clusters of the target's, so that none of them is left half empty; as little as that where
+ * only parts are copied. */
+static unsigned chunk_bits(BlockNode *target, MirrorSync sync)
+{
+    const BlockImageOps *ops = block_node_image_ops(target);
+    BlockImageInfo info = { 0 };
+    unsigned bits = sync == MIRROR_BITMAP ? 16 : COPY_CHUNK_BITS;
+    if (ops && ops->info) {
+        ops->info(target, &info);
+        json_object_put(info.specific);
+    }
+    while (1ULL << bits < info.cluster_size) {
+        bits++;
+    }
+    return bits;
+}
 
 /* What is to be copied; before the first write is let through. */
 static bool mark(Backup *b, GError **error)
 {
     uint64_t length = block_node_length(b->source);
+    if (b->sync == MIRROR_BITMAP) {
+        mark_bitmap(b);
+        return true;
+    }
     if (b->sync != MIRROR_TOP) {
         dirty_map_set(b->todo, 0, length);
         return true;
@@ -282,8 +358,9 @@ static bool check_nodes(BlockNode *source, BlockNode *target, GError **error)
            error_set(error, "Source and target image have different sizes");
 }
 
-bool backup_start(BlockNode *source, BlockNode *target, MirrorSync sync, const char *device,
-                  const JobCommon *common, GError **error)
+bool backup_start(BlockNode *source, BlockNode *target, MirrorSync sync, BlockBitmap *bitmap,
+                  BackupBitmapMode bitmap_mode, const char *device, const JobCommon *common,
+                  GError **error)
 {
     if (!check_nodes(source, target, error)) {
         return false;
@@ -299,13 +376,16 @@ bool backup_start(BlockNode *source, BlockNode *target, MirrorSync sync, const c
     b->tracker.submit = track;
     b->source = block_node_ref(source);
     b->target = block_node_ref(target);
-    b->todo = dirty_map_new(block_node_length(source), COPY_CHUNK_BITS);
-    b->busy = dirty_map_new(block_node_length(source), COPY_CHUNK_BITS);
+    b->bitmap_mode = bitmap_mode;
+    b->todo = dirty_map_new(block_node_length(source), chunk_bits(target, sync));
+    b->busy = dirty_map_new(block_node_length(source), b->todo->chunk_bits);
     job->auto_finalize = common->auto_finalize;
     job->auto_dismiss = common->auto_dismiss;
     b->target_backend = block_backend_attach(target->name, job->id, false, false, error);
     graph_change_begin();
-    bool ok = b->target_backend && mark(b, error);
+    bool ok = b->target_backend && (!bitmap || bitmap_freeze(bitmap, error));
+    b->bitmap = ok ? bitmap : NULL;
+    ok = ok && mark(b, error);
     if (ok) {
         b->source->tracker = &b->tracker;
         b->tracking = true;

@@ -5,7 +5,7 @@
 
 #include "block/jobs/job.h"
 
-typedef enum MirrorSync { MIRROR_FULL, MIRROR_TOP, MIRROR_NONE } MirrorSync;
+typedef enum MirrorSync { MIRROR_FULL, MIRROR_TOP, MIRROR_NONE, MIRROR_BITMAP } MirrorSync;
 
 typedef struct JobCommon {
     const char *id; /* NULL: the device's name */
@@ -34,8 +34,17 @@ bool stream_start(BlockNode *top, BlockNode *base, const char *device, const cha
 bool commit_start(BlockNode *active, BlockNode *top, BlockNode *base, const char *device,
                   const char *backing_file, const JobCommon *common, GError **error);
 
-/* Copies the disk as it is now, whatever is written to it meanwhile. */
-bool backup_start(BlockNode *source, BlockNode *target, MirrorSync sync, const char *device,
-                  const JobCommon *common, GError **error);
+/* What becomes of a backup's bitmap: what was copied is forgotten ... */
+typedef enum BackupBitmapMode {
+    BACKUP_BITMAP_ON_SUCCESS, /* when all of it was */
+    BACKUP_BITMAP_NEVER,
+    BACKUP_BITMAP_ALWAYS, /* also when only a part of it was */
+} BackupBitmapMode;
+
+/* Copies the disk as it is now, whatever is written to it meanwhile. bitmap (NULL: none) is of the
+ * source; with MIRROR_BITMAP it says what is copied. */
+bool backup_start(BlockNode *source, BlockNode *target, MirrorSync sync, struct BlockBitmap *bitmap,
+                  BackupBitmapMode bitmap_mode, const char *device, const JobCommon *common,
+                  GError **error);
 
 #endif

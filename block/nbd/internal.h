@@ -7,7 +7,7 @@
 #ifndef BLOCK_NBD_INTERNAL_H
 #define BLOCK_NBD_INTERNAL_H
 
-#include "block/internal.h"
+#include "block/bitmap.h"
 #include "block/nbd/proto.h"
 #include "block/nbd/server.h"
 #include "vmm/util/bytes.h"
@@ -23,7 +23,12 @@ extern int64_t nbd_handshake_ns;      /* how long a client may haggle; changed b
 #define NBD_STATUS_EXTENTS 1024
 
 /* Metadata contexts, as bits and as their ids on the wire. */
-enum { NBD_CONTEXT_ALLOCATION, NBD_CONTEXT_DEPTH, NBD_CONTEXTS };
+enum {
+    NBD_CONTEXT_ALLOCATION,
+    NBD_CONTEXT_DEPTH,
+    NBD_CONTEXT_BITMAP, /* the first of them */
+    NBD_CONTEXTS = NBD_CONTEXT_BITMAP + NBD_MAX_BITMAPS
+};
 
 struct NbdExport {
     NbdServer *server;
@@ -32,6 +37,8 @@ struct NbdExport {
     BlockBackend *backend;
     BlockNode *node;
     bool writable, allocation_depth;
+    BlockBitmap *bitmaps[NBD_MAX_BITMAPS];
+    unsigned bitmap_count;
     _Atomic unsigned clients;
 };
 

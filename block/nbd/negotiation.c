@@ -97,6 +97,12 @@ static bool read_string(Reader *r, const char **text, uint32_t *len)
 
 /* ---- Choosing an export ---- */
 
+static unsigned contexts_of(const NbdExport *found)
+{
+    return 1U << NBD_CONTEXT_ALLOCATION | (found->allocation_depth ? 1U << NBD_CONTEXT_DEPTH : 0) |
+           ((1U << found->bitmap_count) - 1) << NBD_CONTEXT_BITMAP;
+}
+
 void nbd_client_unchoose(NbdClient *client)
 {
     if (client->export) {
@@ -116,6 +122,7 @@ static void choose(NbdClient *client, NbdExport *found)
     if (!client->contexts_of || strcmp(client->contexts_of, found->name) != 0) {
         client->contexts = 0;
     }
+    client->contexts &= contexts_of(found);
     nbd_transmission_start(client);
 }
 
@@ -207,35 +214,56 @@ static void list(NbdClient *client)
 
 /* ---- Metadata contexts ---- */
 
-static const char *const context_names[NBD_CONTEXTS] = { "base:allocation",
-                                                         "qemu:allocation-depth" };
-
-static unsigned contexts_of(const NbdExport *found)
+/* What the export calls its context i (g_free); NULL: it has none. */
+static char *context_name(const NbdExport *found, unsigned i)
 {
-    return 1 << NBD_CONTEXT_ALLOCATION | (found->allocation_depth ? 1 << NBD_CONTEXT_DEPTH : 0);
+    unsigned bitmap = i - NBD_CONTEXT_BITMAP;
+    switch (i) {
+    case NBD_CONTEXT_ALLOCATION:
+        return g_strdup("base:allocation");
+    case NBD_CONTEXT_DEPTH:
+        return found->allocation_depth ? g_strdup("qemu:allocation-depth") : NULL;
+    default:
+        return bitmap < found->bitmap_count
+                   ? g_strdup_printf("qemu:dirty-bitmap:%s", found->bitmaps[bitmap]->name)
+                   : NULL;
+    }
 }
 
-/* The contexts that a query names; in a list, "base:" and "qemu:" name all of theirs. */
-static unsigned match_query(const char *query, size_t len, bool listing)
+static bool is_text(const char *query, size_t len, const char *text)
+{
+    return len == strlen(text) && !memcmp(query, text, len);
+}
+
+/* In a list, "base:", "qemu:" and "qemu:dirty-bitmap:" name all of theirs. */
+static bool name_matches(const char *name, const char *query, size_t len, bool listing)
+{
+    bool whole = is_text(query, len, name);
+    bool all = listing && (is_text(query, len, "base:") || is_text(query, len, "qemu:") ||
+                           is_text(query, len, "qemu:dirty-bitmap:"));
+    return whole || (all && len < strlen(name) && !memcmp(name, query, len));
+}
+
+/* The contexts of the export that a query names. */
+static unsigned match_query(const NbdExport *nbd_export, const char *query, size_t len,
+                            bool listing)
 {
     unsigned found = 0;
     for (unsigned i = 0; i < NBD_CONTEXTS; i++) {
-        const char *name = context_names[i];
-        size_t space = strcspn(name, ":") + 1;
-        bool whole = len == strlen(name) && !memcmp(query, name, len);
-        bool all = listing && len == space && !memcmp(query, name, len);
-        found |= whole || all ? 1U << i : 0;
+        g_autofree char *name = context_name(nbd_export, i);
+        found |= name && name_matches(name, query, len, listing) ? 1U << i : 0;
     }
     return found;
 }
 
-static void put_contexts(NbdClient *client, unsigned contexts, bool listing)
+static void put_contexts(NbdClient *client, const NbdExport *found, unsigned contexts, bool listing)
 {
     for (unsigned i = 0; i < NBD_CONTEXTS; i++) {
-        if (contexts & 1U << i) {
-            put_reply(client, NBD_REP_META_CONTEXT, 4 + strlen(context_names[i]));
+        g_autofree char *name = contexts & 1U << i ? context_name(found, i) : NULL;
+        if (name) {
+            put_reply(client, NBD_REP_META_CONTEXT, 4 + strlen(name));
             put32(client, listing ? 0 : i);
-            put(client, context_names[i], strlen(context_names[i]));
+            put(client, name, strlen(name));
         }
     }
     put_reply(client, NBD_REP_ACK, 0);
@@ -247,7 +275,6 @@ static void meta_context(NbdClient *client)
     Reader r = { client->option_data, client->option_len };
     const char *name, *query;
     uint32_t len, count, query_len;
-    unsigned contexts = 0;
     if (!listing) {
         client->contexts = 0; /* a failed choice leaves none */
         g_clear_pointer(&client->contexts_of, g_free);
@@ -260,26 +287,26 @@ static void meta_context(NbdClient *client)
         put_error(client, NBD_REP_ERR_INVALID, "malformed option");
         return;
     }
-    bool all = listing && count == 0;
+    NbdExport *found = nbd_server_find_export(client->server, name, len);
+    unsigned contexts = listing && count == 0 ? ~0U : 0;
     for (; count; count--) {
         if (!read_string(&r, &query, &query_len)) {
             put_error(client, NBD_REP_ERR_INVALID, "malformed query");
             return;
         }
-        contexts |= match_query(query, query_len, listing);
+        contexts |= found ? match_query(found, query, query_len, listing) : 0;
     }
-    NbdExport *found = nbd_server_find_export(client->server, name, len);
     if (r.left || !found) {
         put_error(client, r.left ? NBD_REP_ERR_INVALID : NBD_REP_ERR_UNKNOWN,
                   r.left ? "bytes behind the last query" : "no export of this name");
         return;
     }
-    contexts = contexts_of(found) & (all ? ~0U : contexts);
+    contexts &= contexts_of(found);
     if (!listing) {
         client->contexts = contexts;
         client->contexts_of = g_strdup(found->name);
     }
-    put_contexts(client, contexts, listing);
+    put_contexts(client, found, contexts, listing);
 }
 
 /* ---- Options ---- */

@@ -97,6 +97,8 @@ enum {
 
 /* base:allocation */
 enum { NBD_STATE_HOLE = 1 << 0, NBD_STATE_ZERO = 1 << 1 };
+/* Of qemu:dirty-bitmap:NAME (QEMU's docs/interop/nbd.txt). */
+enum { NBD_STATE_DIRTY = 1 << 0 };
 
 /* Error values on the wire: Linux' numbers, whatever the host's are. */
 enum {

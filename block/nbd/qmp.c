@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The monitor's NBD server: nbd-server-start, -add, -remove, -stop, and the block-export commands.
  */
-#include "block/internal.h"
+#include "block/bitmap_actions.h"
 #include "block/nbd/proto.h"
 #include "block/nbd/server.h"
 #include "block/qmp.h"
@@ -138,14 +138,16 @@ static json_object *server_add(const void *opaque, GError **error)
         error_set(error, "Cannot find device='%s' nor node-name='%s'", args->device, args->device);
         return NULL;
     }
-    if (args->bitmap) {
-        error_set(error, "bitmap: dirty bitmaps are not exported by this version of Vireo");
+    BlockBitmap *bitmap = args->bitmap ? nbd_find_bitmap(node, args->bitmap, error) : NULL;
+    if (args->bitmap && !bitmap) {
         return NULL;
     }
     NbdExportOptions o = { .name = args->name ? args->name : args->device,
                            .description = args->description,
                            .node = node->name,
-                           .writable = args->writable };
+                           .writable = args->writable,
+                           .bitmaps = &bitmap,
+                           .bitmap_count = bitmap != NULL };
     return answer(nbd_export_add(server, &o, error));
 }
 
@@ -168,9 +170,8 @@ static bool check_export_args(const QmpBlockExportAddArgs *args, GError **error)
     if (!need_server(error)) {
         return false;
     }
-    if (args->iothread || (args->bitmaps && json_object_array_length(args->bitmaps))) {
-        return error_set(error, "%s is not available in this version of Vireo",
-                         args->iothread ? "iothread" : "bitmaps");
+    if (args->iothread) {
+        return error_set(error, "iothread is not available in this version of Vireo");
     }
     if (nbd_export_find(server, args->id)) {
         return error_set(error, "Block export id '%s' is already in use", args->id);
@@ -179,10 +180,32 @@ static bool check_export_args(const QmpBlockExportAddArgs *args, GError **error)
            error_set(error, "Cannot find device='' nor node-name='%s'", args->node_name);
 }
 
+/* Names, which are looked for below the node too, or objects with `node` and `name`. */
+static GPtrArray *find_bitmaps(BlockNode *node, json_object *list, GError **error)
+{
+    g_autoptr(GPtrArray) found = g_ptr_array_new();
+    for (size_t i = 0; list && i < json_object_array_length(list); i++) {
+        json_object *item = json_object_array_get_idx(list, i);
+        BlockBitmap *bitmap = json_object_is_type(item, json_type_string)
+                                  ? nbd_find_bitmap(node, json_object_get_string(item), error)
+                                  : bitmap_source(node, item, error);
+        if (!bitmap) {
+            return NULL;
+        }
+        g_ptr_array_add(found, bitmap);
+    }
+    return g_steal_pointer(&found);
+}
+
 static json_object *export_add(const void *opaque, GError **error)
 {
     const QmpBlockExportAddArgs *args = opaque;
     if (!check_export_args(args, error)) {
+        return NULL;
+    }
+    g_autoptr(GPtrArray)
+        bitmaps = find_bitmaps(block_node_find(args->node_name), args->bitmaps, error);
+    if (!bitmaps) {
         return NULL;
     }
     NbdExportOptions o = { .id = args->id,
@@ -191,7 +214,9 @@ static json_object *export_add(const void *opaque, GError **error)
                            .node = args->node_name,
                            .writable = args->writable,
                            .writethrough = args->writethrough,
-                           .allocation_depth = args->allocation_depth };
+                           .allocation_depth = args->allocation_depth,
+                           .bitmaps = (BlockBitmap **)bitmaps->pdata,
+                           .bitmap_count = bitmaps->len };
     return answer(nbd_export_add(server, &o, error));
 }
 

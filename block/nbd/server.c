@@ -254,6 +254,11 @@ NbdExport *nbd_export_find(NbdServer *server, const char *id)
 
 static void export_free(NbdExport *e)
 {
+    for (unsigned i = 0; i < e->bitmap_count; i++) {
+        BlockNode *node = e->bitmaps[i]->node;
+        e->bitmaps[i]->busy--;
+        block_node_unref(node);
+    }
     if (e->backend) {
         block_backend_detach(e->backend);
     }
@@ -272,6 +277,52 @@ static bool check_names(NbdServer *server, const NbdExportOptions *o, GError **e
     }
     if (nbd_server_find_export(server, o->name, strlen(o->name))) {
         return error_set(error, "NBD server already has export named '%s'", o->name);
+    }
+    return true;
+}
+
+/* ---- Bitmaps ---- */
+
+BlockBitmap *nbd_find_bitmap(BlockNode *node, const char *name, GError **error)
+{
+    for (BlockNode *n = node; n; n = n->driver->is_filter ? n->file : n->backing) {
+        BlockBitmap *bitmap = bitmap_find(n, name);
+        if (bitmap) {
+            return bitmap;
+        }
+    }
+    error_set(error, "Bitmap '%s' is not found", name);
+    return NULL;
+}
+
+static bool take_bitmap(NbdExport *e, BlockBitmap *bitmap, GError **error)
+{
+    if (!bitmap_check(bitmap, BITMAP_ALLOW_READONLY, error)) {
+        return false;
+    }
+    if (!e->writable && bitmap->enabled && !bitmap->node->readonly) {
+        return error_set(error, "Enabled bitmap '%s' incompatible with readonly export",
+                         bitmap->name);
+    }
+    if (bitmap->length != block_node_length(e->node)) {
+        return error_set(error, "Bitmap '%s' is of a disk of another size", bitmap->name);
+    }
+    bitmap->busy++;
+    block_node_ref(bitmap->node);
+    e->bitmaps[e->bitmap_count++] = bitmap;
+    return true;
+}
+
+static bool take_bitmaps(NbdExport *e, const NbdExportOptions *o, GError **error)
+{
+    if (o->bitmap_count > NBD_MAX_BITMAPS) {
+        return error_set(error, "%u bitmaps: an export has at most %d", o->bitmap_count,
+                         NBD_MAX_BITMAPS);
+    }
+    for (unsigned i = 0; i < o->bitmap_count; i++) {
+        if (!take_bitmap(e, o->bitmaps[i], error)) {
+            return false;
+        }
     }
     return true;
 }
@@ -298,6 +349,10 @@ NbdExport *nbd_export_add(NbdServer *server, const NbdExportOptions *o, GError *
     if (o->writable && block_backend_readonly(e->backend)) {
         error_set(error, "block node '%s' is read-only: a writable export needs read-only=off",
                   e->node->name);
+        export_free(e);
+        return NULL;
+    }
+    if (!take_bitmaps(e, o, error)) {
         export_free(e);
         return NULL;
     }

@@ -28,6 +28,10 @@ typedef struct NbdExportOptions {
     bool writable;
     bool writethrough;     /* every write is on stable storage before its reply */
     bool allocation_depth; /* offer qemu:allocation-depth */
+    /* Dirty bitmaps, offered as qemu:dirty-bitmap:NAME: of the node, or of what it stands on; they
+     * are busy meanwhile. */
+    struct BlockBitmap **bitmaps;
+    unsigned bitmap_count;
 } NbdExportOptions;
 
 /* max_connections: 0: any number. events may be NULL. All functions: main thread. */
@@ -41,6 +45,9 @@ void nbd_server_listen_fd(NbdServer *server, int fd);
 void nbd_server_add_client(NbdServer *server, int fd);
 unsigned nbd_server_client_count(const NbdServer *server); /* any thread */
 
+#define NBD_MAX_BITMAPS 14 /* of an export */
+/* The bitmap of the node, or of what it stands on. NULL: error. */
+struct BlockBitmap *nbd_find_bitmap(BlockNode *node, const char *name, GError **error);
 NbdExport *nbd_export_add(NbdServer *server, const NbdExportOptions *options, GError **error);
 NbdExport *nbd_export_find(NbdServer *server, const char *id);
 /* Hangs up on the clients of the export; with !hard it fails while there are any. */

@@ -17,7 +17,7 @@ typedef struct NbdStatus {
     unsigned depth, steps;
     uint64_t bytes; /* from the position, still undecided */
     BlockStatus answer;
-    GArray *extents[NBD_CONTEXTS];
+    GArray *extents[NBD_CONTEXTS]; /* of those that the client wants */
 } NbdStatus;
 
 static void ask_top(NbdSlot *slot);
@@ -27,7 +27,7 @@ void nbd_status_free(NbdSlot *slot)
     NbdStatus *s = slot->status;
     if (s) {
         for (unsigned i = 0; i < NBD_CONTEXTS; i++) {
-            g_array_unref(s->extents[i]);
+            g_clear_pointer(&s->extents[i], g_array_unref);
         }
         g_clear_pointer(&slot->status, g_free);
     }
@@ -58,29 +58,6 @@ static void put_chunk(NbdSlot *slot, uint8_t **at, unsigned context, bool last)
     *at = p;
 }
 
-static void reply(NbdSlot *slot, int ret)
-{
-    size_t bytes = 0;
-    for (unsigned i = 0; i < NBD_CONTEXTS; i++) {
-        bytes += NBD_CHUNK_SIZE + 4 + slot->status->extents[i]->len * NBD_EXTENT_SIZE;
-    }
-    slot->error = nbd_error_of(ret);
-    if (!slot->error && !nbd_slot_buffer(slot, bytes)) {
-        slot->error = NBD_ENOMEM;
-    }
-    if (!slot->error) {
-        uint8_t *at = slot->data;
-        unsigned contexts = slot->client->contexts;
-        for (unsigned i = 0; i < NBD_CONTEXTS; i++) {
-            if (wants(slot, i)) {
-                put_chunk(slot, &at, i, !(contexts >> (i + 1)));
-            }
-        }
-        slot->payload_len = at - slot->data;
-    }
-    nbd_slot_reply(slot);
-}
-
 /* ---- Extents ---- */
 
 /* False when the list is full. */
@@ -99,6 +76,55 @@ static bool add_extent(NbdSlot *slot, unsigned context, uint32_t bytes, uint32_t
     Extent extent = { bytes, flags };
     g_array_append_val(list, extent);
     return true;
+}
+
+/* The range as the bitmap has it now. */
+static void add_bitmap(NbdSlot *slot, unsigned context)
+{
+    BlockBitmap *bitmap = slot->client->export->bitmaps[context - NBD_CONTEXT_BITMAP];
+    uint64_t at = slot->offset, end = at + slot->length;
+    while (at < end) {
+        uint64_t bit = at >> bitmap->granularity_bits, next = end;
+        bool set = bit < bitmap->bits && bitmap_next(bitmap, bit, true) == bit;
+        uint64_t other = bit < bitmap->bits ? bitmap_next(bitmap, bit, !set) : bit;
+        if (other < bitmap->bits) {
+            next = MIN(end, other << bitmap->granularity_bits);
+        }
+        if (!add_extent(slot, context, (uint32_t)(next - at), set ? NBD_STATE_DIRTY : 0)) {
+            return;
+        }
+        at = next;
+    }
+}
+
+static void reply(NbdSlot *slot, int ret)
+{
+    size_t bytes = 0;
+    for (unsigned i = NBD_CONTEXT_BITMAP; i < NBD_CONTEXTS; i++) {
+        if (wants(slot, i)) {
+            add_bitmap(slot, i);
+        }
+    }
+    for (unsigned i = 0; i < NBD_CONTEXTS; i++) {
+        if (wants(slot, i)) {
+            bytes += NBD_CHUNK_SIZE + 4 + slot->status->extents[i]->len * NBD_EXTENT_SIZE;
+        }
+    }
+    slot->error = nbd_error_of(ret);
+    if (!slot->error && !nbd_slot_buffer(slot, bytes)) {
+        slot->error = NBD_ENOMEM;
+    }
+    if (!slot->error) {
+        uint8_t *at = slot->data;
+        unsigned contexts = slot->client->contexts;
+        for (unsigned i = 0; i < NBD_CONTEXTS; i++) {
+            if (wants(slot, i)) {
+                put_chunk(slot, &at, i, !(contexts >> (i + 1)));
+            }
+        }
+        slot->payload_len = at - slot->data;
+    }
+    nbd_slot_reply(slot);
 }
 
 /* `bytes` from the position are decided. */
@@ -199,10 +225,14 @@ static void ask_top(NbdSlot *slot)
 void nbd_status_start(NbdSlot *slot)
 {
     NbdStatus *s = g_new0(NbdStatus, 1);
-    for (unsigned i = 0; i < NBD_CONTEXTS; i++) {
-        s->extents[i] = g_array_new(FALSE, FALSE, sizeof(Extent));
-    }
     slot->status = s;
     slot->position = slot->offset;
-    ask_top(slot);
+    for (unsigned i = 0; i < NBD_CONTEXTS; i++) {
+        s->extents[i] = wants(slot, i) ? g_array_new(FALSE, FALSE, sizeof(Extent)) : NULL;
+    }
+    if (wants(slot, NBD_CONTEXT_ALLOCATION) || wants(slot, NBD_CONTEXT_DEPTH)) {
+        ask_top(slot);
+    } else {
+        reply(slot, 0);
+    }
 }

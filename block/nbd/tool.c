@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
+#include "block/bitmap.h"
 #include "block/image.h"
 #include "block/nbd/proto.h"
 #include "block/nbd/server.h"
@@ -240,12 +241,18 @@ static bool start_server(Tool *t, GError **error)
     if (!t->server) {
         return false;
     }
+    BlockBitmap *bitmap = o->bitmap ? nbd_find_bitmap(t->node, o->bitmap, error) : NULL;
+    if (o->bitmap && !bitmap) {
+        return false;
+    }
     NbdExportOptions e = { .name = o->export_name ? o->export_name : "",
                            .description = o->description,
                            .node = block_node_name(t->node),
                            .writable = !o->readonly,
                            .writethrough = writethrough,
-                           .allocation_depth = o->allocation_depth };
+                           .allocation_depth = o->allocation_depth,
+                           .bitmaps = &bitmap,
+                           .bitmap_count = bitmap != NULL };
     return nbd_export_add(t->server, &e, error) && start_listening(t, error) && write_pid(t, error);
 }
 

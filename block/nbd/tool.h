@@ -10,7 +10,7 @@ typedef struct NbdToolOptions {
     const char *program;
     const char *port, *bind, *socket, *pid_file;
     const char *export_name, *description;
-    const char *filename, *format;
+    const char *filename, *format, *bitmap;
     const char *aio, *detect_zeroes, *cache;
     bool discard, readonly, persistent, verbose, fork, list, image_opts, allocation_depth;
     uint64_t shared, offset;

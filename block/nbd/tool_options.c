@@ -80,6 +80,7 @@ static const char help[] =
     "  -r, --read-only           nobody writes\n"
     "  -o, --offset=BYTES        skip the beginning of the image\n"
     "  -A, --allocation-depth    offer the context qemu:allocation-depth\n"
+    "  -B, --bitmap=NAME         offer the context qemu:dirty-bitmap:NAME\n"
     "  -n, --nocache             the same as --cache=none\n"
     "      --cache=MODE          none, writeback (default), writethrough, directsync, unsafe\n"
     "      --aio=MODE            io_uring, native, threads\n"
@@ -95,8 +96,6 @@ static const char help[] =
 static bool refuse(int c, const char *name, GError **error)
 {
     switch (c) {
-    case 'B':
-        return error_set(error, "-B: dirty bitmaps are not exported by this version of Vireo");
     case 's':
         return error_set(error, "-s: not in this version of Vireo: make an overlay with `vireo-img "
                                 "create -b FILE -F FORMAT -f qcow2` and export that");
@@ -154,6 +153,9 @@ static bool parse_image(NbdToolOptions *o, int c, GError **error)
     switch (c) {
     case 'f':
         o->format = optarg;
+        break;
+    case 'B':
+        o->bitmap = optarg;
         break;
     case 'n':
         o->cache = "none";
@@ -225,6 +227,7 @@ static bool parse_one(NbdToolOptions *o, int c, int index, char **argv, GError *
     case ':':
         return error_set(error, "option '%s' needs a value", argv[optind - 1]);
     case 'f':
+    case 'B':
     case 'n':
     case 'o':
     case OPT_CACHE:

@@ -20,6 +20,7 @@ static bool parse_entry(const uint8_t *data, uint64_t left, Qcow2BitmapEntry *en
         .name_size = load_be16(data + 18),
     };
     uint64_t extra = load_be32(data + 20);
+    entry->extra_size = (uint32_t)extra;
     *length = ALIGN_UP(FIXED + extra + entry->name_size, 8);
     entry->name = (const char *)data + FIXED + extra;
     return *length <= left && entry->granularity_bits >= 9 && entry->granularity_bits <= 31;
@@ -45,6 +46,7 @@ bool qcow2_bitmaps_foreach(BlockNode *file, const Qcow2Header *h,
         if (!parse_entry(data + at, size - at, &entry, &length)) {
             return error_set(error, "bitmap directory: entry %u makes no sense", i);
         }
+        entry.flags_place = at + 12;
         fn(&entry, opaque);
         at += length;
     }

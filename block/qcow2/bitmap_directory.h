@@ -17,7 +17,9 @@ typedef struct Qcow2BitmapEntry {
     uint32_t flags;
     uint8_t type, granularity_bits;
     uint16_t name_size;
-    const char *name; /* without an end */
+    uint32_t extra_size;  /* bytes that belong to other versions of the format */
+    uint64_t flags_place; /* of the flags, in the directory */
+    const char *name;     /* without an end */
 } Qcow2BitmapEntry;
 
 /* Calls `fn` for each entry of h's directory; blocking. */

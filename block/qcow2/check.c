@@ -299,7 +299,7 @@ bool qcow2_check_recount(BlockNode *file, Qcow2Header *h, uint32_t order, BlockC
 
 /* ---- The driver's ---- */
 
-static bool mend_dirty(Qcow2 *s, GError **error)
+static bool mend_dirty(Qcow2 *s, void *opaque, GError **error)
 {
     BlockCheckResult result = { 0 };
     bool changed;
@@ -316,21 +316,27 @@ static bool mend_dirty(Qcow2 *s, GError **error)
     return qcow2_reload(s, error);
 }
 
-bool qcow2_repair_dirty(Qcow2 *s, GError **error)
+bool qcow2_with_lock(Qcow2 *s, bool (*fn)(Qcow2 *s, void *opaque, GError **error), void *opaque,
+                     GError **error)
 {
     BlockNode *protocol = node_protocol(s->node->file);
     bool lock = protocol->driver->set_permissions && !protocol->permitted;
-    /* A dirty image may be one that runs elsewhere: only its lock says. */
     if (lock && !protocol->driver->set_permissions(
                     protocol, BLOCK_PERM_CONSISTENT_READ | BLOCK_PERM_WRITE | BLOCK_PERM_RESIZE,
                     BLOCK_PERM_CONSISTENT_READ, error)) {
         return false;
     }
-    bool ok = mend_dirty(s, error);
+    bool ok = fn(s, opaque, error);
     if (lock) {
         protocol->driver->set_permissions(protocol, 0, BLOCK_PERM_ALL, NULL);
     }
     return ok;
+}
+
+/* A dirty image may be one that runs elsewhere: only its lock says. */
+bool qcow2_repair_dirty(Qcow2 *s, GError **error)
+{
+    return qcow2_with_lock(s, mend_dirty, NULL, error);
 }
 
 bool qcow2_check(BlockNode *node, unsigned fix, BlockCheckResult *result, GError **error)

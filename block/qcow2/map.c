@@ -114,7 +114,7 @@ bool qcow2_reads_zero(Qcow2 *s, uint64_t offset, uint64_t bytes)
         if (!qcow2_map(s, offset, bytes, &e, &error) || error) {
             return false;
         }
-        bool behind = !backing || offset >= block_node_length(backing);
+        bool behind = backing ? offset >= block_node_length(backing) : !s->h.backing_file;
         if (e.kind != QCOW2_KIND_ZERO && e.kind != QCOW2_KIND_ZERO_ALLOC &&
             !(e.kind == QCOW2_KIND_UNALLOCATED && behind)) {
             return false;

@@ -169,6 +169,7 @@ static bool check_state(BlockNode *node, Qcow2 *s, GError **error)
 static void free_state(Qcow2 *s)
 {
     int count = atomic_load(&s->loop_count);
+    qcow2_bitmaps_free(s);
     qcow2_cache_free(s);
     qcow2_refcount_free(s);
     for (int i = 0; i < count; i++) {
@@ -192,9 +193,11 @@ static bool make_writable(Qcow2 *s, GError **error)
     }
     if (s->h.autoclear & ~(uint64_t)QCOW2_AUTOCLEAR_KNOWN) {
         s->h.autoclear &= QCOW2_AUTOCLEAR_KNOWN;
-        return qcow2_update_header(s, error);
+        if (!qcow2_update_header(s, error)) {
+            return false;
+        }
     }
-    return true;
+    return qcow2_bitmaps_use(s, error);
 }
 
 static void set_limits(BlockNode *node, Qcow2 *s)
@@ -247,7 +250,8 @@ static bool qcow2_open(BlockNode *node, Opts *options, GError **error)
     }
     node->backing_file = g_strdup(s->h.backing_file);
     node->backing_format = g_strdup(s->h.backing_format);
-    if (!node->readonly && !make_writable(s, error)) {
+    if ((!node->for_check && !qcow2_bitmaps_load(s, error)) ||
+        (!node->readonly && !make_writable(s, error))) {
         goto fail;
     }
     return true;
@@ -305,6 +309,11 @@ static int settle_node(BlockNode *node)
     return atomic_load(&s->corrupt) ? 0 : qcow2_settle(s);
 }
 
+static void retire(BlockNode *node)
+{
+    qcow2_bitmaps_retire(node->state);
+}
+
 static void qcow2_close(BlockNode *node)
 {
     Qcow2 *s = node->state;
@@ -313,6 +322,8 @@ static void qcow2_close(BlockNode *node)
         if (ret < 0) {
             report_error("'%s': its tables could not be written: %s", node->filename,
                          g_strerror(-ret));
+        } else {
+            qcow2_bitmaps_retire(s);
         }
     }
     qcow2_quiesce(node);
@@ -392,6 +403,10 @@ static void qcow2_info(BlockNode *node, BlockImageInfo *info)
         json_object_object_add(
             data, "lazy-refcounts",
             json_object_new_boolean(h->compatible & QCOW2_COMPAT_LAZY_REFCOUNTS));
+        json_object *bitmaps = qcow2_bitmaps_describe(s);
+        if (bitmaps) {
+            json_object_object_add(data, "bitmaps", bitmaps);
+        }
         json_object_object_add(data, "refcount-bits", json_object_new_int(1 << h->refcount_order));
         json_object_object_add(data, "corrupt", json_object_new_boolean(info->corrupt));
         if (h->data_file) {
@@ -422,6 +437,8 @@ static const BlockImageOps qcow2_image_ops = {
     .amend = qcow2_amend,
     .set_backing = qcow2_set_backing,
     .make_empty = qcow2_make_empty,
+    .bitmap_can_store = qcow2_bitmap_can_store,
+    .bitmap_remove_stored = qcow2_bitmap_remove_stored,
 };
 
 static const char *const qcow2_options[] = {
@@ -440,6 +457,7 @@ const BlockDriver qcow2_driver = {
     .submit = qcow2_submit,
     .quiesce = qcow2_quiesce,
     .settle = settle_node,
+    .retire = retire,
     .reopen = qcow2_reopen,
     .resize = qcow2_resize,
     .image = &qcow2_image_ops,

@@ -152,6 +152,10 @@ struct Qcow2 {
     int commit_error;          /* of the last commit, for those that joined it */
     uint64_t commits;          /* ended */
 
+    GPtrArray *stored_bitmaps; /* of Qcow2Stored (bitmap.c): the directory; NULL: not read; main
+                                  thread */
+    bool bitmaps_retired;      /* what the file says of them is the truth */
+
     _Atomic bool corrupt; /* something on disk makes no sense: nothing is written any more */
     bool discard_passdown;
     uint64_t cache_bytes; /* for L2 slices */
@@ -353,6 +357,25 @@ bool qcow2_update_header(Qcow2 *s, GError **error);
 bool qcow2_flush_all(Qcow2 *s, GError **error);
 /* Forgets all tables in memory and reads them again: after offline work on the file. */
 bool qcow2_reload(Qcow2 *s, GError **error);
+
+/* ---- bitmaps that the image keeps (bitmap.c): main thread, no request in flight ---- */
+/* Reads the directory and makes the node's bitmaps. */
+bool qcow2_bitmaps_load(Qcow2 *s, GError **error);
+/* Tells the file that they are in use: before the first write. */
+bool qcow2_bitmaps_use(Qcow2 *s, GError **error);
+/* Writes them all, and that they are no longer in use: nothing is written to the image any more. */
+void qcow2_bitmaps_retire(Qcow2 *s);
+void qcow2_bitmaps_free(Qcow2 *s);
+bool qcow2_bitmap_can_store(BlockNode *node, const char *name, uint64_t granularity,
+                            GError **error);
+bool qcow2_bitmap_remove_stored(BlockNode *node, const char *name, GError **error);
+/* Qcow2BitmapInfo of each; NULL: there are none. */
+json_object *qcow2_bitmaps_describe(Qcow2 *s);
+
+/* Calls fn while others cannot have the image for writing: for writes before a device has it, or
+ * after. */
+bool qcow2_with_lock(Qcow2 *s, bool (*fn)(Qcow2 *s, void *opaque, GError **error), void *opaque,
+                     GError **error);
 
 /* Another L1 table's contents from here on, of an image that is open read-only. */
 bool qcow2_show_tables(Qcow2 *s, uint64_t l1_offset, uint32_t l1_size, uint64_t size,

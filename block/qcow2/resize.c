@@ -106,9 +106,9 @@ bool qcow2_resize(BlockNode *node, uint64_t size, GError **error)
     if (s->h.nb_snapshots && s->h.version < 3) {
         return error_set(error, "Can't resize a version 2 image which has snapshots");
     }
-    if (s->h.has_bitmaps && size != old) {
-        return error_set(error, "'%s' has persistent bitmaps: an image with them cannot be resized",
-                         node->filename);
+    if (s->h.has_bitmaps && size != old && !s->stored_bitmaps) {
+        return error_set(error, "Cannot resize qcow2 with persistent bitmaps that were not loaded "
+                                "into memory");
     }
     if (size == old) {
         return true;

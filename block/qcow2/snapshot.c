@@ -4,6 +4,7 @@
  * snapshot table; the header, which shows it; then the old table is let go. Whatever a crash
  * leaves is at most counted too high.
  */
+#include "block/bitmap.h"
 #include "block/qcow2/snapshot_table.h"
 #include "block/qcow2/offline.h"
 
@@ -196,6 +197,8 @@ bool qcow2_snapshot_apply(BlockNode *node, const char *id, GError **error)
         !qcow2_offline_end(&o, apply(&o, snapshot, error), error)) {
         return false;
     }
+    bitmaps_resize(node);
+    bitmaps_mark_all(node);
     node_length_changed(node);
     return true;
 }

@@ -58,6 +58,13 @@ static bool part_step(Qcow2Op *op, uint64_t bytes)
     return true;
 }
 
+/* What is not allocated may be other than zeroes: also where the image names a backing file that is
+ * not open here (a backup's target). */
+static bool has_backing(const Qcow2 *s)
+{
+    return s->node->backing || s->h.backing_file;
+}
+
 /* What the entry of a cluster becomes. False: the cluster has to be written. */
 static bool new_entry(Qcow2Op *op, uint64_t old, uint64_t *entry, uint64_t *bitmap)
 {
@@ -70,13 +77,13 @@ static bool new_entry(Qcow2Op *op, uint64_t old, uint64_t *entry, uint64_t *bitm
     *bitmap = 0;
     *entry = 0;
     if (s->h.version < 3) {
-        return !s->node->backing || (discard && !has_host);
+        return !has_backing(s) || (discard && !has_host);
     }
     if (discard && !has_host && (!s->subclusters)) {
         *entry = old; /* nothing to give back, and nothing changes */
         return true;
     }
-    if (!has_host && !s->node->backing && !s->subclusters) {
+    if (!has_host && !has_backing(s) && !s->subclusters) {
         *entry = old;
         return true;
     }
@@ -130,7 +137,7 @@ static bool clusters_step(Qcow2Op *op, uint64_t first, uint64_t count)
     if (other) {
         qcow2_wait(&other->waiters, &op->waiter);
         need = QCOW2_PARKED;
-    } else if (!has_table && (discard || !s->node->backing)) {
+    } else if (!has_table && (discard || !has_backing(s))) {
         done = MIN(count, span - (first & (span - 1))); /* nothing there */
     } else {
         need = qcow2_table_need(s, first, &op->waiter, &error);

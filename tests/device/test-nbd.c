@@ -273,7 +273,7 @@ static void what_it_cannot_do_it_says(void)
         const char *option, *text;
     } cases[] = {
         { "-s", "-s: not in this version" },      { "-c/dev/nbd0", "nbd-client" },
-        { "-Bmap", "-B: dirty bitmaps" },         { "--tls-creds=x", "tls-creds is not" },
+        { "-Bmap", "Bitmap 'map' is not found" }, { "--tls-creds=x", "tls-creds is not" },
         { "--nonsense", "unknown option" },       { "-exyz", "not a number" },
         { "--cache=wild", "--cache=wild: none" }, { "--discard=maybe", "ignore or unmap" },
     };
