@@ -46,6 +46,51 @@ def test_small_clusters_through_the_page_cache():
     verify(["-o", "cluster_size=4k,extended_l2=off"], "cache=writeback")
 
 
+def wait_for_job(qmp, name, status):
+    while True:
+        data = qmp.event("JOB_STATUS_CHANGE", 240)["data"]
+        if data["id"] == name:
+            assert data["status"] not in ("aborting", "null"), data
+            if data["status"] == status:
+                return
+
+
+def test_mirror_and_commit_under_full_load():
+    """fio works on the disk all the time, and looks at what it wrote when the jobs are over."""
+    base, top, copy = (os.path.join(scratch(), name) for name in ("base.qcow2", "top.qcow2", "copy.qcow2"))
+    for path in (base, copy):
+        image_tool("create", "-q", "-f", "qcow2", path, "64M")
+    arguments = ["-nic", "none", "-object", "iothread,id=io0",
+                 "-blockdev", f"qcow2,node-name=disk,file.driver=file,file.filename={base}",
+                 "-device", "virtio-blk-pci,drive=disk,num-queues=2,iothread=io0"]
+    with Guest(arguments, cpus=2, programs=["fio"], qmp=True) as guest:
+        qmp = guest.qmp
+        guest.check("(bad=0; until [ -e /tmp/enough ]; do { " + FIO + "; } || { bad=1; break; }; done; "
+                    "echo $bad >/tmp/end) &")
+        qmp.command("blockdev-snapshot-sync", node_name="disk", snapshot_file=top,
+                    snapshot_node_name="top", format="qcow2")
+        qmp.command("block-commit", job_id="commit", device="top")
+        wait_for_job(qmp, "commit", "ready")
+        qmp.command("job-complete", id="commit")
+        wait_for_job(qmp, "commit", "concluded")
+        qmp.command("blockdev-add", driver="qcow2", node_name="copy",
+                    file={"driver": "file", "filename": copy})
+        qmp.command("blockdev-mirror", job_id="mirror", device="disk", target="copy", sync="full")
+        wait_for_job(qmp, "mirror", "ready")
+        guest.check("touch /tmp/enough; until [ -s /tmp/end ]; do sleep .1; done; "
+                    "grep 0 /tmp/end", 300)
+        guest.check("sync")
+        qmp.command("block-job-cancel", device="mirror")  # of a ready one: the copy is kept
+        wait_for_job(qmp, "mirror", "concluded")
+        guest.assert_healthy()
+        assert guest.power_off() == 0
+    for path in (base, copy):
+        image_tool("check", "-q", path)
+    image_tool("compare", "-q", base, copy)
+    for path in (base, top, copy):
+        os.unlink(path)
+
+
 def test_an_installed_debian_writes_to_a_temporary_overlay():
     def state():
         stat = os.stat(installed.disk_path())
