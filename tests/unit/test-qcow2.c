@@ -49,6 +49,33 @@ typedef struct Bench {
     Drive *drive;
 } Bench;
 
+/* ---- Judging ---- */
+
+/* Vireo's own check, and its reading with nothing in memory. */
+static void judge_own(Bench *b)
+{
+    g_autoptr(GError) error = NULL;
+    BlockOpenMode mode = { .for_check = true };
+    BlockCheckResult result = { 0 };
+    g_autofree uint8_t *data = g_malloc(b->load.size);
+    BlockNode *node = block_image_open(b->path, "qcow2", NULL, &mode, &error);
+    g_assert_no_error(error);
+    g_assert_true(block_node_image_ops(node)->check(node, 0, &result, &error));
+    g_assert_cmpuint(result.corruptions + result.leaks + result.check_errors, ==, 0);
+    g_assert_cmpint(block_pread(node, 0, data, b->load.size), ==, 0);
+    g_assert_true(!memcmp(data, b->load.model, b->load.size));
+    block_node_unref(node);
+}
+
+/* qemu-img takes longer than all the work: it sees one seed in eight, and the last of each run. */
+static void judge(Bench *b, bool by_qemu)
+{
+    judge_own(b);
+    if (by_qemu) {
+        qemu_img_judge(b->path, b->load.model, b->load.size);
+    }
+}
+
 /* ---- Opening ---- */
 
 static void make_base(Bench *b)
@@ -124,14 +151,14 @@ static void bench_end(Bench *b)
 
 /* ---- Work ---- */
 
-static void random_work(const Layout *layout, uint32_t seed, int rounds, int count)
+static void random_work(const Layout *layout, uint32_t seed, int rounds, int count, bool by_qemu)
 {
     Bench b;
     bench_start(&b, layout, seed);
     for (int i = 0; i < rounds; i++) {
         load_work(&b.load, count);
         bench_close(&b);
-        qemu_img_judge(b.path, b.load.model, b.load.size);
+        judge(&b, by_qemu);
         if (i + 1 < rounds) {
             bench_open(&b);
         }
@@ -142,10 +169,10 @@ static void random_work(const Layout *layout, uint32_t seed, int rounds, int cou
 static void random_work_agrees_with_a_model(gconstpointer data)
 {
     const char *seeds = g_getenv("QCOW2_SEEDS"), *first = g_getenv("QCOW2_FIRST");
-    uint32_t count = seeds ? (uint32_t)atoi(seeds) : 3, from = first ? (uint32_t)atoi(first) : 1;
+    uint32_t count = seeds ? (uint32_t)atoi(seeds) : 12, from = first ? (uint32_t)atoi(first) : 1;
     for (uint32_t seed = from; seed < from + count; seed++) {
         g_test_message("seed %u", seed);
-        random_work(data, seed, 2, 300);
+        random_work(data, seed, 2, 300, seed % 8 == 0 || seed + 1 == from + count);
     }
 }
 
