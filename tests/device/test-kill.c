@@ -217,6 +217,7 @@ static void judge_content(Guest *g, const char *image)
 static void judge_image(Guest *g, const char *image)
 {
     g_autofree char *path = g_build_filename(g->folder, image, NULL);
+    image_wait_unlocked(path);
     int code = qemu_img_check(path);
     if (code == 2) { /* an internal snapshot was just made: marked, and mended by who opens it */
         g_autofree char *info =
@@ -225,7 +226,6 @@ static void judge_image(Guest *g, const char *image)
     } else {
         g_assert_true(code == 0 || code == 3);
     }
-    /* Nobody holds a lock. */
     g_assert_cmpint(command_run(g->folder, NULL, "qemu-img check -q -r all -f qcow2 %s", image), ==,
                     0);
 }

@@ -2,6 +2,7 @@
 /* See qemu-img.h. */
 #include "tests/unit/qemu-img.h"
 
+#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -50,6 +51,25 @@ char *command_output(const char *folder, const char *format, ...)
         g_error("%s: it failed", line);
     }
     return out;
+}
+
+void image_wait_unlocked(const char *path)
+{
+    gint64 end = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    g_assert_cmpint(fd, >=, 0);
+    for (;;) {
+        struct flock lock = {
+            .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 100, .l_len = 200
+        };
+        g_assert_cmpint(fcntl(fd, F_OFD_GETLK, &lock), ==, 0);
+        if (lock.l_type == F_UNLCK) {
+            break;
+        }
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(1000);
+    }
+    close(fd);
 }
 
 int qemu_img_check(const char *path)

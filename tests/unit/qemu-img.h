@@ -14,6 +14,9 @@ int command_run(const char *folder, char **out, const char *format, ...) G_GNUC_
 /* The command has to end with 0; what it printed (g_free). */
 char *command_output(const char *folder, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
+/* Waits until nobody holds a lock on the image: the kernel takes an io_uring apart some time after
+ * its process has died, and the files of requests that were under way with it. */
+void image_wait_unlocked(const char *path);
 /* Exit code of qemu-img check: 0 clean, 3 leaks, 2 corrupt, else it could not tell. */
 int qemu_img_check(const char *path);
 /* The image is clean, and holds the same bytes. */
