@@ -218,7 +218,7 @@ static bool read_bits(Qcow2 *s, const Stored *stored, BlockBitmap *bitmap)
 
 /* ---- Opening ---- */
 
-static bool load_one(Qcow2 *s, Stored *stored, GError **error)
+static bool load_one(Qcow2 *s, Stored *stored, unsigned *unreadable, GError **error)
 {
     BlockBitmap *bitmap =
         bitmap_new(s->node, stored->name, 1ULL << stored->granularity_bits, error);
@@ -228,8 +228,10 @@ static bool load_one(Qcow2 *s, Stored *stored, GError **error)
     bitmap->persistent = true;
     bitmap->inconsistent = stored->flags & QCOW2_BITMAP_IN_USE;
     if (!bitmap->inconsistent && !read_bits(s, stored, bitmap)) {
-        report_warning("'%s': the contents of bitmap '%s' cannot be read: it is inconsistent",
-                       s->node->filename, stored->name);
+        if (!(*unreadable)++) {
+            report_warning("'%s': the contents of bitmap '%s' cannot be read: it is inconsistent",
+                           s->node->filename, stored->name);
+        }
         bitmap->inconsistent = stored->broken = true;
     }
     bitmap_set_enabled(bitmap, !bitmap->inconsistent && stored->flags & QCOW2_BITMAP_AUTO);
@@ -241,8 +243,9 @@ bool qcow2_bitmaps_load(Qcow2 *s, GError **error)
     if (!read_directory(s, error)) {
         return false;
     }
+    unsigned unreadable = 0; /* a warning an image */
     for (guint i = 0; i < s->stored_bitmaps->len; i++) {
-        if (!load_one(s, s->stored_bitmaps->pdata[i], error)) {
+        if (!load_one(s, s->stored_bitmaps->pdata[i], &unreadable, error)) {
             return false;
         }
     }

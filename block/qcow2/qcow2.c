@@ -418,6 +418,9 @@ static void qcow2_info(BlockNode *node, BlockImageInfo *info)
                 json_object_new_boolean(h->autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW));
         }
         json_object_object_add(data, "extended-l2", json_object_new_boolean(s->subclusters));
+    } else {
+        json_object_object_add(data, "compression-type", json_object_new_string("zlib"));
+        json_object_object_add(data, "refcount-bits", json_object_new_int(16));
     }
     info->specific = data;
 }

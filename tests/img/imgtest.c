@@ -183,3 +183,22 @@ void imgtest_share(Tool from, const char *name)
     g_assert_true(g_file_get_contents(source, &data, &length, NULL));
     g_assert_true(g_file_set_contents(target, data, (gssize)length, NULL));
 }
+
+void imgtest_mark_in_use(const char *name)
+{
+    static const uint8_t magic[4] = { 0x23, 0x85, 0x28, 0x75 };
+    for (int i = 0; i < 2; i++) {
+        g_autofree char *path = g_build_filename(folder[i], name, NULL);
+        g_autofree char *data = NULL;
+        gsize length;
+        uint64_t place;
+        g_assert_true(g_file_get_contents(path, &data, &length, NULL));
+        char *extension = memmem(data, 4096, magic, sizeof(magic));
+        g_assert_nonnull(extension);
+        memcpy(&place, extension + 8 + 16, sizeof(place));
+        place = GUINT64_FROM_BE(place);
+        g_assert_cmpuint(place, <, length - 24);
+        data[place + 15] |= 1;
+        g_assert_true(g_file_set_contents(path, data, (gssize)length, NULL));
+    }
+}

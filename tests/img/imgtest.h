@@ -33,6 +33,8 @@ void imgtest_same_status(const char *args);
 void imgtest_same_json(const char *args, const char *const *ignore);
 /* A file in both folders: parts of 64 KiB, one for each letter of the pattern; '.' is a hole. */
 void imgtest_make_raw(const char *name, const char *pattern);
+/* Marks the first bitmap of a qcow2 image as in use, in both folders: what a crash leaves. */
+void imgtest_mark_in_use(const char *name);
 /* Copies a file of one tool's folder into that of the other. */
 void imgtest_share(Tool from, const char *name);
 
