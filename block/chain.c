@@ -11,7 +11,7 @@
 
 #define MAX_CHAIN 256
 
-static bool same_file(const BlockNode *a, const BlockNode *b)
+bool node_same_file(const BlockNode *a, const BlockNode *b)
 {
     struct stat x, y;
     return a->filename && b->filename && !stat(a->filename, &x) && !stat(b->filename, &y) &&
@@ -22,7 +22,7 @@ static bool check_chain(BlockNode *node, GError **error)
 {
     int depth = 0;
     for (const BlockNode *above = node->above; above; above = above->above) {
-        if (same_file(node, above)) {
+        if (node_same_file(node, above)) {
             return error_set(error, "'%s' is its own backing file, through a chain of images",
                              node->filename);
         }

@@ -204,6 +204,8 @@ bool node_open_backing(BlockNode *node, Opts *options, GError **error);
 /* Puts a temporary qcow2 image over *node, which is only read from then on (snapshot=on). Its file
  * has no name any more when this returns, and ends with the node. Takes over the reference. */
 bool node_put_overlay(BlockNode **node, GError **error);
+/* Both are the same file of the host, by whatever names. */
+bool node_same_file(const BlockNode *a, const BlockNode *b);
 /* A name that an image says, seen from its folder (g_free). */
 char *node_relative_path(const BlockNode *node, const char *name);
 

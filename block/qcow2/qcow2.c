@@ -145,6 +145,12 @@ static bool open_data_file(BlockNode *node, Qcow2 *s, Opts *options, GError **er
         g_prefix_error(error, "data file: ");
         return false;
     }
+    if (node_same_file(node_protocol(node->data_file), node_protocol(node->file))) {
+        return error_set(error,
+                         "data file '%s' is the image itself: its data would go over its "
+                         "own tables",
+                         node->data_file->filename);
+    }
     s->data = node->data_file;
     return true;
 }
