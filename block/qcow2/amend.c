@@ -95,11 +95,7 @@ static bool take_compat(Qcow2 *s, Opts *options, GError **error)
         return error_set(error, "Unknown compatibility level %s", compat);
     }
     if (!newer) {
-        return s->h.version == 2 ||
-               error_set(error,
-                         "'%s': an image of compatibility level 1.1 is not made one of 0.10: "
-                         "'convert -o compat=0.10' makes a copy",
-                         s->node->filename);
+        return s->h.version == 2 || qcow2_downgrade(s, error);
     }
     s->h.version = 3;
     s->h.header_length = QCOW2_H_FULL_LENGTH;

@@ -134,6 +134,16 @@ static bool count_of(Qcow2Offline *o, uint64_t offset, uint64_t *count, GError *
     return need == QCOW2_READY || failed(s, ret, "cannot read refcounts", error);
 }
 
+bool qcow2_offline_count(Qcow2Offline *o, uint64_t offset, uint64_t *count, GError **error)
+{
+    return count_of(o, offset, count, error);
+}
+
+bool qcow2_offline_share(Qcow2Offline *o, uint64_t offset, int more, GError **error)
+{
+    return !more || add_references(o, offset, o->s->cluster_size, more, error);
+}
+
 static void note_freed(Qcow2Offline *o, uint64_t offset)
 {
     GArray *freed = o->freed;

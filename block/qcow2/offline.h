@@ -29,6 +29,9 @@ bool qcow2_offline_commit(Qcow2Offline *o, GError **error);
 
 /* Clusters for `bytes`, in a row, counted; *offset 0 where bytes is 0. */
 bool qcow2_offline_alloc(Qcow2Offline *o, uint64_t bytes, uint64_t *offset, GError **error);
+/* References to a cluster: how many there are; so many more, or fewer (of which one stays). */
+bool qcow2_offline_count(Qcow2Offline *o, uint64_t offset, uint64_t *count, GError **error);
+bool qcow2_offline_share(Qcow2Offline *o, uint64_t offset, int more, GError **error);
 /* Drops a reference to each cluster of the range: nothing on disk shows them. */
 bool qcow2_offline_drop(Qcow2Offline *o, uint64_t offset, uint64_t bytes, GError **error);
 /* Adds a reference to (add 1), or drops one of (add -1), everything that an L1 table in the host's

@@ -388,6 +388,8 @@ bool qcow2_snapshot_apply(BlockNode *node, const char *id, GError **error);
 bool qcow2_snapshot_delete(BlockNode *node, const char *id, GError **error);
 bool qcow2_snapshot_load(BlockNode *node, const char *id, GError **error);
 bool qcow2_measure(Opts *options, BlockNode *in, BlockMeasure *measure, GError **error);
+/* downgrade.c: to compatibility level 0.10. No request is in flight. */
+bool qcow2_downgrade(Qcow2 *s, GError **error);
 bool qcow2_amend(BlockNode *node, Opts *options, BlockProgress *progress, void *opaque,
                  GError **error);
 bool qcow2_set_backing(BlockNode *node, const char *file, const char *format, GError **error);

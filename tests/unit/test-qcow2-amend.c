@@ -137,6 +137,7 @@ static void test_amend(void)
     g_assert_false(amend(node, "cluster_size=4k", &error));
     g_clear_error(&error);
     g_assert_false(amend(node, "compat=0.10", &error));
+    g_assert_cmpstr(error->message, ==, "compat=0.10 requires refcount_bits=16");
     g_clear_error(&error);
     BlockSnapshot about = { .name = (char *)"one" };
     g_assert_true(qcow2_snapshot_create(node, &about, &error));
@@ -145,6 +146,75 @@ static void test_amend(void)
     assert_is(node, 0, 3 * MIB, 4);
     g_free(about.id);
     finish(node);
+}
+
+/* Zero clusters with and without space of their own, above a backing file or none, in tables that
+ * snapshots share. */
+static void downgrade(const char *options, bool backed)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *path = kit_path("a.qcow2");
+    g_autofree char *base = kit_path("base.raw");
+    g_autofree char *data = g_strnfill(4 * MIB, 'b');
+    BlockOpenMode mode = { .writable = true, .discard = true };
+    BlockSnapshot one = { .name = (char *)"one", .disk_size = 4 * MIB };
+    g_assert_true(g_file_set_contents(base, data, 4 * MIB, NULL));
+    kit_create("a.qcow2", options, &error);
+    BlockNode *node = block_image_open(path, "qcow2", NULL, &mode, &error);
+    g_assert_no_error(error);
+    fill(node, 0, 2 * MIB, 1);
+    g_assert_cmpint(block_pwrite_zeroes(node, MIB, 512 * KIB, 0), ==, 0);
+    g_assert_cmpint(block_pwrite_zeroes(node, 3 * MIB, 256 * KIB, 0), ==, 0);
+    g_assert_true(qcow2_snapshot_create(node, &one, &error));
+    g_assert_cmpint(block_pwrite_zeroes(node, 0, 256 * KIB, BLOCK_REQ_UNMAP), ==, 0);
+    g_assert_cmpint(block_pwrite_zeroes(node, 3 * MIB + 512 * KIB, 256 * KIB, 0), ==, 0);
+    amend(node, "compat=0.10", &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(((Qcow2 *)node->state)->h.version, ==, 2);
+    assert_clean(node);
+    assert_is(node, 0, 256 * KIB, 0);
+    assert_is(node, 256 * KIB, 768 * KIB, 1);
+    assert_is(node, MIB, 512 * KIB, 0);
+    assert_is(node, MIB + 512 * KIB, 512 * KIB, 1);
+    assert_is(node, 2 * MIB, MIB, backed ? 'b' : 0);
+    assert_is(node, 3 * MIB, 256 * KIB, 0);
+    assert_is(node, 3 * MIB + 512 * KIB, 256 * KIB, 0);
+    fill(node, 128 * KIB, MIB, 5);
+    assert_clean(node);
+    g_assert_true(qcow2_snapshot_apply(node, "one", &error));
+    assert_is(node, 0, MIB, 1);
+    assert_is(node, MIB, 512 * KIB, 0);
+    assert_is(node, 3 * MIB, 256 * KIB, 0);
+    assert_is(node, 3 * MIB + 512 * KIB, 256 * KIB, backed ? 'b' : 0);
+    g_free(one.id);
+    finish(node);
+}
+
+static void test_downgrade(void)
+{
+    downgrade("size=4M", false);
+    downgrade("size=4M,cluster_size=4k,lazy_refcounts=on", false);
+    downgrade("size=4M,preallocation=metadata", false);
+    downgrade("size=4M,backing_file=base.raw,backing_fmt=raw", true);
+    downgrade("size=4M,cluster_size=512,backing_file=base.raw,backing_fmt=raw", true);
+}
+
+static void test_what_level_0_10_does_not_have(void)
+{
+    static const struct {
+        const char *options, *says;
+    } bad[] = {
+        { "size=1M,extended_l2=on", "Cannot downgrade an image with incompatible features 0x10 "
+                                    "set" },
+        { "size=1M,refcount_bits=32", "compat=0.10 requires refcount_bits=16" },
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+        g_autoptr(GError) error = NULL;
+        BlockNode *node = make(bad[i].options);
+        g_assert_false(amend(node, "compat=0.10", &error));
+        g_assert_cmpstr(error->message, ==, bad[i].says);
+        finish(node);
+    }
 }
 
 /* What the backing file has behind the old end must not come to light. */
@@ -179,6 +249,9 @@ int main(int argc, char **argv)
     g_test_add_func("/qcow2-amend/sizes-that-cannot-be", test_sizes_refused);
     g_test_add_func("/qcow2-amend/emptied-beside-a-snapshot", test_empty);
     g_test_add_func("/qcow2-amend/features-and-refcount-width", test_amend);
+    g_test_add_func("/qcow2-amend/zero-clusters-are-written-for-level-0-10", test_downgrade);
+    g_test_add_func("/qcow2-amend/what-level-0-10-does-not-have",
+                    test_what_level_0_10_does_not_have);
     g_test_add_func("/qcow2-amend/grown-over-its-backing-file", test_grow_over_backing);
     return kit_end(g_test_run());
 }
