@@ -302,6 +302,10 @@ int block_discard(BlockNode *node, uint64_t offset, uint64_t bytes);
  */
 int block_populate(BlockNode *node, uint64_t offset, uint64_t bytes);
 int block_flush(BlockNode *node);
+/* Lets the host copy between files, which may share their space then. -ENOTSUP where the source's
+ * range is not plain in one file, or `to` is not a raw image in another: nothing is copied. */
+int block_copy_range(BlockNode *from, uint64_t from_offset, BlockNode *to, uint64_t to_offset,
+                     uint64_t bytes);
 /* Of this node alone. */
 int block_status(BlockNode *node, uint64_t offset, uint64_t bytes, BlockStatus *status);
 /* Of the chain from node down to, but without, base (NULL: to its end). ALLOCATED says that a node

@@ -45,5 +45,8 @@ void file_trim(FileState *s);
 void file_submit(BlockNode *node, BlockRequest *request);
 int file_transfer(BlockNode *node, uint64_t offset, void *data, uint64_t bytes, bool write);
 int file_flush(BlockNode *node);
+/* copy_file_range(2), whole; -ENOTSUP where the host does not do it. Any thread; blocking. */
+int file_copy_range(BlockNode *from, uint64_t from_offset, BlockNode *to, uint64_t to_offset,
+                    uint64_t bytes);
 
 #endif

@@ -500,3 +500,22 @@ int file_flush(BlockNode *node)
     }
     return ret;
 }
+
+int file_copy_range(BlockNode *from, uint64_t from_offset, BlockNode *to, uint64_t to_offset,
+                    uint64_t bytes)
+{
+    int source = ((FileState *)from->state)->fd, target = ((FileState *)to->state)->fd;
+    loff_t in = (loff_t)from_offset, out = (loff_t)to_offset;
+    while (bytes) {
+        ssize_t n = copy_file_range(source, &in, target, &out, bytes, 0);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) { /* the source's last sector may not be whole */
+            return n < 0 && (errno == EIO || errno == ENOSPC || errno == EDQUOT) ? -errno
+                                                                                 : -ENOTSUP;
+        }
+        bytes -= (uint64_t)n;
+    }
+    return 0;
+}

@@ -6,7 +6,7 @@
  * private copy, which is what is then written.
  */
 #include <errno.h>
-#include "block/internal.h"
+#include "block/file.h"
 #include "vmm/util/bytes.h"
 
 typedef struct RawState {
@@ -120,6 +120,31 @@ static bool raw_resize(BlockNode *node, uint64_t size, GError **error)
         return error_set(error, "a raw node with an offset or a size cannot be resized");
     }
     return block_resize(node->file, size, error);
+}
+
+/* ---- Copying by the host ---- */
+
+int block_copy_range(BlockNode *from, uint64_t from_offset, BlockNode *to, uint64_t to_offset,
+                     uint64_t bytes)
+{
+    BlockStatus status;
+    if (to->driver != &raw_driver || to->file->driver != &file_driver || to->probed ||
+        to->tracker || to->file->tracker ||
+        !range_inside(to_offset, bytes, block_node_length(to))) {
+        return -ENOTSUP;
+    }
+    int ret = block_status_above(from, NULL, from_offset, bytes, &status, NULL);
+    if (ret < 0) {
+        return ret;
+    }
+    if (status.bytes < bytes || !(status.flags & BLOCK_STATUS_DATA) ||
+        !(status.flags & BLOCK_STATUS_OFFSET) || status.file->driver != &file_driver ||
+        status.file == to->file) {
+        return -ENOTSUP;
+    }
+    uint64_t at = to_offset + ((RawState *)to->state)->offset;
+    node_note_write(to->file, at + bytes);
+    return file_copy_range(status.file, status.host_offset, to->file, at, bytes);
 }
 
 /* ---- Images ---- */

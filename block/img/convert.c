@@ -15,6 +15,7 @@ const ImgOption img_convert_options[] = {
     { 0, "skip-broken-bitmaps", NULL, "but for those that are inconsistent" },
     IMG_OPTION_SHARE,
     { 'c', NULL, NULL, "compress" },
+    { 'C', NULL, NULL, "let the host copy between files where nothing is converted" },
     IMG_OPTION_PROGRESS,
     IMG_OPTION_QUIET,
     { 'n', NULL, NULL, "write into an image that exists" },
@@ -89,6 +90,12 @@ static bool check_options(const Convert *c)
     if (c->copy.out_of_order && c->copy.compressed) {
         return refuse("Out of order write and compress are mutually exclusive");
     }
+    if (c->copy.offload && img_has(args, "S")) {
+        return refuse("Cannot enable copy offloading when -S is used");
+    }
+    if (c->copy.offload && c->copy.compressed) {
+        return refuse("Cannot enable copy offloading when -c is used");
+    }
     if (c->skip_create && img_has(args, "o")) {
         return refuse("-o has no effect when skipping image creation");
     }
@@ -122,6 +129,7 @@ static bool read_options(Convert *c, const ImgArgs *args)
         .args = args,
         .copy = { .count = args->count - 1,
                   .compressed = img_has(args, "c"),
+                  .offload = img_has(args, "C"),
                   .out_of_order = img_has(args, "W"),
                   .salvage = img_has(args, "salvage"),
                   .quiet = img_has(args, "q") },

@@ -5,6 +5,7 @@
  * to be compressed, which is what takes the time then.
  */
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include "block/img/img.h"
@@ -33,6 +34,7 @@ typedef struct Job {
     uint64_t done;        /* bytes */
     int64_t began_us;
     bool failed;
+    _Atomic bool no_offload; /* the host cannot */
 } Job;
 
 /* ---- What lies where ---- */
@@ -221,6 +223,23 @@ static int write_piece(Job *job, const Piece *piece, const char *data)
     return ret;
 }
 
+/* False: it is to be read and written. */
+static bool offload_piece(Job *job, const Piece *piece)
+{
+    const ImgCopy *copy = job->copy;
+    int i = source_at(job, piece->offset);
+    if (!copy->offload || piece->kind != PIECE_DATA || atomic_load(&job->no_offload) ||
+        source_at(job, piece->offset + piece->bytes - 1) != i) {
+        return false;
+    }
+    int ret = block_copy_range(copy->sources[i].node, piece->offset - job->starts[i], copy->target,
+                               piece->offset, piece->bytes);
+    if (ret < 0) {
+        atomic_store(&job->no_offload, true); /* an error is met again, and told, by the others */
+    }
+    return ret == 0;
+}
+
 /* ---- Workers ---- */
 
 /* False: the job has failed meanwhile. */
@@ -261,16 +280,21 @@ static void piece_is_done(Job *job, const Piece *piece, bool ok)
     }
 }
 
+static bool move_piece(Job *job, const Piece *piece, char *data, bool ordered)
+{
+    return (piece->kind != PIECE_DATA || read_piece(job, piece, data) == 0) &&
+           (!ordered || wait_for_turn(job, piece)) && write_piece(job, piece, data) == 0;
+}
+
 static void *work(void *opaque)
 {
     Job *job = opaque;
-    bool ordered = !job->copy->out_of_order && !job->copy->compressed;
+    bool ordered = !job->copy->out_of_order && !job->copy->compressed && !job->copy->offload;
     char *data = img_buffer_new(PIECE_BYTES);
     Piece piece;
     rcu_thread_register();
     while (take_piece(job, &piece)) {
-        bool ok = piece.kind != PIECE_DATA || read_piece(job, &piece, data) == 0;
-        ok = ok && (!ordered || wait_for_turn(job, &piece)) && write_piece(job, &piece, data) == 0;
+        bool ok = offload_piece(job, &piece) || move_piece(job, &piece, data, ordered);
         piece_is_done(job, &piece, ok);
     }
     rcu_thread_unregister();

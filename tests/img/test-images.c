@@ -103,6 +103,26 @@ static void convert_copies_between_formats(void)
     imgtest_same("map --output=json -f raw full.raw");
 }
 
+/* From plain data and from clusters of an image; what the host cannot copy is read and written. */
+static void convert_lets_the_host_copy(void)
+{
+    imgtest_make_raw("made.raw", "ab..c.dd");
+    g_free(imgtest_vireo("convert -f raw -O qcow2 made.raw q.qcow2", 0));
+    g_free(imgtest_vireo("convert -c -f raw -O qcow2 made.raw c.qcow2", 0));
+    g_free(imgtest_vireo("convert -C -f raw -O raw made.raw 1.raw", 0));
+    g_free(imgtest_vireo("convert -C -O raw q.qcow2 2.raw", 0));
+    g_free(imgtest_vireo("convert -C -m 1 -O raw c.qcow2 3.raw", 0));
+    g_free(imgtest_vireo("convert -C -W -O qcow2 q.qcow2 4.raw", 0));
+    g_free(imgtest_vireo("convert -C -f raw -O raw made.raw made.raw 5.raw", 0));
+    for (int i = 1; i < 5; i++) {
+        g_autofree char *compare = g_strdup_printf("compare -f raw made.raw %d.raw", i);
+        g_free(imgtest_vireo(compare, 0));
+    }
+    g_free(imgtest_vireo("convert -f raw -O raw made.raw made.raw twice.raw", 0));
+    g_free(imgtest_vireo("compare -f raw -F raw 5.raw twice.raw", 0));
+    g_free(imgtest_vireo("convert -C -f raw -O raw made.raw made.raw", 1));
+}
+
 static void convert_joins_several_inputs(void)
 {
     imgtest_make_raw("one.raw", "ab.");
@@ -339,6 +359,7 @@ int main(int argc, char **argv)
     ADD(create_tells_what_it_makes);
     ADD(info_describes_images_as_qemu_img_does);
     ADD(convert_copies_between_formats);
+    ADD(convert_lets_the_host_copy);
     ADD(convert_joins_several_inputs);
     ADD(convert_writes_into_an_image_that_exists);
     ADD(convert_leaves_out_what_the_backing_file_has);

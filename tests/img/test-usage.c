@@ -38,6 +38,8 @@ static const char *const wrong[] = {
     "convert",
     "convert data.raw",
     "convert -O nosuch data.raw x",
+    "convert -C -c -O qcow2 data.raw x",
+    "convert -C -S 4k data.raw x",
     "convert -c -O raw data.raw x",
     "convert -S 1000 data.raw x",
     "convert -S 1G data.raw x",
