@@ -299,6 +299,9 @@ static void drain_tree(BlockNode *node, bool begin)
         if (node->driver->drain) {
             node->driver->drain(node, begin);
         }
+        for (guint i = 0; node->extents && i < node->extents->len; i++) {
+            drain_tree(node->extents->pdata[i], begin);
+        }
         drain_tree(node->backing, begin);
         drain_tree(node->data_file, begin);
         drain_tree(node->file, begin);
@@ -324,6 +327,9 @@ static void quiesce_tree(BlockNode *node)
     }
     if (node->driver->quiesce) {
         node->driver->quiesce(node);
+    }
+    for (guint i = 0; node->extents && i < node->extents->len; i++) {
+        quiesce_tree(node->extents->pdata[i]);
     }
     quiesce_tree(node->backing);
     quiesce_tree(node->data_file);

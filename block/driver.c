@@ -3,9 +3,11 @@
 #include "block/internal.h"
 
 static const BlockDriver *const drivers[] = {
-    &raw_driver,      &qcow2_driver,    &file_driver,     &host_device_driver,  &null_co_driver,
-    &null_aio_driver, &vdi_driver,      &vhdx_driver,     &vmdk_driver,         &vpc_driver,
-    &nbd_driver,      &throttle_driver, &blkdebug_driver, &copy_on_read_driver,
+    &raw_driver,         &qcow2_driver,        &file_driver,
+    &host_device_driver, &null_co_driver,      &null_aio_driver,
+    &vdi_driver,         &vhdx_driver,         &vmdk_driver,
+    &vpc_driver,         &nbd_driver,          &throttle_driver,
+    &blkdebug_driver,    &copy_on_read_driver, &copy_before_write_driver,
 };
 
 const BlockDriver *block_test_driver;

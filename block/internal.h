@@ -137,7 +137,7 @@ const BlockDriver *block_driver_find(const char *name);
 extern const BlockDriver *block_test_driver; /* found last; set by unit tests only */
 extern const BlockDriver raw_driver, file_driver, host_device_driver, null_co_driver,
     null_aio_driver, qcow2_driver, vdi_driver, vhdx_driver, vmdk_driver, vpc_driver, nbd_driver,
-    throttle_driver, blkdebug_driver, copy_on_read_driver;
+    throttle_driver, blkdebug_driver, copy_on_read_driver, copy_before_write_driver;
 
 /* nbd/filename.c: "nbd:..." and its like as options of the nbd driver. */
 bool block_nbd_is_filename(const char *file);

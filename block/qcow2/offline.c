@@ -354,9 +354,9 @@ bool qcow2_offline_show_l1(Qcow2Offline *o, uint64_t offset, uint32_t entries, u
     Qcow2Header *h = &o->s->h;
     uint8_t fields[QCOW2_H_REFTABLE_OFFSET - QCOW2_H_SIZE];
     store_be64(fields, size);
-    store_be32(fields + QCOW2_H_CRYPT_METHOD - QCOW2_H_SIZE, h->crypt_method);
-    store_be32(fields + QCOW2_H_L1_SIZE - QCOW2_H_SIZE, entries);
-    store_be64(fields + QCOW2_H_L1_OFFSET - QCOW2_H_SIZE, offset);
+    store_be32(fields + (QCOW2_H_CRYPT_METHOD - QCOW2_H_SIZE), h->crypt_method);
+    store_be32(fields + (QCOW2_H_L1_SIZE - QCOW2_H_SIZE), entries);
+    store_be64(fields + (QCOW2_H_L1_OFFSET - QCOW2_H_SIZE), offset);
     if (!write_fields(o, QCOW2_H_SIZE, fields, sizeof(fields), error)) {
         return false;
     }

@@ -93,7 +93,8 @@ static int show_structures(Rebuild *r)
     store_be64(fields, offset);
     store_be32(fields + 8, (uint32_t)r->table);
     if (c->h->version >= 3) {
-        store_be32(fields + QCOW2_H_REFCOUNT_ORDER - QCOW2_H_REFTABLE_OFFSET, c->h->refcount_order);
+        store_be32(fields + (QCOW2_H_REFCOUNT_ORDER - QCOW2_H_REFTABLE_OFFSET),
+                   c->h->refcount_order);
     }
     ret = ret ? ret : node_pwrite(c->file, QCOW2_H_REFTABLE_OFFSET, fields, bytes);
     ret = ret ? ret : node_flush(c->file);

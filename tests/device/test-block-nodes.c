@@ -336,7 +336,6 @@ static void test_o_direct_comes_and_goes_under_a_guest(void)
                         s.folder);
     block_disk_open(&disk, s.qts, 0);
     for (unsigned i = 0; i < 6; i++) {
-        g_autofree char *error = NULL;
         json_object *answer =
             qtest_qmp(s.qts,
                       "{'execute': 'blockdev-reopen', 'arguments': {'options': [{'driver': 'file', "

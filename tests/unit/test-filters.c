@@ -260,6 +260,176 @@ static void bad_rules_are_refused(void)
     }
 }
 
+/* ---- copy-before-write ---- */
+
+#define CHUNK 65536
+
+typedef struct Cbw {
+    char *folder, *source, *target;
+    BlockNode *node;
+} Cbw;
+
+static void cbw_begin(Cbw *c, const char *target, const char *more)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *data = g_malloc(SIZE);
+    g_autofree char *none = g_malloc0(SIZE);
+    for (size_t i = 0; i < SIZE; i++) {
+        data[i] = (char)(1 + i / CHUNK + i % 7);
+    }
+    c->folder = g_dir_make_tmp("vireo-filter-XXXXXX", NULL);
+    c->source = g_build_filename(c->folder, "source", NULL);
+    c->target = g_build_filename(c->folder, "target", NULL);
+    g_assert_true(g_file_set_contents(c->source, data, SIZE, NULL));
+    g_assert_true(g_file_set_contents(c->target, none, SIZE, NULL));
+    g_autofree char *text =
+        g_strdup_printf("copy-before-write,node-name=cbw,file.driver=file,file.filename=%s,%s%s%s",
+                        c->source, target, c->target, more);
+    c->node = open_node(text, &error);
+    g_assert_no_error(error);
+}
+
+static void cbw_end(Cbw *c)
+{
+    unlink(c->source);
+    unlink(c->target);
+    rmdir(c->folder);
+    g_free(c->folder);
+    g_free(c->source);
+    g_free(c->target);
+}
+
+/* A chunk of the target has what the source had before, or nothing yet: then the source still does.
+ * How many it has. */
+static unsigned cbw_check(Cbw *c)
+{
+    g_autofree char *now = NULL;
+    g_autofree char *copy = NULL;
+    unsigned copied = 0;
+    g_assert_true(g_file_get_contents(c->source, &now, NULL, NULL));
+    g_assert_true(g_file_get_contents(c->target, &copy, NULL, NULL));
+    for (size_t at = 0; at < SIZE; at += CHUNK) {
+        const char *before = copy[at] ? copy : now;
+        copied += copy[at] != 0;
+        for (size_t i = at; i < at + CHUNK; i++) {
+            g_assert_cmphex((uint8_t)before[i], ==, (uint8_t)(1 + at / CHUNK + i % 7));
+        }
+    }
+    return copied;
+}
+
+#define TARGET "target.driver=file,target.filename="
+
+static void what_a_write_changes_is_copied_before(void)
+{
+    Cbw c;
+    uint8_t byte;
+    cbw_begin(&c, TARGET, "");
+    g_assert_cmpint(block_pread(c.node, 5 * CHUNK, &byte, 1), ==, 0);
+    g_assert_cmpint(block_pwrite(c.node, 70000, "new", 3), ==, 0);
+    g_assert_cmpint(block_pwrite(c.node, 70010, "newer", 5), ==, 0);
+    g_assert_cmpint(block_pwrite(c.node, 4 * CHUNK - 2, "over", 4), ==, 0);
+    g_assert_cmpint(block_pwrite_zeroes(c.node, SIZE - 512, 512, 0), ==, 0);
+    g_assert_cmpint(block_discard(c.node, 8 * CHUNK, 2 * CHUNK), ==, 0);
+    g_assert_cmpint(block_pread(c.node, 70000, &byte, 1), ==, 0);
+    g_assert_cmphex(byte, ==, 'n');
+    g_assert_true(block_node_delete("cbw", NULL));
+    g_assert_cmpuint(cbw_check(&c), ==, 6);
+    cbw_end(&c);
+}
+
+static gint seeds = 1;
+
+static void *write_anywhere(void *opaque)
+{
+    Cbw *c = opaque;
+    g_autofree uint8_t *data = g_malloc(2 * CHUNK);
+    GRand *random = g_rand_new_with_seed((guint32)g_atomic_int_add(&seeds, 1));
+    memset(data, 0xff, 2 * CHUNK);
+    for (unsigned i = 0; i < 200; i++) {
+        uint64_t bytes = (uint64_t)g_rand_int_range(random, 1, 2 * CHUNK);
+        uint64_t offset = (uint64_t)g_rand_int_range(random, 0, (gint32)(SIZE / 2 - bytes));
+        g_assert_cmpint(block_pwrite(c->node, offset, data, bytes), ==, 0);
+    }
+    g_rand_free(random);
+    return NULL;
+}
+
+static void writes_side_by_side_copy_a_chunk_once(void)
+{
+    Cbw c;
+    GThread *threads[4];
+    cbw_begin(&c, TARGET, "");
+    for (unsigned i = 0; i < G_N_ELEMENTS(threads); i++) {
+        threads[i] = g_thread_new("writer", write_anywhere, &c);
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(threads); i++) {
+        g_thread_join(threads[i]);
+    }
+    g_assert_true(block_node_delete("cbw", NULL));
+    g_assert_cmpuint(cbw_check(&c), ==, SIZE / 2 / CHUNK);
+    cbw_end(&c);
+}
+
+#define FAILING                                                                                    \
+    "target.driver=blkdebug,target.inject-error.0.event=none,target.inject-error.0.iotype=write,"  \
+    "target.inject-error.0.once=on,target.image.driver=file,target.image.filename="
+
+static void a_failed_copy_fails_the_write_or_ends_the_snapshot(void)
+{
+    Cbw c;
+    g_autofree char *copy = NULL;
+    cbw_begin(&c, FAILING, "");
+    g_assert_cmpint(block_pwrite(c.node, 0, "x", 1), ==, -EIO);
+    g_assert_cmpint(block_pwrite(c.node, 0, "x", 1), ==, 0);
+    g_assert_true(block_node_delete("cbw", NULL));
+    g_assert_cmpuint(cbw_check(&c), ==, 1);
+    cbw_end(&c);
+    cbw_begin(&c, FAILING, ",on-cbw-error=break-snapshot");
+    g_assert_cmpint(block_pwrite(c.node, 0, "x", 1), ==, 0);
+    g_assert_cmpint(block_pwrite(c.node, CHUNK, "x", 1), ==, 0);
+    g_assert_true(block_node_delete("cbw", NULL));
+    g_assert_true(g_file_get_contents(c.target, &copy, NULL, NULL));
+    g_assert_cmphex(copy[CHUNK], ==, 0);
+    cbw_end(&c);
+}
+
+static void a_target_that_cannot_be_one_is_refused(void)
+{
+#define OF_1M "copy-before-write,node-name=c,file.driver=null-co,file.size=1M"
+    static const char *const bad[] = {
+        OF_1M,
+        OF_1M ",target=none",
+        OF_1M ",target.driver=null-co,target.size=512",
+        OF_1M ",target.driver=null-co,target.size=1M,target.read-only=on",
+        "copy-before-write,node-name=c,file=n,target=n",
+    };
+    g_assert_nonnull(open_node("null-co,node-name=n,size=1M", NULL));
+    for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+        g_autoptr(GError) error = NULL;
+        g_assert_null(open_node(bad[i], &error));
+        g_assert_nonnull(error);
+    }
+    g_assert_true(block_node_delete("n", NULL));
+}
+
+/* What a filter stands on decides, and what lies below that. */
+static void status_sees_through_filters(void)
+{
+    Overlay o;
+    BlockStatus status;
+    int depth;
+    overlay_open(&o);
+    g_assert_cmpint(block_pwrite(block_node_find("top"), 0, "x", 1), ==, 0);
+    g_assert_cmpint(block_status_above(o.node, NULL, 0, 512, &status, &depth), ==, 0);
+    g_assert_true(status.flags & BLOCK_STATUS_DATA);
+    g_assert_cmpint(depth, ==, 1);
+    g_assert_cmpint(block_status_above(o.node, NULL, 65536, 512, &status, &depth), ==, 0);
+    g_assert_true(status.flags & BLOCK_STATUS_DATA);
+    g_assert_cmpint(depth, ==, 2);
+    overlay_close(&o);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -273,6 +443,11 @@ int main(int argc, char **argv)
     TEST(a_delay_lets_a_request_wait);
     TEST(a_short_write_tears_the_data);
     TEST(bad_rules_are_refused);
+    TEST(status_sees_through_filters);
+    TEST(what_a_write_changes_is_copied_before);
+    TEST(writes_side_by_side_copy_a_chunk_once);
+    TEST(a_failed_copy_fails_the_write_or_ends_the_snapshot);
+    TEST(a_target_that_cannot_be_one_is_refused);
     int ret = g_test_run();
     block_close_all();
     return ret;
