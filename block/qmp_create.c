@@ -91,7 +91,10 @@ static int create_run(Job *job, GError **error)
     }
     bool done = c->done;
     g_mutex_unlock(&job->lock);
-    if (!done || c->error) {
+    if (!done) {
+        return -ECANCELED;
+    }
+    if (c->error) {
         g_propagate_error(error, g_steal_pointer(&c->error));
         return -EIO;
     }

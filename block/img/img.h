@@ -175,7 +175,7 @@ typedef struct ImgCopy {
     bool compressed;
     uint64_t cluster; /* compressed: unit of writes */
     bool out_of_order, salvage, quiet;
-    bool offload; /* the host copies where it can */
+    bool offload;        /* the host copies where it can */
     uint64_t min_sparse; /* bytes of zeroes that become a hole; 0: no holes */
     uint64_t rate;       /* bytes a second; 0: any */
     unsigned workers;
