@@ -8,6 +8,7 @@ static const BlockDriver *const drivers[] = {
     &vdi_driver,         &vhdx_driver,         &vmdk_driver,
     &vpc_driver,         &nbd_driver,          &throttle_driver,
     &blkdebug_driver,    &copy_on_read_driver, &copy_before_write_driver,
+    &luks_driver,
 };
 
 const BlockDriver *block_test_driver;

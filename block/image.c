@@ -64,6 +64,7 @@ BlockNode *block_image_open(const char *filename, const char *format, Opts *opti
                               .discard_unmap = mode->discard,
                               .no_backing = mode->no_backing,
                               .for_check = mode->for_check,
+                              .no_io = mode->no_io,
                               .trusting = mode->trusting };
     options = options ? options : own;
     if (filename) {

@@ -117,6 +117,7 @@ typedef struct BlockOpenMode {
     bool for_check;   /* opens also what must be repaired before it can be written */
     bool no_backing;  /* leave the backing file closed: `info`, `check`, `rebase -u` */
     bool cache_direct, no_flush, discard;
+    bool no_io;    /* what it says of itself alone is wanted: an encrypted image needs no key */
     bool trusting; /* an image whose format was found out may name its backing file: the user of a
                       tool looks at what he opens */
 } BlockOpenMode;
@@ -125,6 +126,10 @@ BlockNode *block_image_open(const char *filename, const char *format, Opts *opti
 /* Makes the file (with the protocol of its name) and the image in it. options: "size" and those of
  * the format's table; what remains unknown is an error. */
 bool block_image_create(const char *filename, const char *format, Opts *options, GError **error);
+
+/* Whether qcow2 images with the legacy AES encryption may be opened: tools only, as with QEMU. Main
+ * thread, at start. */
+void block_allow_legacy_encryption(bool on);
 
 /* Structure of an open image. */
 BlockNode *block_node_backing(BlockNode *node); /* NULL: none, or not opened */

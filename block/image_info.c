@@ -81,8 +81,8 @@ json_object *block_image_to_json(BlockNode *node, const char *name, const GPtrAr
     add_string(o, "format", block_node_driver(node));
     json_object_object_add(o, "actual-size", json_object_new_uint64(block_node_allocated(node)));
     add_flag(o, "compressed", info.compressed);
-    add_flag(o, "encrypted", info.encrypted);
     add_specific(o, node, info.specific);
+    add_flag(o, "encrypted", info.encrypted);
     if (backing && *backing) {
         add_string(o, "full-backing-filename", path);
         add_string(o, "backing-filename", backing);

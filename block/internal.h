@@ -109,7 +109,7 @@ struct BlockNode {
     bool discard_unmap;
     bool guessed; /* nobody said that it is of this format */
     bool trusting;
-    bool no_backing, for_check;
+    bool no_backing, for_check, no_io;
     BlockNode *above; /* while a chain is opened: the overlay */
     Opts *given;      /* options of its own and of nested nodes, as they were given */
     bool probed; /* raw because nothing said otherwise: the guest must not make it another format */
@@ -129,6 +129,7 @@ typedef struct NodeDefaults {
     bool for_check;   /* see BlockOpenMode */
     bool trusting;    /* ... nevertheless: it may */
     bool no_backing;  /* leave this node's backing file alone */
+    bool no_io;       /* see BlockOpenMode */
     BlockNode *above; /* whose backing file this becomes, or NULL */
 } NodeDefaults;
 
@@ -137,7 +138,7 @@ const BlockDriver *block_driver_find(const char *name);
 extern const BlockDriver *block_test_driver; /* found last; set by unit tests only */
 extern const BlockDriver raw_driver, file_driver, host_device_driver, null_co_driver,
     null_aio_driver, qcow2_driver, vdi_driver, vhdx_driver, vmdk_driver, vpc_driver, nbd_driver,
-    throttle_driver, blkdebug_driver, copy_on_read_driver, copy_before_write_driver;
+    throttle_driver, blkdebug_driver, copy_on_read_driver, copy_before_write_driver, luks_driver;
 
 /* nbd/filename.c: "nbd:..." and its like as options of the nbd driver. */
 bool block_nbd_is_filename(const char *file);

@@ -110,6 +110,7 @@ static bool read_common(BlockNode *node, Opts *options, const NodeDefaults *d, G
     node->trusting = d->trusting;
     node->no_backing = d->no_backing;
     node->for_check = d->for_check;
+    node->no_io = d->no_io;
     node->above = d->above;
     if (!opts_get_bool(options, "read-only", &node->readonly, error) ||
         !opts_get_bool(options, "auto-read-only", &node->auto_readonly, error) ||

@@ -36,6 +36,14 @@ static int show_options(const char *format)
     return 0;
 }
 
+static bool has_option(const BlockCreateOption *o, const char *key)
+{
+    while (o->name && strcmp(o->name, key) != 0) {
+        o++;
+    }
+    return o->name;
+}
+
 typedef struct Unknown {
     const BlockCreateOption *table;
     const char *key;
@@ -44,12 +52,9 @@ typedef struct Unknown {
 static void check_known(const char *key, const char *value, void *opaque)
 {
     Unknown *unknown = opaque;
-    for (const BlockCreateOption *o = unknown->table; o->name; o++) {
-        if (!strcmp(o->name, key)) {
-            return;
-        }
+    if (!unknown->key && !has_option(unknown->table, key)) {
+        unknown->key = key;
     }
-    unknown->key = unknown->key ? unknown->key : key;
 }
 
 static void show_progress(double percent, void *opaque)
@@ -67,7 +72,10 @@ static bool amend(ImgImage *image, Opts *options, GError **error)
     Unknown unknown = { .table = amendable(ops) };
     opts_foreach_all(options, check_known, &unknown);
     if (unknown.key) {
-        return error_set(error, "Invalid parameter '%s'", unknown.key);
+        return error_set(error, "Invalid parameter '%s'%s", unknown.key,
+                         has_option(ops->create_options, unknown.key)
+                             ? "\nThis option is only supported for image creation"
+                             : "");
     }
     return ops->amend(image->node, options, show_progress, NULL, error);
 }

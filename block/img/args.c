@@ -149,37 +149,12 @@ bool img_output_is_json(const ImgArgs *args, bool *json)
     return true;
 }
 
-static void take_property(const char *key, const char *value, void *opaque)
-{
-    json_object_object_add(opaque, key, json_object_new_string(value));
-}
-
-static bool make_object(const char *text, GError **error)
-{
-    g_autoptr(Opts) opts = opts_parse(text, "qom-type", error);
-    if (!opts) {
-        return false;
-    }
-    g_autofree char *type = g_strdup(opts_get(opts, "qom-type"));
-    g_autofree char *id = g_strdup(opts_get(opts, "id"));
-    if (!type || !id) {
-        return error_set(error, "--object %s: 'qom-type' and 'id' are needed", text);
-    }
-    json_object *props = json_object_new_object();
-    opts_remove(opts, "qom-type");
-    opts_remove(opts, "id");
-    opts_foreach_all(opts, take_property, props);
-    bool ok = object_create(type, id, props, error) != NULL;
-    json_object_put(props);
-    return ok;
-}
-
 bool img_make_objects(const ImgArgs *args)
 {
     GError *error = NULL;
     for (guint i = 0; i < args->given->len; i++) {
         const ImgGiven *given = &g_array_index(args->given, ImgGiven, i);
-        if (is_key(given->option, "object") && !make_object(given->value, &error)) {
+        if (is_key(given->option, "object") && !object_create_from_text(given->value, &error)) {
             img_fail(error);
             return false;
         }

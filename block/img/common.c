@@ -212,9 +212,12 @@ static bool open_node(ImgImage *image, const char *filename, const ImgOpen *how,
     if (!parse_name(filename, how, &options, error)) {
         return false;
     }
-    if (how->aio && !options) {
+    if ((how->aio || how->key_secret) && !options) {
         options = opts_new();
         opts_set(options, "file", filename);
+    }
+    if (how->key_secret) {
+        opts_set(options, how->key_option, how->key_secret);
     }
     if (how->aio) {
         opts_set(options, "aio", how->aio);
@@ -233,6 +236,7 @@ bool img_open_error(ImgImage *image, const char *filename, const ImgOpen *how, G
                            .force_share = how->force_share,
                            .no_backing = how->no_backing,
                            .for_check = how->for_check,
+                           .no_io = how->no_io,
                            .discard = how->writable,
                            .trusting = true };
     bool writethrough;
@@ -255,6 +259,17 @@ bool img_open_error(ImgImage *image, const char *filename, const ImgOpen *how, G
         block_backend_set_write_cache(image->backend, false);
     }
     return true;
+}
+
+void img_open_with_key(ImgOpen *how, Opts *options)
+{
+    static const char *const keys[] = { "encrypt.key-secret", "key-secret" };
+    for (size_t i = 0; i < G_N_ELEMENTS(keys); i++) {
+        if (opts_has(options, keys[i])) {
+            how->key_option = keys[i];
+            how->key_secret = opts_get(options, keys[i]);
+        }
+    }
 }
 
 bool img_open(ImgImage *image, const char *filename, const ImgOpen *how)

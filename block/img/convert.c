@@ -227,6 +227,13 @@ static bool open_sources(Convert *c)
 
 /* ---- Target ---- */
 
+static void look_for_encryption(const char *key, const char *value, void *opaque)
+{
+    bool on = false, *encrypt = opaque;
+    *encrypt |= !strcmp(key, "encrypt.format") ||
+                (!strcmp(key, "encryption") && parse_bool(value, &on) && on);
+}
+
 static bool make_target(Convert *c)
 {
     GError *error = NULL;
@@ -237,6 +244,11 @@ static bool make_target(Convert *c)
     }
     if (c->copy.compressed && !ops->can_compress) {
         return refuse("Compression not supported for this file format");
+    }
+    bool encrypt = false;
+    opts_foreach_all(c->options, look_for_encryption, &encrypt);
+    if (c->copy.compressed && encrypt) {
+        return refuse("Compression and encryption not supported at the same time");
     }
     if (c->bitmaps && !ops->bitmap_can_store) {
         report_error("Format driver '%s' does not support bitmaps", c->format);
@@ -271,6 +283,7 @@ static bool open_target(Convert *c)
                     .image_opts = c->target_image_opts,
                     .writable = true,
                     .cache = c->cache };
+    img_open_with_key(&how, c->options);
     if (!img_open(&c->target, c->target_name, &how)) {
         return false;
     }
@@ -290,6 +303,8 @@ static bool open_target(Convert *c)
     bool made = !c->skip_create && strcmp(block_node_driver(node), "host_device") != 0 &&
                 block_node_file(node) &&
                 strcmp(block_node_driver(block_node_file(node)), "host_device") != 0;
+    /* What a new file has is not what is read of it. */
+    made = made && strcmp(block_node_driver(node), "luks") != 0;
     c->copy.target = node;
     c->copy.cluster = info.cluster_size ? info.cluster_size : 64 * KIB;
     c->copy.target_has_backing = c->backing && backing;

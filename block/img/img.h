@@ -124,7 +124,9 @@ void img_progress_end(void);
 typedef struct ImgOpen {
     const char *format;
     bool image_opts; /* the name is a list of options */
-    bool writable, force_share, no_backing, for_check;
+    bool writable, force_share, no_backing, for_check, no_io;
+    /* Of a new image, as its create options have it: "encrypt.key-secret", "key-secret". */
+    const char *key_option, *key_secret;
     const char *cache;      /* NULL: writeback */
     const char *aio;        /* NULL: what the layer thinks best */
     const char *cache_what; /* in messages: "cache" (NULL) or "source cache" */
@@ -142,6 +144,8 @@ bool img_open(ImgImage *image, const char *filename, const ImgOpen *how); /* wit
 /* What was written is on stable storage, or false after a message. */
 bool img_flush(ImgImage *image);
 void img_close(ImgImage *image); /* an image that is not open: nothing */
+/* The key of an image that was made with these options. */
+void img_open_with_key(ImgOpen *how, Opts *options);
 bool img_cache_is_valid(const char *cache, const char *what); /* false after a message */
 bool img_is_zero(const void *data, size_t bytes);
 /* Reads a part of which some may lie behind the end of the node, or all when node is NULL. */

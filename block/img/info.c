@@ -184,7 +184,8 @@ int img_info_run(ImgArgs *args)
     ImgOpen how = { .format = img_value(args, "f"),
                     .image_opts = img_has(args, "image-opts"),
                     .force_share = img_has(args, "U"),
-                    .no_backing = true };
+                    .no_backing = true,
+                    .no_io = true };
     if (!img_output_is_json(args, &run.json) ||
         !img_expect_words(args, 1, "Expecting one image file name")) {
         return 1;

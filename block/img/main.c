@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include "block/image.h"
 #include "block/img/img.h"
 #include "block/nbd/tool.h"
 #include "config.h"
@@ -91,6 +92,7 @@ int main(int argc, char **argv)
     signal(SIGXFSZ, SIG_IGN); /* a file at its limit (ulimit -f) is an error, EFBIG */
     report_set_program("vireo-img");
     rcu_thread_register();
+    block_allow_legacy_encryption(true);
     event_loop_main();
     int status = dispatch(argc, argv);
     block_close_all();

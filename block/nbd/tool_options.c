@@ -7,6 +7,7 @@
 #include "block/nbd/tool.h"
 #include "config.h"
 #include "vmm/error.h"
+#include "vmm/object/object.h"
 
 enum {
     OPT_CACHE = 256,
@@ -16,6 +17,7 @@ enum {
     OPT_FORK,
     OPT_PID_FILE,
     OPT_IMAGE_OPTS,
+    OPT_OBJECT,
     OPT_MISSING,
 };
 
@@ -49,7 +51,7 @@ static const struct option long_options[] = {
     { "fork", no_argument, NULL, OPT_FORK },
     { "pid-file", required_argument, NULL, OPT_PID_FILE },
     { "image-opts", no_argument, NULL, OPT_IMAGE_OPTS },
-    { "object", required_argument, NULL, OPT_MISSING },
+    { "object", required_argument, NULL, OPT_OBJECT },
     { "tls-creds", required_argument, NULL, OPT_MISSING },
     { "tls-hostname", required_argument, NULL, OPT_MISSING },
     { "tls-authz", required_argument, NULL, OPT_MISSING },
@@ -87,6 +89,7 @@ static const char help[] =
     "      --discard=MODE        ignore (default), unmap\n"
     "      --detect-zeroes=MODE  off (default), on, unmap\n"
     "      --image-opts          FILE is a list of options: driver=...,file.filename=...\n"
+    "      --object=OBJECT       an object as -object of vireo makes: secret,id=ID,file=...\n"
     "\n"
     "  -L, --list                list what the server at -b, -p or -k exports\n"
     "  -v, --verbose             tell of each step\n"
@@ -222,6 +225,8 @@ static bool parse_one(NbdToolOptions *o, int c, int index, char **argv, GError *
     case OPT_PID_FILE:
         o->pid_file = optarg;
         return true;
+    case OPT_OBJECT:
+        return object_create_from_text(optarg, error);
     case '?':
         return error_set(error, "unknown option '%s' (--help lists them)", argv[optind - 1]);
     case ':':

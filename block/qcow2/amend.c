@@ -1,7 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Changing what a whole image says of itself: backing file, features, refcount width, contents. */
 #include "block/qcow2/check.h"
+#include "block/qcow2/encrypt.h"
 #include "block/qcow2/offline.h"
+
+const BlockCreateOption qcow2_amend_options[] = {
+    { "backing_file", BLOCK_OPTION_STRING, "File name of a base image", NULL },
+    { "backing_fmt", BLOCK_OPTION_STRING, "Image format of the base image", NULL },
+    { "compat", BLOCK_OPTION_STRING, "Compatibility level (v2 [0.10] or v3 [1.1])", NULL },
+    { "data_file", BLOCK_OPTION_STRING, "File name of an external data file", NULL },
+    { "data_file_raw", BLOCK_OPTION_BOOL, "The external data file stays valid as a raw image",
+      NULL },
+    { "encrypt.iter-time", BLOCK_OPTION_NUMBER, "Milliseconds to spend in PBKDF", NULL },
+    { "encrypt.keyslot", BLOCK_OPTION_NUMBER, "The key slot that is changed", NULL },
+    { "encrypt.new-secret", BLOCK_OPTION_STRING, "ID of the secret with a password to add", NULL },
+    { "encrypt.old-secret", BLOCK_OPTION_STRING, "Slots of this secret's password are erased",
+      NULL },
+    { "encrypt.state", BLOCK_OPTION_STRING, "What slots become: active, inactive", NULL },
+    { "lazy_refcounts", BLOCK_OPTION_BOOL, "Postpone refcount updates", "off" },
+    { "refcount_bits", BLOCK_OPTION_NUMBER, "Width of a reference count entry in bits", "16" },
+    { "size", BLOCK_OPTION_SIZE, "Virtual disk size", NULL },
+    { NULL },
+};
 
 /* ---- Backing file ---- */
 
@@ -177,9 +197,6 @@ static bool check_fixed(Qcow2 *s, Opts *options, GError **error)
         const char *value = opts_get(options, fixed[i]);
         what = value && strcmp(value, "off") != 0 ? fixed[i] : NULL;
     }
-    for (const BlockCreateOption *o = qcow2_create_options; o->name && !what; o++) {
-        what = g_str_has_prefix(o->name, "encrypt.") && opts_get(options, o->name) ? o->name : NULL;
-    }
     return !what || error_set(error, "'%s': changing %s is not supported", s->node->filename, what);
 }
 
@@ -192,7 +209,8 @@ bool qcow2_amend(BlockNode *node, Opts *options, BlockProgress *progress, void *
     }
     bool ok = check_fixed(s, options, error) && take_compat(s, options, error) &&
               take_lazy(s, options, error) && take_refcount_bits(s, options, error) &&
-              take_backing(node, options, error) && take_size(node, options, error);
+              take_backing(node, options, error) && take_size(node, options, error) &&
+              qcow2_encrypt_amend(s, options, error);
     if (ok && progress) {
         progress(100, opaque);
     }

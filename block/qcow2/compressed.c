@@ -256,8 +256,8 @@ bool qcow2_compressed_step(Qcow2Op *op)
     uint64_t bytes = MIN(s->cluster_size, op->end - op->cursor);
     bool whole = !(op->cursor & (s->cluster_size - 1)) &&
                  (bytes == s->cluster_size || op->end == block_node_length(s->node));
-    if (!whole || s->data != s->node->file) {
-        op->ret = -EINVAL;
+    if (!whole || s->data != s->node->file || s->encryption) {
+        op->ret = s->encryption ? -ENOTSUP : -EINVAL;
         return true;
     }
     Qcow2Piece *piece = qcow2_piece_new(op, bytes);

@@ -41,20 +41,6 @@ const BlockCreateOption qcow2_create_options[] = {
 
 /* ---- Options ---- */
 
-static bool refuse_encryption(Opts *options, GError **error)
-{
-    bool on = false;
-    if (!opts_get_bool(options, "encryption", &on, error)) {
-        return false;
-    }
-    for (const BlockCreateOption *o = qcow2_create_options; o->name; o++) {
-        if (g_str_has_prefix(o->name, "encrypt.") && opts_get(options, o->name)) {
-            on = true;
-        }
-    }
-    return !on || error_set(error, "encryption is not available in this version");
-}
-
 static bool take_cluster_size(Qcow2Header *h, Opts *options, GError **error)
 {
     uint64_t size = 65536;
@@ -183,12 +169,12 @@ static bool check_together(const Qcow2Header *h, Qcow2Preallocation mode, GError
 }
 
 bool qcow2_header_from_options(Qcow2Header *h, Opts *options, Qcow2Preallocation *mode,
-                               GError **error)
+                               Qcow2EncryptOptions *e, GError **error)
 {
     static const char *const modes[] = { "off", "metadata", "falloc", "full", NULL };
     int preallocation = QCOW2_PREALLOCATION_OFF;
     memset(h, 0, sizeof(*h));
-    bool ok = refuse_encryption(options, error) && take_version(h, options, error) &&
+    bool ok = qcow2_encrypt_take(e, options, error) && take_version(h, options, error) &&
               take_cluster_size(h, options, error) && take_refcount_bits(h, options, error) &&
               take_compression(h, options, error) && take_flags(h, options, error) &&
               take_backing(h, options, error) &&
@@ -198,8 +184,11 @@ bool qcow2_header_from_options(Qcow2Header *h, Opts *options, Qcow2Preallocation
     if ((h->autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW) && *mode == QCOW2_PREALLOCATION_OFF) {
         *mode = QCOW2_PREALLOCATION_METADATA; /* tables must not deny what the raw file has */
     }
+    h->crypt_method = e->method;
+    h->crypto_length = e->method == QCOW2_CRYPT_LUKS ? luks_header_bytes(&e->luks) : 0;
     if (!ok) {
         qcow2_header_clear(h);
+        g_clear_pointer(&e->key_secret, g_free);
     }
     return ok;
 }
@@ -232,11 +221,11 @@ bool qcow2_layout_plan(Qcow2Layout *l, Qcow2Header *h, bool preallocated, GError
         return error_set(error, "The image size is too large for file format 'qcow2' (try using a "
                                 "larger cluster size)");
     }
-    uint64_t l1_clusters = clusters_of(h, l1 * 8);
+    uint64_t l1_clusters = clusters_of(h, l1 * 8), crypto = clusters_of(h, h->crypto_length);
     l->data_clusters = preallocated ? clusters_of(h, h->size) : 0;
     l->tables = preallocated ? l1 : 0;
     l->clusters = qcow2_refcount_structures(
-        h, 1 + l1_clusters + l->tables + (h->data_file ? 0 : l->data_clusters), &l->blocks,
+        h, 1 + l1_clusters + crypto + l->tables + (h->data_file ? 0 : l->data_clusters), &l->blocks,
         &l->reftable_clusters);
     if (l->reftable_clusters << h->cluster_bits > QCOW2_MAX_REFTABLE) {
         return error_set(error, "The image is too large for its refcount table (try using larger "
@@ -250,7 +239,10 @@ bool qcow2_layout_plan(Qcow2Layout *l, Qcow2Header *h, bool preallocated, GError
     if (!l1) {
         h->l1_offset = 0;
     }
-    l->tables_offset = l->blocks_offset + ((l->blocks + l1_clusters) << h->cluster_bits);
+    l->l1_clusters = l1_clusters;
+    uint64_t end = l->blocks_offset + ((l->blocks + l1_clusters) << h->cluster_bits);
+    h->crypto_offset = crypto ? end : 0;
+    l->tables_offset = end + (crypto << h->cluster_bits);
     l->data_offset = h->data_file ? 0 : l->tables_offset + (l->tables << h->cluster_bits);
     return true;
 }
@@ -297,12 +289,14 @@ static void fill_l2(const Qcow2Header *h, const Qcow2Layout *l, uint64_t offset,
                     size_t bytes)
 {
     unsigned size = qcow2_l2_entry_size(h);
+    /* What is in clusters of an encrypted image would be deciphered. */
+    uint64_t zero = h->crypt_method && !qcow2_has_subclusters(h) ? QCOW2_ZERO : 0;
     memset(data, 0, bytes);
     for (size_t i = 0; i < bytes / size; i++) {
         uint64_t cluster = offset / size + i;
         if (cluster < l->data_clusters) {
             store_be64(data + i * size,
-                       (l->data_offset + (cluster << h->cluster_bits)) | QCOW2_COPIED);
+                       (l->data_offset + (cluster << h->cluster_bits)) | QCOW2_COPIED | zero);
         }
     }
 }
@@ -336,8 +330,8 @@ static bool write_tables(BlockNode *file, const Qcow2Header *h, const Qcow2Layou
                        l->reftable_clusters << h->cluster_bits, error) &&
            write_table(file, h, l, fill_blocks, l->blocks_offset, l->blocks << h->cluster_bits,
                        error) &&
-           write_table(file, h, l, fill_l1, h->l1_offset,
-                       h->l1_size ? l->tables_offset - h->l1_offset : 0, error) &&
+           write_table(file, h, l, fill_l1, h->l1_offset, l->l1_clusters << h->cluster_bits,
+                       error) &&
            write_table(file, h, l, fill_l2, l->tables_offset, l->tables << h->cluster_bits, error);
 }
 
@@ -400,19 +394,22 @@ static bool write_header(BlockNode *file, const Qcow2Header *h, GError **error)
     return ret == 0 || write_failed(file, ret, error);
 }
 
-static bool create_image(BlockNode *file, Qcow2Header *h, Qcow2Preallocation mode, GError **error)
+static bool create_image(BlockNode *file, Qcow2Header *h, Qcow2Preallocation mode,
+                         const Qcow2EncryptOptions *e, GError **error)
 {
     Qcow2Layout l;
-    return qcow2_layout_plan(&l, h, mode != QCOW2_PREALLOCATION_OFF, error) &&
+    return qcow2_encrypt_check(e, h, mode != QCOW2_PREALLOCATION_OFF, error) &&
+           qcow2_layout_plan(&l, h, mode != QCOW2_PREALLOCATION_OFF, error) &&
            (!h->data_file || create_data_file(h, mode, error)) &&
            make_space(file, h, &l, mode, error) && write_tables(file, h, &l, error) &&
-           write_header(file, h, error);
+           qcow2_encrypt_create(e, h, file, error) && write_header(file, h, error);
 }
 
 bool qcow2_create(BlockNode *file, Opts *options, GError **error)
 {
     Qcow2Header h;
     Qcow2Preallocation mode;
+    Qcow2EncryptOptions encrypt;
     uint64_t size = 0;
     if (!opts_has(options, "size")) {
         return error_set(error, "Image creation needs a size parameter");
@@ -425,11 +422,12 @@ bool qcow2_create(BlockNode *file, Opts *options, GError **error)
                          "Invalid image size specified. Must be between 0 and %" G_GINT64_FORMAT,
                          INT64_MAX);
     }
-    if (!qcow2_header_from_options(&h, options, &mode, error)) {
+    if (!qcow2_header_from_options(&h, options, &mode, &encrypt, error)) {
         return false;
     }
     h.size = ALIGN_UP(size, 512);
-    bool ok = create_image(file, &h, mode, error);
+    bool ok = create_image(file, &h, mode, &encrypt, error);
+    g_free(encrypt.key_secret);
     qcow2_header_clear(&h);
     return ok;
 }

@@ -80,7 +80,7 @@ static bool measure(const Qcow2Header *h, Qcow2Preallocation mode, BlockNode *in
     if ((in && h->backing_file) || mode >= QCOW2_PREALLOCATION_FALLOC) {
         required = size; /* what the backing file holds is not known */
     }
-    result->fully_allocated = fully_allocated(h, size);
+    result->fully_allocated = fully_allocated(h, size) + ALIGN_UP(h->crypto_length, cluster);
     result->required = result->fully_allocated - size + required;
     result->bitmaps = UINT64_MAX;
     if (!in || h->version < 3 || strcmp(in->driver->name, "qcow2") != 0 ||
@@ -94,13 +94,15 @@ bool qcow2_measure(Opts *options, BlockNode *in, BlockMeasure *result, GError **
 {
     Qcow2Header h;
     Qcow2Preallocation mode;
+    Qcow2EncryptOptions encrypt;
     uint64_t size = 0;
     if (!opts_get_size(options, "size", &size, error) ||
-        !qcow2_header_from_options(&h, options, &mode, error)) {
+        !qcow2_header_from_options(&h, options, &mode, &encrypt, error)) {
         return false;
     }
     h.size = in ? block_node_length(in) : size;
     bool ok = measure(&h, mode, in, result, error);
+    g_free(encrypt.key_secret);
     qcow2_header_clear(&h);
     return ok;
 }

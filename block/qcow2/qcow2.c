@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The qcow2 driver: opening, closing, describing an image. */
-#include "block/qcow2/qcow2.h"
+#include "block/qcow2/encrypt.h"
 
 #include <stdarg.h>
 #include "config.h"
@@ -157,9 +157,6 @@ static bool open_data_file(BlockNode *node, Qcow2 *s, Opts *options, GError **er
 
 static bool check_state(BlockNode *node, Qcow2 *s, GError **error)
 {
-    if (s->h.crypt_method) {
-        return error_set(error, "it is encrypted, which this version of Vireo cannot open");
-    }
 #ifndef HAVE_ZSTD
     if (s->h.compression == QCOW2_COMPRESSION_ZSTD) {
         return error_set(error, "its compression is zstd, which is not built in");
@@ -182,6 +179,7 @@ static void free_state(Qcow2 *s)
         g_free(atomic_load(&s->loops[i]));
     }
     atomic_store(&s->loop_count, 0);
+    qcow2_encrypt_close(s);
     qcow2_header_clear(&s->h);
     g_mutex_clear(&s->lock);
     g_cond_clear(&s->idle);
@@ -213,6 +211,9 @@ static void set_limits(BlockNode *node, Qcow2 *s)
     node->limits.discard_granularity = (uint32_t)s->cluster_size;
     node->limits.has_write_zeroes = true;
     node->limits.opt_io = 0;
+    if (s->h.crypt_method) {
+        node->limits.request_alignment = MAX(node->limits.request_alignment, SECTOR_BYTES);
+    }
     atomic_store(&node->length, s->h.size);
 }
 
@@ -246,7 +247,7 @@ static bool qcow2_open(BlockNode *node, Opts *options, GError **error)
     s->discard_passdown = node->discard_unmap;
     if (!check_state(node, s, error) || !read_cache_sizes(s, options, &cache_bytes, error) ||
         !opts_get_bool(options, "pass-discard-request", &s->discard_passdown, error) ||
-        !open_data_file(node, s, options, error)) {
+        !open_data_file(node, s, options, error) || !qcow2_encrypt_open(s, options, error)) {
         goto fail;
     }
     s->cache_bytes = MIN(cache_bytes, max_slice_cache);
@@ -414,6 +415,11 @@ static void qcow2_info(BlockNode *node, BlockImageInfo *info)
             json_object_object_add(data, "bitmaps", bitmaps);
         }
         json_object_object_add(data, "refcount-bits", json_object_new_int(1 << h->refcount_order));
+    }
+    if (s->encryption) {
+        qcow2_encrypt_describe(s, data);
+    }
+    if (h->version >= 3) {
         json_object_object_add(data, "corrupt", json_object_new_boolean(info->corrupt));
         if (h->data_file) {
             json_object_object_add(data, "data-file", json_object_new_string(h->data_file));
@@ -433,6 +439,7 @@ static void qcow2_info(BlockNode *node, BlockImageInfo *info)
 
 static const BlockImageOps qcow2_image_ops = {
     .create_options = qcow2_create_options,
+    .amend_options = qcow2_amend_options,
     .can_compress = true,
     .create = qcow2_create,
     .info = qcow2_info,
@@ -451,7 +458,14 @@ static const BlockImageOps qcow2_image_ops = {
 };
 
 static const char *const qcow2_options[] = {
-    "file", "backing", "data-file", "l2-cache-size", "cache-size", "pass-discard-request", NULL,
+    "file",
+    "backing",
+    "data-file",
+    "encrypt",
+    "l2-cache-size",
+    "cache-size",
+    "pass-discard-request",
+    NULL,
 };
 
 const BlockDriver qcow2_driver = {

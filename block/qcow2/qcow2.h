@@ -100,6 +100,7 @@ typedef struct Qcow2LoopCount {
 #define QCOW2_MAX_LOOPS 32 /* that do not share their counters */
 
 typedef struct Qcow2Commit Qcow2Commit;
+typedef struct Qcow2Encryption Qcow2Encryption;
 
 struct Qcow2 {
     BlockNode *node;
@@ -152,6 +153,7 @@ struct Qcow2 {
     int commit_error;          /* of the last commit, for those that joined it */
     uint64_t commits;          /* ended */
 
+    Qcow2Encryption *encryption; /* NULL: none */
     GPtrArray *stored_bitmaps; /* of Qcow2Stored (bitmap.c): the directory; NULL: not read; main
                                   thread */
     bool bitmaps_retired;      /* what the file says of them is the truth */
@@ -256,6 +258,17 @@ int qcow2_settle(Qcow2 *s);
 
 /* ---- requests ---- */
 void qcow2_submit(BlockNode *node, BlockRequest *request); /* request.c */
+
+/* Guest data: request->position is where in s->data; guest: where on the disk. Loop thread. */
+void qcow2_encrypted_submit(Qcow2 *s, BlockRequest *request, uint64_t guest); /* encrypt.c */
+static inline void qcow2_data_submit(Qcow2 *s, BlockRequest *request, uint64_t guest)
+{
+    if (G_UNLIKELY(s->encryption)) {
+        qcow2_encrypted_submit(s, request, guest);
+    } else {
+        block_node_submit(s->data, request);
+    }
+}
 
 typedef enum Qcow2Kind {
     QCOW2_KIND_UNALLOCATED, /* the backing node's, or zeroes */
@@ -381,7 +394,7 @@ bool qcow2_with_lock(Qcow2 *s, bool (*fn)(Qcow2 *s, void *opaque, GError **error
 bool qcow2_show_tables(Qcow2 *s, uint64_t l1_offset, uint32_t l1_size, uint64_t size,
                        GError **error);
 
-extern const BlockCreateOption qcow2_create_options[];
+extern const BlockCreateOption qcow2_create_options[], qcow2_amend_options[];
 GPtrArray *qcow2_snapshot_list(BlockNode *node, GError **error);
 bool qcow2_snapshot_create(BlockNode *node, BlockSnapshot *snapshot, GError **error);
 bool qcow2_snapshot_apply(BlockNode *node, const char *id, GError **error);

@@ -94,8 +94,9 @@ static bool go_straight(Qcow2 *s, BlockRequest *request)
     request->format = s;
     request->format_complete = request->complete;
     request->complete = straight_done;
+    uint64_t guest = request->position;
     request->position = e.host;
-    block_node_submit(s->data, request);
+    qcow2_data_submit(s, request, guest);
     return true;
 }
 
@@ -241,6 +242,13 @@ static void read_from(Qcow2Piece *piece, BlockNode *node, uint64_t offset)
     block_node_submit(node, &piece->io);
 }
 
+static void read_data(Qcow2Piece *piece, uint64_t host)
+{
+    block_request_init(&piece->io, piece->op->loop, BLOCK_READ, host, piece->bytes, piece->iov,
+                       piece->iov_count, 0, piece_complete, piece);
+    qcow2_data_submit(piece->op->s, &piece->io, piece->offset);
+}
+
 static void read_backing(Qcow2Piece *piece)
 {
     BlockNode *backing = piece->op->s->node->backing;
@@ -302,7 +310,7 @@ static bool read_step(Qcow2Op *op)
     Qcow2Piece *piece = qcow2_piece_new(op, e.bytes);
     switch (e.kind) {
     case QCOW2_KIND_DATA:
-        read_from(piece, s->data, e.host);
+        read_data(piece, e.host);
         break;
     case QCOW2_KIND_UNALLOCATED:
         read_backing(piece);
@@ -339,16 +347,20 @@ static bool status_step(Qcow2Op *op)
         [QCOW2_KIND_COMPRESSED] = BLOCK_STATUS_DATA | BLOCK_STATUS_ALLOCATED |
                                   BLOCK_STATUS_COMPRESSED,
     };
+    unsigned found = flags[e.kind];
+    if (s->encryption) { /* what is there is not what is read */
+        found &= ~(unsigned)BLOCK_STATUS_OFFSET;
+    }
     bool begun = op->cursor != op->start;
     bool joins =
-        begun && status->flags == flags[e.kind] &&
+        begun && status->flags == found &&
         (!(status->flags & BLOCK_STATUS_OFFSET) || status->host_offset + status->bytes == e.host);
     if (begun && !joins) {
         op->end = op->cursor;
         return true;
     }
     if (!begun) {
-        *status = (BlockStatus){ .flags = flags[e.kind] };
+        *status = (BlockStatus){ .flags = found };
         if (status->flags & BLOCK_STATUS_OFFSET) {
             status->host_offset = e.host;
             status->file = s->data;

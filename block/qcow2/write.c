@@ -142,6 +142,8 @@ static Qcow2Need make_plan(Qcow2Op *op, Plan *p, const Qcow2Extent *e, int *erro
         if (need != QCOW2_READY) {
             return need;
         }
+        /* Zeroes of the file would be deciphered. */
+        p->fresh = p->fresh && !s->encryption;
     }
     p->bytes = MIN(op->end, (p->first + p->count) << s->cluster_bits) - p->start;
     /* A cluster that others use too, or a compressed one, is replaced whole. */
@@ -230,7 +232,7 @@ static void write_around(Qcow2Piece *piece)
     block_request_init(&piece->io, piece->op->loop, BLOCK_WRITE, piece->host + in_cluster,
                        piece->head + piece->bytes + piece->tail, piece->write_iov, n, 0,
                        alloc_written, piece);
-    block_node_submit(s->data, &piece->io);
+    qcow2_data_submit(s, &piece->io, piece->offset - piece->head);
 }
 
 static void fill_tail(Qcow2Piece *piece);
@@ -333,7 +335,7 @@ static void write_in_place(Qcow2Op *op, uint64_t host, uint64_t bytes)
     Qcow2Piece *piece = qcow2_piece_new(op, bytes);
     block_request_init(&piece->io, op->loop, BLOCK_WRITE, host, bytes, piece->iov, piece->iov_count,
                        0, write_done, piece);
-    block_node_submit(op->s->data, &piece->io);
+    qcow2_data_submit(op->s, &piece->io, piece->offset);
 }
 
 /* Lock held. */

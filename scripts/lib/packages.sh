@@ -4,7 +4,7 @@
 # To build.
 BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config python3 ccache git ca-certificates
     libglib2.0-dev liburing-dev libaio-dev libjson-c-dev zlib1g-dev libzstd-dev liburcu-dev libslirp-dev
-    libseccomp-dev libnbd-dev"
+    libseccomp-dev libnbd-dev libgcrypt20-dev"
 
 # To run guests: firmware and option ROMs.
 RUN_PACKAGES="seabios ovmf ipxe-qemu qemu-system-data"
@@ -17,7 +17,7 @@ LAB_PACKAGES="mmdebstrap e2fsprogs fakeroot uidmap kmod busybox-static lz4 xz-ut
     qemu-system-x86 qemu-utils grub-pc-bin grub-efi-amd64-bin grub-common mtools xorriso fdisk
     acpica-tools fio socat swtpm swtpm-tools iproute2 procps wget util-linux pciutils dmidecode
     hdparm smartmontools nvme-cli lsscsi sg3-utils debian-installer-12-netboot-amd64 openssl
-    sbsigntool systemd-boot-efi libnbd-bin"
+    sbsigntool systemd-boot-efi libnbd-bin cryptsetup-bin"
 
 # missing_packages: those of the above that are not installed, one a line.
 missing_packages() {

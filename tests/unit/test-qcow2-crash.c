@@ -7,16 +7,20 @@
 #include <unistd.h>
 #include "block/image.h"
 #include "block/internal.h"
+#include "config.h"
 #include "tests/unit/crash-model.h"
 #include "tests/unit/power-kit.h"
 #include "tests/unit/qemu-img.h"
 #include "vmm/memory/rcu.h"
+#include "vmm/object/object.h"
 #include "vmm/util/bytes.h"
 
 #define SECTOR     512
 #define MAX_SLOTS  8
 #define BACKING    "backing.driver=raw,backing.file.driver=logged,backing.file.filename=base"
 #define BASE_VALUE 0xba5eu
+#define SECRET     "secret,id=s0,data=open-sesame"
+#define KEY        "encrypt.key-secret=s0"
 
 static char *folder;
 static GMutex lock; /* guards Guest */
@@ -153,13 +157,21 @@ static void work(Guest *g, int count)
 
 /* ---- Crashes ---- */
 
+static bool is_encrypted(const Guest *g)
+{
+    return strstr(g->layout->open, KEY);
+}
+
 static void check_content(Guest *g, unsigned when)
 {
     g_autoptr(GError) error = NULL;
     BlockOpenMode mode = { 0 };
     g_autofree uint8_t *data = g_malloc(g->model.sectors * SECTOR);
-    BlockNode *node =
-        power_open("image", "qcow2", g->layout->backing ? BACKING : "", &mode, &error);
+    bool encrypted = is_encrypted(g);
+    g_autofree char *more = g_strdup_printf("%s%s%s", encrypted ? KEY : "",
+                                            encrypted && g->layout->backing ? "," : "",
+                                            g->layout->backing ? BACKING : "");
+    BlockNode *node = power_open("image", "qcow2", more, &mode, &error);
     g_assert_no_error(error);
     g_assert_cmpint(block_pread(node, 0, data, g->model.sectors * SECTOR), ==, 0);
     block_node_unref(node);
@@ -180,7 +192,12 @@ static void crash_at(Guest *g, unsigned when, bool by_qemu)
         if (g->layout->backing) {
             power_save(cut, "base", g->base);
         }
-        int code = qemu_img_check(g->path);
+        int code = is_encrypted(g)
+                       ? command_run(NULL, NULL,
+                                     "qemu-img check --object " SECRET
+                                     " --image-opts driver=qcow2," KEY ",file.filename=%s",
+                                     g->path)
+                       : qemu_img_check(g->path);
         g_assert_true(code == 0 || code == 3);
     }
     check_content(g, when);
@@ -198,6 +215,11 @@ static const Layout layouts[] = {
     { "backing", "cluster_size=16k", "", 1 * MIB, true },
     { "extl2-backing", "extended_l2=on,cluster_size=16k", "", 1 * MIB, true },
     { "writethrough", "cluster_size=4k", "cache=writethrough", 256 * KIB, false },
+#ifdef HAVE_GCRYPT
+    { "luks", "cluster_size=4k,encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1", KEY,
+      512 * KIB, false },
+    { "aes-backing", "cluster_size=4k,encryption=on,encrypt.key-secret=s0", KEY, 512 * KIB, true },
+#endif
 };
 
 static void make_base(Guest *g)
@@ -294,6 +316,8 @@ static void a_lost_power_loses_nothing_flushed(gconstpointer data)
 int main(int argc, char **argv)
 {
     rcu_thread_register();
+    block_allow_legacy_encryption(true);
+    g_assert_true(object_create_from_text(SECRET, NULL));
     block_test_driver = &power_driver;
     g_test_init(&argc, &argv, NULL);
     folder = g_dir_make_tmp("test-qcow2-crash-XXXXXX", NULL);

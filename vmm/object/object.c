@@ -6,12 +6,18 @@
 #include "vmm/object/iothread.h"
 #include "vmm/object/memory_backend.h"
 #include "vmm/object/rng.h"
+#include "vmm/object/secret.h"
 #include "vmm/object/throttle_group.h"
 
 /* The table of contents of objects. */
 static const ObjectClass *const object_classes[] = {
-    &iothread_class,           &memory_backend_file_class, &memory_backend_memfd_class,
-    &memory_backend_ram_class, &rng_builtin_class,         &rng_random_class,
+    &iothread_class,
+    &memory_backend_file_class,
+    &memory_backend_memfd_class,
+    &memory_backend_ram_class,
+    &rng_builtin_class,
+    &rng_random_class,
+    &secret_class,
     &throttle_group_class,
 };
 
@@ -163,6 +169,31 @@ Object *object_create(const char *type, const char *id, json_object *props, GErr
     }
     g_ptr_array_add(objects, obj);
     return obj;
+}
+
+static void take_property(const char *key, const char *value, void *opaque)
+{
+    json_object_object_add(opaque, key, json_object_new_string(value));
+}
+
+bool object_create_from_text(const char *text, GError **error)
+{
+    g_autoptr(Opts) opts = opts_parse(text, "qom-type", error);
+    if (!opts) {
+        return false;
+    }
+    g_autofree char *type = g_strdup(opts_get(opts, "qom-type"));
+    g_autofree char *id = g_strdup(opts_get(opts, "id"));
+    if (!type || !id) {
+        return error_set(error, "--object: 'qom-type' and 'id' are needed");
+    }
+    json_object *props = json_object_new_object();
+    opts_remove(opts, "qom-type");
+    opts_remove(opts, "id");
+    opts_foreach_all(opts, take_property, props);
+    bool ok = object_create(type, id, props, error) != NULL;
+    json_object_put(props);
+    return ok;
 }
 
 bool object_delete(const char *id, GError **error)

@@ -34,6 +34,8 @@ const ObjectClass *object_class_find(const char *name);
 void object_class_foreach(void (*fn)(const ObjectClass *cls, void *opaque), void *opaque);
 /* props: a JSON object without qom-type and id; values may be strings (command line) or typed. */
 Object *object_create(const char *type, const char *id, json_object *props, GError **error);
+/* What --object of a tool says: TYPE,id=ID,..., or JSON. */
+bool object_create_from_text(const char *text, GError **error);
 Object *object_find(const char *id); /* NULL */
 Object *object_find_type(const char *id, const char *type,
                          GError **error); /* with a message when absent or of another type */
