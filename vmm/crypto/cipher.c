@@ -79,8 +79,8 @@ bool crypto_random(void *data, size_t bytes, GError **error)
 
 /* ---- The library ---- */
 
-#define SECURE_POOL 262144 /* bytes of locked memory for key schedules; they go elsewhere without  \
-                            */
+/* Bytes of locked memory for key schedules; what does not fit lies elsewhere. */
+#define SECURE_POOL 262144
 
 static void *init_library(void *unused)
 {
