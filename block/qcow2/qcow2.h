@@ -154,9 +154,9 @@ struct Qcow2 {
     uint64_t commits;          /* ended */
 
     Qcow2Encryption *encryption; /* NULL: none */
-    GPtrArray *stored_bitmaps; /* of Qcow2Stored (bitmap.c): the directory; NULL: not read; main
-                                  thread */
-    bool bitmaps_retired;      /* what the file says of them is the truth */
+    GPtrArray *stored_bitmaps;   /* of Qcow2Stored (bitmap.c): the directory; NULL: not read; main
+                                    thread */
+    bool bitmaps_retired;        /* what the file says of them is the truth */
 
     _Atomic bool corrupt; /* something on disk makes no sense: nothing is written any more */
     bool discard_passdown;
