@@ -546,7 +546,7 @@ static void switch_queues(BlockBackend *backend, BlockNode *node)
     }
 }
 
-static bool check_loops(BlockBackend *backend, BlockNode *node, GError **error)
+bool backend_check_loops(BlockBackend *backend, BlockNode *node, GError **error)
 {
     int count = atomic_load(&backend->queue_count);
     for (int i = 0; i < count; i++) {
@@ -576,7 +576,7 @@ bool backend_insert(BlockBackend *backend, BlockNode *node, GError **error)
     bool readonly = backend->readonly_wanted || node->readonly ||
                     (backend->drive && backend->drive->readonly);
     g_assert(!backend->node);
-    if (!check_loops(backend, node, error)) {
+    if (!backend_check_loops(backend, node, error)) {
         return false;
     }
     atomic_store(&backend->readonly, readonly);
@@ -596,7 +596,7 @@ bool backend_insert(BlockBackend *backend, BlockNode *node, GError **error)
 bool backend_replace(BlockBackend *backend, BlockNode *to, GError **error)
 {
     BlockNode *from = backend->node;
-    if (!check_loops(backend, to, error)) {
+    if (!backend_check_loops(backend, to, error)) {
         return false;
     }
     backend->node = to;
@@ -724,6 +724,18 @@ BlockBackend *block_backend_attach_removable(const char *drive_name, const char 
     if (backend) {
         backend->removable = true;
         backend->has_tray = has_tray;
+    }
+    return backend;
+}
+
+BlockBackend *backend_attach_job(BlockNode *node, const char *job_id, bool inside, GError **error)
+{
+    BlockBackend *backend = backend_new(job_id, NULL, false, false);
+    backend->of_job = true;
+    backend->inside = inside;
+    if (!backend_insert(backend, node, error)) {
+        backend_free(backend);
+        return NULL;
     }
     return backend;
 }

@@ -94,6 +94,7 @@ struct BlockRequest {
     /* The same for a job that follows what is written. */
     void *tracked;
     void (*tracked_complete)(BlockRequest *request, int ret);
+    uint64_t tracked_offset; /* in the node that is followed */
 };
 
 typedef enum BlockErrorAction {
@@ -136,6 +137,7 @@ BlockNode *block_node_ref(BlockNode *node);
 void block_node_unref(BlockNode *node); /* the last one closes: flushes, unlocks */
 bool block_node_delete(const char *node_name, GError **error); /* blockdev-del */
 void block_close_all(void);                                    /* at exit: flushes every node */
+void block_jobs_end(void); /* at exit, while the monitor still hears: cancels all */
 const char *block_node_name(const BlockNode *node);
 const char *block_node_driver(const BlockNode *node);
 const char *block_node_filename(const BlockNode *node); /* may be NULL */

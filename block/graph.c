@@ -110,10 +110,19 @@ bool graph_set_backing(BlockNode *node, BlockNode *backing, GError **error)
     return true;
 }
 
+BlockNode *graph_skip_filters(BlockNode *node)
+{
+    while (node && node->driver->is_filter && node->file) {
+        node = node->file;
+    }
+    return node;
+}
+
 BlockNode *graph_overlay_of(BlockNode *top, const BlockNode *node)
 {
-    while (top && top->backing != node) {
-        top = top->backing;
+    top = graph_skip_filters(top);
+    while (top && top->backing != node && graph_skip_filters(top->backing) != node) {
+        top = graph_skip_filters(top->backing);
     }
     return top;
 }
@@ -149,7 +158,7 @@ bool graph_set_readonly(BlockNode *node, bool readonly, GError **error)
 
 bool graph_put_overlay(BlockNode *node, BlockNode *overlay, GError **error)
 {
-    if (overlay->refs > 1) {
+    if (overlay == node || overlay->refs > 1) {
         return error_set(error, "The overlay is already in use");
     }
     if (!overlay->driver->has_backing) {
@@ -157,6 +166,9 @@ bool graph_put_overlay(BlockNode *node, BlockNode *overlay, GError **error)
     }
     if (overlay->backing) {
         return error_set(error, "The overlay already has a backing image");
+    }
+    if (!job_check_free(node, error)) {
+        return false;
     }
     graph_change_begin();
     bool ok = graph_set_backing(overlay, node, error);

@@ -23,7 +23,10 @@ bool graph_put_overlay(BlockNode *node, BlockNode *overlay, GError **error);
 /* The opposite: everybody above the overlay uses the node again, and the overlay stands on nothing.
  * Inside a change. */
 void graph_take_overlay(BlockNode *node, BlockNode *overlay);
-/* The node of a chain whose backing node is `node`; NULL: `node` is top itself, or not below it. */
+/* The image that filters show; the node itself when it is no filter. */
+BlockNode *graph_skip_filters(BlockNode *node);
+/* The image of a chain whose backing node is `node`, or a filter above it; NULL: `node` is top
+ * itself, or not below it. */
 BlockNode *graph_overlay_of(BlockNode *top, const BlockNode *node);
 
 #endif

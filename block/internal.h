@@ -271,6 +271,8 @@ struct BlockBackend {
     BlockLimits limits;      /* of the medium */
     ThrottleMember throttle; /* group NULL: no limits */
     bool share_rw, removable, has_tray;
+    bool of_job; /* no device's: the monitor does not show it */
+    bool inside; /* its writes are no conflict for those who stand on the node */
     _Atomic bool tray_open, locked;
     _Atomic bool write_cache;
     _Atomic int rerror, werror; /* BlockErrorAction */
@@ -281,6 +283,13 @@ struct BlockBackend {
     BlockQueue *_Atomic queues[64];
     _Atomic int queue_count;
 };
+
+/* Whether all loops of the back end can submit to the node. Main thread. */
+bool backend_check_loops(BlockBackend *backend, BlockNode *node, GError **error);
+/* A job's hold of a node that it writes to: permissions and locks as a device has them. `inside`:
+ * the node is part of a chain that is in use, whose users keep what they see. Ended by
+ * block_backend_detach(). */
+BlockBackend *backend_attach_job(BlockNode *node, const char *job_id, bool inside, GError **error);
 
 /* Something that is no BlockRequest is with the host: drains wait for it. Loop thread. */
 void block_backend_enter(BlockBackend *backend);

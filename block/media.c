@@ -60,6 +60,9 @@ typedef struct Search {
 static void match(BlockBackend *backend, void *opaque)
 {
     Search *search = opaque;
+    if (backend->of_job) {
+        return;
+    }
     if (search->device ? backend->drive && !strcmp(backend->drive->id, search->device)
                        : !strcmp(backend->device_id, search->id) ||
                              !g_strcmp0(backend->qom_path, search->id)) {

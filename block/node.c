@@ -333,6 +333,11 @@ static void flush_one(BlockNode *node, void *opaque)
     }
 }
 
+void block_jobs_end(void)
+{
+    jobs_cancel_all();
+}
+
 void block_close_all(void)
 {
     jobs_cancel_all();

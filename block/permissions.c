@@ -100,7 +100,7 @@ typedef struct ConflictCheck {
 static void check_other(BlockBackend *backend, void *opaque)
 {
     ConflictCheck *check = opaque;
-    if (backend == check->self) {
+    if (backend == check->self || backend->inside) {
         return;
     }
     Wish mine = backend_wish(check->self, check->protocol);
@@ -129,7 +129,7 @@ static bool check_tree(ConflictCheck *check, const BlockNode *node)
 bool node_check_conflict(BlockBackend *backend, GError **error)
 {
     ConflictCheck check = { .self = backend };
-    return check_tree(&check, backend->node) ||
+    return backend->inside || check_tree(&check, backend->node) ||
            error_set(error,
                      "device '%s': block node '%s' is in use by device '%s': share-rw=on for "
                      "both allows it",

@@ -4,6 +4,7 @@
 
 #include <string.h>
 #include "block/internal.h"
+#include "block/jobs/job.h"
 #include "vmm/monitor/monitor.h"
 #include "vmm/monitor/qmp-schema.h"
 
@@ -91,6 +92,10 @@ static json_object *block_resize_command(const void *opaque, GError **error)
     }
     if (args->size < 0) {
         error_set(error, "Parameter 'size' expects a >0 size");
+        return NULL;
+    }
+    if (!job_check_free(node, NULL)) {
+        error_set(error, "Device '%s' is in use", args->device ? args->device : node->name);
         return NULL;
     }
     return block_resize(node, (uint64_t)args->size, error) ? qmp_ok() : NULL;

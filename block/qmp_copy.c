@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The monitor's commands that start copying jobs: stream, commit, mirror, backup. */
 #include "block/bitmap.h"
+#include "block/graph.h"
 #include "block/jobs/mirror.h"
 #include "block/qmp.h"
 #include "vmm/monitor/qmp-schema.h"
@@ -25,12 +26,24 @@ static bool check_speed(bool has_speed, int64_t speed, GError **error)
            error_set(error, "Parameter 'speed' expects a non-negative value");
 }
 
-/* Errors end a job, and are reported. */
-static bool check_on_error(bool has, int value, const char *name, GError **error)
+/* A policy that was not given reports; "auto" is "enospc" for jobs. */
+static JobOnError on_error(bool has, int value)
 {
-    return !has || value == QMP_BLOCKDEV_ON_ERROR_REPORT ||
-           error_set(error, "%s: only 'report' is available in this version of Vireo", name);
+    static const JobOnError policies[] = {
+        [QMP_BLOCKDEV_ON_ERROR_REPORT] = JOB_ON_ERROR_REPORT,
+        [QMP_BLOCKDEV_ON_ERROR_IGNORE] = JOB_ON_ERROR_IGNORE,
+        [QMP_BLOCKDEV_ON_ERROR_ENOSPC] = JOB_ON_ERROR_ENOSPC,
+        [QMP_BLOCKDEV_ON_ERROR_STOP] = JOB_ON_ERROR_STOP,
+        [QMP_BLOCKDEV_ON_ERROR_AUTO] = JOB_ON_ERROR_ENOSPC,
+    };
+    return has ? policies[value] : JOB_ON_ERROR_REPORT;
 }
+
+#define TAKE_POLICIES(common, args)                                                                \
+    do {                                                                                           \
+        (common)->on_source = on_error((args)->has_on_source_error, (args)->on_source_error);      \
+        (common)->on_target = on_error((args)->has_on_target_error, (args)->on_target_error);      \
+    } while (0)
 
 static const char *const sync_names[] = {
     [QMP_MIRROR_SYNC_MODE_TOP] = "top",       [QMP_MIRROR_SYNC_MODE_FULL] = "full",
@@ -46,80 +59,112 @@ static MirrorSync sync_of(int sync)
                                                : MIRROR_BITMAP;
 }
 
-/* The node of a chain that "base" or "top" means by file name. */
-static BlockNode *find_in_chain(BlockNode *top, const char *file, GError **error)
+/* The image of a chain that "base" or "top" means by file name. */
+static BlockNode *find_in_chain(BlockNode *top, const char *file)
 {
-    for (BlockNode *node = top; node; node = node->backing) {
+    for (BlockNode *node = graph_skip_filters(top); node;
+         node = graph_skip_filters(node->backing)) {
         if (node->filename && !strcmp(node->filename, file)) {
             return node;
         }
     }
-    error_set(error, "Can't find '%s' in the backing chain", file);
     return NULL;
 }
 
-/* By node name, or by file name; *node stays when neither is given. */
-static bool choose(BlockNode *top, const char *node_name, const char *file, BlockNode **node,
-                   GError **error)
+/* By node name, or by file name; *node stays when neither is given. what: "base" or
+ * "top". */
+static bool choose(BlockNode *top, const char *node_name, const char *file, const char *what,
+                   BlockNode **node, GError **error)
 {
     if (node_name && file) {
-        return error_set(error, "a file name and a node name exclude each other");
+        return error_set(error, "'%s-node' and '%s' cannot be specified at the same time", what,
+                         what);
     }
     if (node_name) {
         *node = block_node_find(node_name);
         return *node || error_set(error, "Cannot find device='' nor node-name='%s'", node_name);
     }
     if (file) {
-        *node = find_in_chain(top, file, error);
+        *node = find_in_chain(top, file);
     }
-    return !file || *node;
+    return !file || *node ||
+           (strcmp(what, "top") ? error_set(error, "Can't find '%s' in the backing chain", file)
+                                : error_set(error, "Top image file %s not found", file));
 }
 
 /* ---- Stream and commit ---- */
+
+/* The lowest image whose data comes up: what it stands on is the base. */
+static bool choose_bottom(BlockNode *top, const char *name, BlockNode **base, GError **error)
+{
+    BlockNode *bottom = block_node_find(name);
+    if (!bottom) {
+        return error_set(error, "Cannot find device='' nor node-name='%s'", name);
+    }
+    if (!graph_skip_filters(bottom)->driver->has_backing) {
+        return error_set(error, "Node '%s' cannot have a backing image", name);
+    }
+    if (!node_is_below(bottom, top)) {
+        return error_set(error, "Node '%s' is not in a chain starting from '%s'", name,
+                         job_node_label(top));
+    }
+    *base = graph_skip_filters(bottom)->backing;
+    return true;
+}
 
 static json_object *block_stream(const void *opaque, GError **error)
 {
     const QmpBlockStreamArgs *args = opaque;
     JobCommon common = COMMON(args);
     BlockNode *top = block_device_node(args->device, error), *base = NULL;
+    common.on_source = on_error(args->has_on_error, args->on_error);
     if (!top || !check_speed(args->has_speed, args->speed, error) ||
-        !check_on_error(args->has_on_error, args->on_error, "on-error", error) ||
-        !choose(top, args->base_node, args->base, &base, error)) {
+        !choose(top, args->base_node, args->base, "base", &base, error)) {
         return NULL;
     }
-    if (args->bottom) {
-        BlockNode *bottom = block_node_find(args->bottom);
-        if (!bottom || base) {
-            error_set(error,
-                      base ? "'bottom' and 'base' exclude each other"
-                           : "Cannot find node-name='%s'",
-                      args->bottom);
-            return NULL;
-        }
-        base = bottom->backing;
+    if (args->bottom && (args->base || args->base_node)) {
+        error_set(error, "'bottom' and '%s' cannot be specified at the same time",
+                  args->base ? "base" : "base-node");
+        return NULL;
     }
-    return answer(stream_start(top, base, args->device, args->backing_file, &common, error));
+    if (args->bottom && !choose_bottom(top, args->bottom, &base, error)) {
+        return NULL;
+    }
+    if (args->backing_file && !base) {
+        error_set(error, "backing file specified, but streaming the entire chain");
+        return NULL;
+    }
+    return answer(stream_start(top, base, args->backing_file, &common, error));
 }
 
 static json_object *block_commit(const void *opaque, GError **error)
 {
     const QmpBlockCommitArgs *args = opaque;
     JobCommon common = COMMON(args);
-    BlockNode *active = block_device_node(args->device, error);
-    if (!active || !check_speed(args->has_speed, args->speed, error) ||
-        !check_on_error(args->has_on_error, args->on_error, "on-error", error)) {
+    BlockNode *active = block_device_node(args->device, NULL);
+    if (!active) {
+        error_set_code(error, VIREO_ERROR_DEVICE_NOT_FOUND, "Device '%s' not found", args->device);
         return NULL;
     }
-    BlockNode *top = active, *base = active;
+    common.on_source = on_error(args->has_on_error, args->on_error);
+    BlockNode *top = active, *base = graph_skip_filters(active);
     while (base->backing) {
-        base = base->backing;
+        base = graph_skip_filters(base->backing);
     }
-    if (!choose(active, args->top_node, args->top, &top, error) ||
-        !choose(active, args->base_node, args->base, &base, error)) {
+    if (!check_speed(args->has_speed, args->speed, error) ||
+        !choose(active, args->top_node, args->top, "top", &top, error) ||
+        !choose(active, args->base_node, args->base, "base", &base, error)) {
         return NULL;
     }
-    return answer(
-        commit_start(active, top, base, args->device, args->backing_file, &common, error));
+    if (!node_is_below(top, active)) {
+        error_set(error, "'%s' is not in this backing file chain", top->name);
+        return NULL;
+    }
+    if (args->backing_file && graph_skip_filters(top) == graph_skip_filters(active)) {
+        error_set(error, "'backing-file' specified, but 'top' is the active layer");
+        return NULL;
+    }
+    return answer(commit_start(active, top, base, args->backing_file, &common, error));
 }
 
 /* ---- Targets that are files ---- */
@@ -129,80 +174,124 @@ typedef struct FileTarget {
     bool existing;
 } FileTarget;
 
-/* Makes the image, where it is to be made, and opens it: a new reference. */
+/* What a new target stands on, by `sync`; NULL: nothing. */
+static BlockNode *target_backing(BlockNode *source, MirrorSync sync)
+{
+    BlockNode *image = graph_skip_filters(source);
+    return sync == MIRROR_TOP ? image->backing : sync == MIRROR_NONE ? image : NULL;
+}
+
+static bool create_target(BlockNode *source, const FileTarget *t, const char *format,
+                          MirrorSync sync, GError **error)
+{
+    BlockNode *backing = graph_skip_filters(target_backing(source, sync));
+    g_autoptr(Opts) options = opts_new();
+    g_autofree char *size = g_strdup_printf("%" G_GUINT64_FORMAT, block_node_length(source));
+    opts_set(options, "size", size);
+    if (backing) {
+        opts_set(options, "backing_file", backing->filename);
+        opts_set(options, "backing_fmt", backing->driver->name);
+    }
+    return block_image_create(t->file, format, options, error);
+}
+
+/* Makes the image, where it is to be made, and opens it: a new reference. What a new one stands on
+ * are nodes that are open already. */
 static BlockNode *open_target(BlockNode *source, const FileTarget *t, MirrorSync sync,
                               GError **error)
 {
-    const char *format = t->format ? t->format : t->existing ? NULL : source->driver->name;
+    const char *format = t->format     ? t->format
+                         : t->existing ? NULL
+                                       : graph_skip_filters(source)->driver->name;
     BlockOpenMode mode = { .writable = true,
-                           .no_backing = sync == MIRROR_FULL || sync == MIRROR_NONE,
+                           .no_backing = !t->existing || sync == MIRROR_NONE,
                            .cache_direct = source->cache_direct,
                            .no_flush = source->no_flush,
                            .discard = true };
-    if (!t->existing) {
-        g_autoptr(Opts) options = opts_new();
-        g_autofree char *size = g_strdup_printf("%" G_GUINT64_FORMAT, block_node_length(source));
-        opts_set(options, "size", size);
-        if (sync == MIRROR_TOP && source->backing) {
-            opts_set(options, "backing_file", source->backing->filename);
-            opts_set(options, "backing_fmt", source->backing->driver->name);
-        }
-        if (!block_image_create(t->file, format, options, error)) {
-            return NULL;
-        }
+    if (!t->existing && !create_target(source, t, format, sync, error)) {
+        return NULL;
     }
     g_autoptr(Opts) options = opts_new();
     if (t->node_name) {
         opts_set(options, "node-name", t->node_name);
     }
-    return block_image_open(t->file, format, options, &mode, error);
+    BlockNode *target = block_image_open(t->file, format, options, &mode, error);
+    BlockNode *backing = target_backing(source, sync);
+    if (target && !t->existing && sync == MIRROR_TOP && backing) {
+        graph_change_begin();
+        bool ok = graph_set_backing(graph_skip_filters(target), backing, error);
+        graph_change_end();
+        if (!ok) {
+            g_clear_pointer(&target, block_node_unref);
+        }
+    }
+    return target;
 }
 
 /* ---- Mirror ---- */
 
-static bool check_mirror(const char *replaces, bool has_copy_mode, int copy_mode, int sync,
-                         GError **error)
+typedef struct MirrorWish {
+    bool has_granularity, has_buf_size, has_copy_mode;
+    int64_t granularity, buf_size;
+    int copy_mode;
+    const char *replaces;
+} MirrorWish;
+
+#define WISH(args)                                                                                 \
+    {                                                                                              \
+        (args)->has_granularity, (args)->has_buf_size, (args)->has_copy_mode, (args)->granularity, \
+            (args)->buf_size, (int)(args)->copy_mode, (args)->replaces                             \
+    }
+
+/* buf-size is checked, and left to the job: its buffers are of a constant size. */
+static bool read_wish(const MirrorWish *w, int sync, MirrorOptions *options, GError **error)
 {
-    if (sync == QMP_MIRROR_SYNC_MODE_INCREMENTAL || sync == QMP_MIRROR_SYNC_MODE_BITMAP) {
+    uint64_t granularity = (uint64_t)w->granularity;
+    if (sync_of(sync) == MIRROR_BITMAP) {
         return error_set(error, "Sync mode '%s' not supported", sync_names[sync]);
     }
-    if (replaces) {
-        return error_set(error, "replaces: not available in this version of Vireo");
+    if (w->has_granularity && granularity && (granularity < 512 || granularity > 64 << 20)) {
+        return error_set(error, "Parameter 'granularity' expects a value in range [512B, 64MB]");
     }
-    return !has_copy_mode || copy_mode == QMP_MIRROR_COPY_MODE_BACKGROUND ||
-           error_set(error, "copy-mode: only 'background' is available in this version of Vireo");
+    if (w->has_granularity && granularity & (granularity - 1)) {
+        return error_set(error, "Parameter 'granularity' expects a power of 2");
+    }
+    if (w->has_buf_size && w->buf_size < 0) {
+        return error_set(error, "Invalid parameter 'buf-size'");
+    }
+    options->granularity = w->has_granularity ? granularity : 0;
+    options->write_blocking = w->has_copy_mode &&
+                              w->copy_mode == QMP_MIRROR_COPY_MODE_WRITE_BLOCKING;
+    options->replaces = w->replaces ? block_node_find(w->replaces) : NULL;
+    return !w->replaces || options->replaces ||
+           error_set(error, "Failed to find node with node-name='%s'", w->replaces);
 }
 
 static json_object *blockdev_mirror(const void *opaque, GError **error)
 {
     const QmpBlockdevMirrorArgs *args = opaque;
     MirrorOptions options = { .common = COMMON(args) };
+    MirrorWish wish = WISH(args);
     BlockNode *source = block_device_node(args->device, error);
     BlockNode *target = source ? block_device_node(args->target, error) : NULL;
+    TAKE_POLICIES(&options.common, args);
     if (!target || !check_speed(args->has_speed, args->speed, error) ||
-        !check_on_error(args->has_on_source_error, args->on_source_error, "on-source-error",
-                        error) ||
-        !check_on_error(args->has_on_target_error, args->on_target_error, "on-target-error",
-                        error) ||
-        !check_mirror(args->replaces, args->has_copy_mode, args->copy_mode, args->sync, error)) {
+        !read_wish(&wish, args->sync, &options, error)) {
         return NULL;
     }
     options.sync = sync_of(args->sync);
-    options.granularity = args->has_granularity ? (uint64_t)args->granularity : 0;
-    return answer(mirror_start(source, target, args->device, &options, error));
+    return answer(mirror_start(source, target, &options, error));
 }
 
 static json_object *drive_mirror(const void *opaque, GError **error)
 {
     const QmpDriveMirrorArgs *args = opaque;
     MirrorOptions options = { .common = COMMON(args) };
+    MirrorWish wish = WISH(args);
     BlockNode *source = block_device_node(args->device, error);
+    TAKE_POLICIES(&options.common, args);
     if (!source || !check_speed(args->has_speed, args->speed, error) ||
-        !check_on_error(args->has_on_source_error, args->on_source_error, "on-source-error",
-                        error) ||
-        !check_on_error(args->has_on_target_error, args->on_target_error, "on-target-error",
-                        error) ||
-        !check_mirror(args->replaces, args->has_copy_mode, args->copy_mode, args->sync, error)) {
+        !job_check_free(source, error) || !read_wish(&wish, args->sync, &options, error)) {
         return NULL;
     }
     options.sync = sync_of(args->sync);
@@ -212,9 +301,11 @@ static json_object *drive_mirror(const void *opaque, GError **error)
     if (!target) {
         return NULL;
     }
-    options.granularity = args->has_granularity ? (uint64_t)args->granularity : 0;
+    options.keep_zeroes = args->has_unmap && !args->unmap;
     options.target_is_zero = !t.existing;
-    bool ok = mirror_start(source, target, args->device, &options, error);
+    options.set_backing = !t.existing;
+    options.backing = target_backing(source, options.sync);
+    bool ok = mirror_start(source, target, &options, error);
     block_node_unref(target);
     return answer(ok);
 }
@@ -301,16 +392,13 @@ static json_object *blockdev_backup(const void *opaque, GError **error)
     BlockBitmap *bitmap;
     BlockNode *source = block_device_node(args->device, error);
     BlockNode *target = source ? block_device_node(args->target, error) : NULL;
+    TAKE_POLICIES(&common, args);
     if (!target || !check_speed(args->has_speed, args->speed, error) ||
-        !check_on_error(args->has_on_source_error, args->on_source_error, "on-source-error",
-                        error) ||
-        !check_on_error(args->has_on_target_error, args->on_target_error, "on-target-error",
-                        error) ||
         !check_compress(args->compress, error) || !find_bitmap(&used, source, &bitmap, error)) {
         return NULL;
     }
     return answer(backup_start(source, target, sync_of(args->sync), bitmap, bitmap_mode_of(&used),
-                               args->device, &common, error));
+                               &common, error));
 }
 
 static json_object *drive_backup(const void *opaque, GError **error)
@@ -320,12 +408,10 @@ static json_object *drive_backup(const void *opaque, GError **error)
     BackupBitmap used = BACKUP_BITMAP(args);
     BlockBitmap *bitmap;
     BlockNode *source = block_device_node(args->device, error);
+    TAKE_POLICIES(&common, args);
     if (!source || !check_speed(args->has_speed, args->speed, error) ||
-        !check_on_error(args->has_on_source_error, args->on_source_error, "on-source-error",
-                        error) ||
-        !check_on_error(args->has_on_target_error, args->on_target_error, "on-target-error",
-                        error) ||
-        !check_compress(args->compress, error) || !find_bitmap(&used, source, &bitmap, error)) {
+        !job_check_free(source, error) || !check_compress(args->compress, error) ||
+        !find_bitmap(&used, source, &bitmap, error)) {
         return NULL;
     }
     FileTarget t = { args->target, args->format, NULL,
@@ -335,7 +421,7 @@ static json_object *drive_backup(const void *opaque, GError **error)
         return NULL;
     }
     bool ok = backup_start(source, target, sync_of(args->sync), bitmap, bitmap_mode_of(&used),
-                           args->device, &common, error);
+                           &common, error);
     block_node_unref(target);
     return answer(ok);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The monitor's commands about jobs: what runs, and what becomes of it. */
+#include <errno.h>
 #include "block/jobs/job.h"
 #include "block/qmp.h"
 #include "vmm/monitor/qmp-schema.h"
@@ -48,7 +49,10 @@ static void add_block_job(Job *job, void *opaque)
     json_add_bool(info, "busy", job->working > 0);
     json_add_bool(info, "paused", job->user_paused);
     json_add_int(info, "speed", (int64_t)job->speed);
-    json_add_string(info, "io-status", "ok");
+    json_add_string(info, "io-status",
+                    !job->io_error            ? "ok"
+                    : job->io_error == ENOSPC ? "nospace"
+                                              : "failed");
     json_add_bool(info, "ready", job->ready);
     json_add_string(info, "status", job_status_name(job->status));
     json_add_bool(info, "auto-finalize", job->auto_finalize);
@@ -74,7 +78,7 @@ static Job *find(const char *id, bool block_job, GError **error)
     Job *job = job_find(id);
     if (!job) {
         error_set_code(error, block_job ? VIREO_ERROR_DEVICE_NOT_ACTIVE : VIREO_ERROR_GENERIC,
-                       block_job ? "Block job '%s' not found" : "Job '%s' not found", id);
+                       block_job ? "Block job '%s' not found" : "Job not found", id);
     }
     return job;
 }
@@ -93,7 +97,8 @@ STEER(cancel_job, QmpJobCancelArgs, id, false, job_cancel(job, true, error))
 STEER(complete_job, QmpJobCompleteArgs, id, false, job_complete(job, error))
 STEER(finalize_job, QmpJobFinalizeArgs, id, false, job_finalize(job, error))
 STEER(dismiss_job, QmpJobDismissArgs, id, false, job_dismiss(job, error))
-STEER(block_job_cancel, QmpBlockJobCancelArgs, device, true, job_cancel(job, args->force, error))
+STEER(block_job_cancel, QmpBlockJobCancelArgs, device, true,
+      job_cancel_running(job, args->force, error))
 STEER(block_job_pause, QmpBlockJobPauseArgs, device, true, job_pause(job, error))
 STEER(block_job_resume, QmpBlockJobResumeArgs, device, true, job_resume(job, error))
 STEER(block_job_complete, QmpBlockJobCompleteArgs, device, true, job_complete(job, error))

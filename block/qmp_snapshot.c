@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The monitor's snapshots: overlays over a running disk, and snapshots inside images. */
 #include "block/graph.h"
+#include "block/jobs/job.h"
 #include "block/qmp.h"
 #include "vmm/monitor/qmp-schema.h"
 
@@ -27,8 +28,9 @@ static bool make_overlay(BlockNode *node, const QmpBlockdevSnapshotSyncArgs *arg
     g_autoptr(Opts) options = opts_new();
     g_autofree char *size = g_strdup_printf("%" G_GUINT64_FORMAT, block_node_length(node));
     opts_set(options, "size", size);
-    opts_set(options, "backing_file", node->filename);
-    opts_set(options, "backing_fmt", node->driver->name);
+    BlockNode *image = graph_skip_filters(node);
+    opts_set(options, "backing_file", image->filename);
+    opts_set(options, "backing_fmt", image->driver->name);
     return block_image_create(args->snapshot_file, format, options, error);
 }
 
@@ -44,7 +46,7 @@ BlockNode *snapshot_sync(const QmpBlockdevSnapshotSyncArgs *args, BlockNode **be
         return NULL;
     }
     bool existing = args->has_mode && args->mode == QMP_NEW_IMAGE_MODE_EXISTING;
-    if (!existing && !make_overlay(node, args, format, error)) {
+    if (!job_check_free(node, error) || (!existing && !make_overlay(node, args, format, error))) {
         return NULL;
     }
     BlockOpenMode mode = { .writable = true,
@@ -114,7 +116,7 @@ BlockNode *snapshot_internal_sync(const QmpBlockdevSnapshotInternalSyncArgs *arg
 {
     BlockNode *node = block_device_node(args->device, error);
     const BlockImageOps *ops = node ? snapshot_ops(node, error) : NULL;
-    if (!ops || !check_name(node, ops, args, error)) {
+    if (!ops || !job_check_free(node, error) || !check_name(node, ops, args, error)) {
         return NULL;
     }
     int64_t now = g_get_real_time();
@@ -157,11 +159,16 @@ static json_object *delete_internal(const void *opaque, GError **error)
     const QmpBlockdevSnapshotDeleteInternalSyncArgs *args = opaque;
     BlockNode *node = block_device_node(args->device, error);
     const BlockImageOps *ops = node ? snapshot_ops(node, error) : NULL;
+    if (ops && !args->id && !args->name) {
+        error_set(error, "Name or id must be provided");
+        return NULL;
+    }
+    ops = ops && job_check_free(node, error) ? ops : NULL;
     g_autoptr(GPtrArray) list = ops ? ops->snapshot_list(node, error) : NULL;
     if (!list) {
         return NULL;
     }
-    for (guint i = 0; (args->id || args->name) && i < list->len; i++) {
+    for (guint i = 0; i < list->len; i++) {
         const BlockSnapshot *s = list->pdata[i];
         if ((args->id && strcmp(args->id, s->id) != 0) ||
             (args->name && strcmp(args->name, s->name) != 0)) {
@@ -173,7 +180,7 @@ static json_object *delete_internal(const void *opaque, GError **error)
         return ok ? snapshot_json(s) : NULL;
     }
     error_set(error, "Snapshot with id '%s' and name '%s' does not exist on device '%s'",
-              args->id ? args->id : "(null)", args->name ? args->name : "(null)", args->device);
+              args->id ? args->id : "null", args->name ? args->name : "null", args->device);
     return NULL;
 }
 

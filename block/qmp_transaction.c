@@ -80,31 +80,20 @@ static void undo_internal(Action *a)
 
 /* ---- Jobs: they do nothing before the change of the graph has ended ---- */
 
-static bool start_job(Action *a, const char *id, GError **error)
+static bool start_job(Action *a, GError **error)
 {
     json_object *value = monitor_find_qmp(a->kind->name)->run(a->args, error);
     if (!value) {
         return false;
     }
     json_object_put(value);
-    a->id = g_strdup(id);
+    Job *job = job_newest();
+    a->id = g_strdup(job->id);
     if (a->group) {
         *a->group = *a->group ? *a->group : job_group_new();
-        job_group_add(*a->group, job_find(id));
+        job_group_add(*a->group, job);
     }
     return true;
-}
-
-static bool prepare_blockdev_backup(Action *a, GError **error)
-{
-    const QmpBlockdevBackupArgs *args = a->args;
-    return start_job(a, args->job_id ? args->job_id : args->device, error);
-}
-
-static bool prepare_drive_backup(Action *a, GError **error)
-{
-    const QmpDriveBackupArgs *args = a->args;
-    return start_job(a, args->job_id ? args->job_id : args->device, error);
 }
 
 static void undo_job(Action *a)
@@ -163,11 +152,11 @@ static const ActionKind kinds[] = {
     { "block-dirty-bitmap-enable", false, prepare_bitmap_enable, undo_bitmap },
     { "block-dirty-bitmap-merge", false, prepare_bitmap_merge, undo_bitmap },
     { "block-dirty-bitmap-remove", false, prepare_bitmap_remove, undo_bitmap },
-    { "blockdev-backup", true, prepare_blockdev_backup, undo_job },
+    { "blockdev-backup", true, start_job, undo_job },
     { "blockdev-snapshot", false, prepare_snapshot, undo_snapshot },
     { "blockdev-snapshot-internal-sync", false, prepare_internal, undo_internal },
     { "blockdev-snapshot-sync", false, prepare_snapshot_sync, undo_snapshot },
-    { "drive-backup", true, prepare_drive_backup, undo_job },
+    { "drive-backup", true, start_job, undo_job },
 };
 
 /* ---- The whole ---- */

@@ -126,7 +126,7 @@ static void query_drive(Drive *drive, void *opaque)
 
 static void query_backend(BlockBackend *backend, void *opaque)
 {
-    if (!backend->drive) {
+    if (!backend->drive && !backend->of_job) {
         json_object_array_add(opaque, block_info("", backend, backend->node, false, true));
     }
 }
@@ -255,7 +255,7 @@ static void stats_drive(Drive *drive, void *opaque)
 
 static void stats_backend(BlockBackend *backend, void *opaque)
 {
-    if (!backend->drive) {
+    if (!backend->drive && !backend->of_job) {
         json_object_array_add(opaque, stats_entry("", backend, backend->node));
     }
 }

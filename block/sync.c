@@ -183,11 +183,21 @@ int block_status(BlockNode *node, uint64_t offset, uint64_t bytes, BlockStatus *
     return ret ? ret : run(node, BLOCK_STATUS, offset, bytes, NULL, 0, status);
 }
 
+/* The image that filters show. */
+static BlockNode *image_of(BlockNode *node)
+{
+    while (node && node->driver->is_filter && node->file) {
+        node = node->file;
+    }
+    return node;
+}
+
 int block_status_above(BlockNode *node, BlockNode *base, uint64_t offset, uint64_t bytes,
                        BlockStatus *status, int *depth)
 {
     int level = 0;
-    for (; node && node != base; node = node_below(node), level++) {
+    base = image_of(base);
+    for (; node && image_of(node) != base; node = node_below(node), level++) {
         if (node->driver->is_filter) {
             continue; /* it decides nothing */
         }
@@ -206,7 +216,7 @@ int block_status_above(BlockNode *node, BlockNode *base, uint64_t offset, uint64
         }
         bytes = status->bytes;
     }
-    if (!node || node == base) {
+    if (!node || image_of(node) == base) {
         *status = (BlockStatus){ .flags = base ? 0 : BLOCK_STATUS_ZERO, .bytes = bytes };
     }
     if (depth) {

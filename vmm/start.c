@@ -522,6 +522,7 @@ Machine *start_machine(Cli *cli, GError **error)
 void start_undo(Machine *machine)
 {
     event_loop_cancel_task(event_loop_main(), &retry_task);
+    block_jobs_end();
     monitors_close();
     qtest_server_stop();
     machine_free(machine);

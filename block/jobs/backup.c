@@ -26,6 +26,8 @@ typedef struct Backup {
     BlockNode *source, *target;
     BlockBackend *target_backend;
     MirrorSync sync;
+    CopyWay way;
+    JobOnError on_source, on_target;
     BlockBitmap *bitmap; /* frozen until the end, or NULL */
     BackupBitmapMode bitmap_mode;
     bool succeeded; /* nothing is left to do */
@@ -105,17 +107,25 @@ static void release_held(Backup *b)
 
 /* ---- Copying ---- */
 
-static void copy_chunk(Backup *b, uint64_t chunk, uint8_t *buffer)
+/* `urgent`: a write of the guest's waits for it, and never for the user: a failure ends the job
+ * whatever its policies are. False: it failed, and is to be copied again. */
+static bool copy_chunk(Backup *b, uint64_t chunk, uint8_t *buffer, bool urgent)
 {
     uint64_t offset = chunk << b->todo->chunk_bits, bytes = dirty_map_chunk_bytes(b->todo, chunk);
-    int ret = copy_range(b->source, b->target, offset, bytes, buffer);
+    bool reading, again = false;
+    int ret = copy_range(&b->way, offset, bytes, buffer, &reading);
     if (ret < 0) {
-        copy_team_fail(&b->team, ret, "cannot copy to the target");
+        JobOnError policy = urgent ? JOB_ON_ERROR_REPORT : reading ? b->on_source : b->on_target;
+        again = job_io_error(&b->job, policy, reading, ret);
+    } else {
+        job_add_progress(&b->job, bytes);
     }
-    job_add_progress(&b->job, bytes);
+    if (ret < 0 && !again) {
+        copy_team_fail(&b->team, ret);
+    }
     g_mutex_lock(&b->lock);
     dirty_map_clear(b->busy, chunk);
-    b->failed |= ret < 0;
+    b->failed |= ret < 0 && !again;
     b->began |= ret == 0;
     if (ret < 0) {
         dirty_map_set(b->todo, offset, bytes); /* it was not */
@@ -123,6 +133,7 @@ static void copy_chunk(Backup *b, uint64_t chunk, uint8_t *buffer)
     release_held(b);
     g_cond_broadcast(&b->cond);
     g_mutex_unlock(&b->lock);
+    return !again;
 }
 
 /* Lock held. A chunk that a write waits for, and that nobody copies yet. */
@@ -146,14 +157,14 @@ static bool take_urgent(Backup *b, uint64_t *chunk)
 static void *urgent_thread(void *opaque)
 {
     Backup *b = opaque;
-    g_autofree uint8_t *buffer = g_malloc(1ULL << b->todo->chunk_bits);
+    g_autofree uint8_t *buffer = g_malloc(b->team.buffer_bytes);
     rcu_thread_register();
     g_mutex_lock(&b->lock);
     while (!b->stop) {
         uint64_t chunk;
         if (!b->failed && take_urgent(b, &chunk)) {
             g_mutex_unlock(&b->lock);
-            copy_chunk(b, chunk, buffer);
+            copy_chunk(b, chunk, buffer, true);
             g_mutex_lock(&b->lock);
         } else {
             g_cond_wait(&b->cond, &b->lock);
@@ -178,38 +189,52 @@ static bool backup_step(CopyTeam *team, uint8_t *buffer)
         b->cursor = chunk + 1;
     }
     g_mutex_unlock(&b->lock);
-    if (found) {
-        copy_chunk(b, chunk, buffer);
-    }
+    bool copied = !found || copy_chunk(b, chunk, buffer, false);
     job_leave(&b->job);
+    if (!copied) {
+        job_nap(&b->job, NAP_NS);
+    }
     return found;
+}
+
+/* Others may still copy the last chunks, and one that failed may have come back. */
+static bool is_copied(Backup *b)
+{
+    g_mutex_lock(&b->lock);
+    bool copied = !dirty_map_count(b->todo) && !dirty_map_count(b->busy);
+    g_mutex_unlock(&b->lock);
+    return copied;
+}
+
+/* Nothing is copied but what is about to be overwritten, until a cancel. */
+static void wait_for_end(Backup *b)
+{
+    while (!atomic_load(&b->team.ret) && job_enter(&b->job, 0)) {
+        job_leave(&b->job);
+        job_nap(&b->job, NAP_NS);
+    }
 }
 
 static int backup_run(Job *job, GError **error)
 {
     Backup *b = (Backup *)job;
-    int ret;
-    job_set_length(job, dirty_map_count(b->todo) << b->todo->chunk_bits);
     if (b->sync == MIRROR_NONE) {
-        while (!job_should_end(job) && !atomic_load(&b->team.ret)) {
-            job_nap(job, NAP_NS);
-        }
-        ret = atomic_load(&b->team.ret);
+        wait_for_end(b);
     } else {
         b->team.step = backup_step;
-        b->team.buffer_bytes = 1ULL << b->todo->chunk_bits;
-        ret = copy_team_run(&b->team, COPY_THREADS);
-        /* The urgent thread may have the last ones. */
-        while (ret == 0 && dirty_map_count(b->busy)) {
+    }
+    while (b->sync != MIRROR_NONE && !atomic_load(&b->team.ret) && !is_copied(b)) {
+        if (!job_enter(job, 0)) {
+            return -ECANCELED;
+        }
+        job_leave(job);
+        copy_team_run(&b->team, COPY_THREADS);
+        if (!is_copied(b)) {
             job_nap(job, NAP_NS / 10);
         }
-        ret = ret ? ret : atomic_load(&b->team.ret);
     }
-    ret = ret ? ret : block_flush(b->target);
-    if (ret < 0) {
-        error_set_errno(error, -ret, "%s", b->team.what ? b->team.what : "cannot flush the target");
-    }
-    return ret;
+    int ret = atomic_load(&b->team.ret);
+    return ret ? ret : block_flush(b->target);
 }
 
 static bool backup_finish(Job *job, GError **error)
@@ -321,17 +346,19 @@ static unsigned chunk_bits(BlockNode *target, MirrorSync sync)
 static bool mark(Backup *b, GError **error)
 {
     uint64_t length = block_node_length(b->source);
+    BlockNode *below = graph_skip_filters(b->source)->backing;
     if (b->sync == MIRROR_BITMAP) {
         mark_bitmap(b);
         return true;
     }
-    if (b->sync != MIRROR_TOP) {
+    if (b->sync != MIRROR_TOP || !below) {
         dirty_map_set(b->todo, 0, length);
         return true;
     }
     for (uint64_t offset = 0; offset < length;) {
         BlockStatus status;
-        int ret = block_status(b->source, offset, MIN(length - offset, 1ULL << 30), &status);
+        int ret = block_status_above(b->source, below, offset, MIN(length - offset, 1ULL << 30),
+                                     &status, NULL);
         if (ret < 0) {
             return error_set_errno(error, -ret, "cannot find out what is to be copied");
         }
@@ -343,29 +370,35 @@ static bool mark(Backup *b, GError **error)
     return true;
 }
 
+/* Of a bitmap's backup the job's length is what the bitmap says; else it is the disk's, of which a
+ * part may need no copying. */
+static void tell_length(Backup *b)
+{
+    uint64_t todo = dirty_map_bytes(b->todo), whole = b->todo->length;
+    job_set_length(&b->job, b->sync == MIRROR_BITMAP ? todo : whole);
+    job_add_progress(&b->job, b->sync == MIRROR_TOP ? whole - todo : 0);
+}
+
 static bool check_nodes(BlockNode *source, BlockNode *target, GError **error)
 {
     if (source == target) {
         return error_set(error, "Source and target cannot be the same");
     }
-    if (source->tracker) {
-        return error_set(error, "Node '%s' is busy: a job follows it already", source->name);
-    }
     if (target->readonly) {
-        return error_set(error, "Block node '%s' is read-only", target->name);
+        return error_set(error, "Block node is read-only");
     }
     return block_node_length(target) == block_node_length(source) ||
            error_set(error, "Source and target image have different sizes");
 }
 
 bool backup_start(BlockNode *source, BlockNode *target, MirrorSync sync, BlockBitmap *bitmap,
-                  BackupBitmapMode bitmap_mode, const char *device, const JobCommon *common,
-                  GError **error)
+                  BackupBitmapMode bitmap_mode, const JobCommon *common, GError **error)
 {
+    unsigned bits = copy_target_bits(target, chunk_bits(target, sync));
     if (!check_nodes(source, target, error)) {
         return false;
     }
-    Job *job = job_new(&backup_driver, common->id, device, common->speed, error);
+    Job *job = job_new(&backup_driver, common->id, source, common->speed, error);
     if (!job) {
         return false;
     }
@@ -377,16 +410,23 @@ bool backup_start(BlockNode *source, BlockNode *target, MirrorSync sync, BlockBi
     b->source = block_node_ref(source);
     b->target = block_node_ref(target);
     b->bitmap_mode = bitmap_mode;
-    b->todo = dirty_map_new(block_node_length(source), chunk_bits(target, sync));
-    b->busy = dirty_map_new(block_node_length(source), b->todo->chunk_bits);
+    b->todo = dirty_map_new(block_node_length(source), bits);
+    b->busy = dirty_map_new(block_node_length(source), bits);
     job->auto_finalize = common->auto_finalize;
     job->auto_dismiss = common->auto_dismiss;
-    b->target_backend = block_backend_attach(target->name, job->id, false, false, error);
+    b->way = (CopyWay){ source, target, BLOCK_REQ_UNMAP };
+    b->on_source = common->on_source;
+    b->on_target = common->on_target;
+    b->team.buffer_bytes = 1ULL << bits;
+    if (job_claim(job, target, error)) {
+        b->target_backend = backend_attach_job(target, job->id, false, error);
+    }
     graph_change_begin();
     bool ok = b->target_backend && (!bitmap || bitmap_freeze(bitmap, error));
     b->bitmap = ok ? bitmap : NULL;
     ok = ok && mark(b, error);
     if (ok) {
+        tell_length(b);
         b->source->tracker = &b->tracker;
         b->tracking = true;
     }

@@ -10,65 +10,76 @@
 
 #define LOOK_BYTES (64ULL << 20)
 
+#define NAP_NS (20 * 1000 * 1000LL)
+
 typedef struct Commit {
     Job job;
     BlockNode *active, *top, *base;
+    BlockBackend *hold; /* of base: permissions and locks */
     char *backing_file;
+    JobOnError on_error;
+    CopyWay way;
     bool made_writable;
 } Commit;
 
-static int commit_piece(Commit *c, uint64_t offset, uint64_t bytes, uint8_t *buffer, uint64_t *done)
+static int commit_piece(Commit *c, uint64_t offset, uint64_t bytes, uint8_t *buffer, uint64_t *done,
+                        bool *reading)
 {
     BlockStatus status;
+    *reading = true;
     int ret = block_status_above(c->top, c->base, offset, bytes, &status, NULL);
     if (ret < 0) {
         return ret;
     }
     bool wanted = status.flags & BLOCK_STATUS_ALLOCATED;
     *done = wanted ? MIN(status.bytes, 1ULL << COPY_CHUNK_BITS) : status.bytes;
-    return wanted ? copy_range(c->top, c->base, offset, *done, buffer) : 0;
+    return wanted ? copy_range(&c->way, offset, *done, buffer, reading) : 0;
 }
 
 static int commit_run(Job *job, GError **error)
 {
     Commit *c = (Commit *)job;
     g_autofree uint8_t *buffer = g_malloc(1ULL << COPY_CHUNK_BITS);
-    uint64_t length = block_node_length(c->top), last = 0;
+    uint64_t length = block_node_length(c->top), last = 0, offset = 0;
     job_set_length(job, length);
-    for (uint64_t offset = 0, done; offset < length; offset += done) {
+    while (offset < length) {
+        uint64_t done;
+        bool reading;
         if (!job_enter(job, last)) {
             return -ECANCELED;
         }
-        int ret = commit_piece(c, offset, MIN(length - offset, LOOK_BYTES), buffer, &done);
+        int ret =
+            commit_piece(c, offset, MIN(length - offset, LOOK_BYTES), buffer, &done, &reading);
         job_leave(job);
         if (ret < 0) {
-            error_set_errno(error, -ret, "cannot copy into '%s'", c->base->name);
-            return ret;
+            if (!job_io_error(job, c->on_error, reading, ret)) {
+                return ret;
+            }
+            job_nap(job, NAP_NS); /* and again */
+            continue;
         }
         last = done <= 1ULL << COPY_CHUNK_BITS ? done : 0;
         job_add_progress(job, done);
+        offset += done;
     }
-    int ret = block_flush(c->base);
-    if (ret < 0) {
-        error_set_errno(error, -ret, "cannot flush '%s'", c->base->name);
-    }
-    return ret;
+    return block_flush(c->base);
 }
 
 static bool commit_finish(Job *job, GError **error)
 {
     Commit *c = (Commit *)job;
-    BlockNode *overlay = graph_overlay_of(c->active, c->top);
+    BlockNode *overlay = graph_overlay_of(c->active, graph_skip_filters(c->top));
     if (!overlay) {
         return error_set(error, "node '%s' is no longer in the chain", c->top->name);
     }
     const BlockImageOps *ops = block_node_image_ops(overlay);
-    const char *file = c->backing_file ? c->backing_file : c->base->filename;
+    BlockNode *image = graph_skip_filters(c->base);
+    const char *file = c->backing_file ? c->backing_file : image->filename;
     graph_change_begin();
     bool was_readonly = overlay->readonly;
     bool ok = graph_set_readonly(overlay, false, error) &&
               (!ops || !ops->set_backing ||
-               ops->set_backing(overlay, file, c->base->driver->name, error)) &&
+               ops->set_backing(overlay, file, image->driver->name, error)) &&
               graph_set_backing(overlay, c->base, error);
     if (was_readonly) {
         graph_set_readonly(overlay, true, NULL);
@@ -80,11 +91,12 @@ static bool commit_finish(Job *job, GError **error)
 static void commit_free(Job *job)
 {
     Commit *c = (Commit *)job;
+    graph_change_begin();
+    g_clear_pointer(&c->hold, block_backend_detach);
     if (c->made_writable) {
-        graph_change_begin();
         graph_set_readonly(c->base, true, NULL);
-        graph_change_end();
     }
+    graph_change_end();
     block_node_unref(c->base);
     block_node_unref(c->top);
     block_node_unref(c->active);
@@ -103,32 +115,71 @@ static const JobDriver commit_driver = {
 static bool prepare_base(BlockNode *base, const BlockNode *top, bool *made_writable, GError **error)
 {
     uint64_t length = atomic_load(&top->length);
-    *made_writable = base->readonly;
+    bool was_readonly = base->readonly;
     graph_change_begin();
     bool ok = graph_set_readonly(base, false, error);
+    *made_writable = ok && was_readonly;
+    if (ok && block_node_length(base) < length && !block_resize(base, length, error)) {
+        graph_set_readonly(base, was_readonly, NULL);
+        ok = *made_writable = false;
+    }
     graph_change_end();
-    return ok && (block_node_length(base) >= length || block_resize(base, length, error));
+    return ok;
 }
 
-static bool commit_active(BlockNode *active, BlockNode *base, const char *device,
-                          const JobCommon *common, GError **error)
+static bool commit_active(BlockNode *active, BlockNode *base, const JobCommon *common,
+                          GError **error)
 {
     MirrorOptions options = { .common = *common, .sync = MIRROR_TOP, .commit = true };
-    bool made_writable;
-    return prepare_base(base, active, &made_writable, error) &&
-           mirror_start(active, base, device, &options, error);
+    options.common.on_target = common->on_source;
+    if (!job_check_free(active, error) || !job_check_free(base, error) ||
+        !prepare_base(base, active, &options.was_readonly, error)) {
+        return false;
+    }
+    if (mirror_start(active, base, &options, error)) {
+        return true;
+    }
+    graph_change_begin();
+    if (options.was_readonly) {
+        graph_set_readonly(base, true, NULL);
+    }
+    graph_change_end();
+    return false;
 }
 
-bool commit_start(BlockNode *active, BlockNode *top, BlockNode *base, const char *device,
-                  const char *backing_file, const JobCommon *common, GError **error)
+/* Everything from the image above top down to base. */
+static bool claim(Commit *c, GError **error)
 {
-    if (top == base || !node_is_below(base, top)) {
+    BlockNode *node = graph_overlay_of(c->active, graph_skip_filters(c->top)),
+              *base = graph_skip_filters(c->base);
+    for (; node; node = graph_skip_filters(node->backing)) {
+        if (!job_claim(&c->job, node, error)) {
+            return false;
+        }
+        if (node == base) {
+            break;
+        }
+    }
+    if (!prepare_base(c->base, c->top, &c->made_writable, error)) {
+        return false;
+    }
+    c->hold = backend_attach_job(c->base, c->job.id, true, error);
+    return c->hold != NULL;
+}
+
+bool commit_start(BlockNode *active, BlockNode *top, BlockNode *base, const char *backing_file,
+                  const JobCommon *common, GError **error)
+{
+    if (graph_skip_filters(top) == graph_skip_filters(base)) {
+        return error_set(error, "cannot commit an image into itself");
+    }
+    if (!node_is_below(base, top)) {
         return error_set(error, "'%s' is not in this backing file chain", base->name);
     }
-    if (top == active) {
-        return commit_active(active, base, device, common, error);
+    if (graph_skip_filters(top) == graph_skip_filters(active)) {
+        return commit_active(active, base, common, error);
     }
-    Job *job = job_new(&commit_driver, common->id, device, common->speed, error);
+    Job *job = job_new(&commit_driver, common->id, active, common->speed, error);
     if (!job) {
         return false;
     }
@@ -136,10 +187,12 @@ bool commit_start(BlockNode *active, BlockNode *top, BlockNode *base, const char
     c->active = block_node_ref(active);
     c->top = block_node_ref(top);
     c->base = block_node_ref(base);
+    c->way = (CopyWay){ top, base, BLOCK_REQ_UNMAP };
     c->backing_file = g_strdup(backing_file);
+    c->on_error = common->on_source;
     job->auto_finalize = common->auto_finalize;
     job->auto_dismiss = common->auto_dismiss;
-    if (!prepare_base(base, top, &c->made_writable, error)) {
+    if (!claim(c, error)) {
         job_discard(job);
         return false;
     }

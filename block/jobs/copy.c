@@ -28,29 +28,29 @@ int copy_team_run(CopyTeam *team, unsigned threads)
     return atomic_load(&team->ret);
 }
 
-void copy_team_fail(CopyTeam *team, int ret, const char *what)
+void copy_team_fail(CopyTeam *team, int ret)
 {
     int none = 0;
-    if (atomic_compare_exchange_strong(&team->ret, &none, ret)) {
-        atomic_store(&team->what, what);
-    }
+    atomic_compare_exchange_strong(&team->ret, &none, ret);
 }
 
-int copy_range(BlockNode *source, BlockNode *target, uint64_t offset, uint64_t bytes,
-               uint8_t *buffer)
+int copy_range(const CopyWay *way, uint64_t offset, uint64_t bytes, uint8_t *buffer, bool *reading)
 {
     while (bytes) {
         BlockStatus status;
-        int ret = block_status_above(source, NULL, offset, bytes, &status, NULL);
+        *reading = true;
+        int ret = block_status_above(way->source, NULL, offset, bytes, &status, NULL);
         if (ret < 0) {
             return ret;
         }
         uint64_t n = MIN(status.bytes, bytes);
         if (status.flags & BLOCK_STATUS_ZERO && !(status.flags & BLOCK_STATUS_DATA)) {
-            ret = block_pwrite_zeroes(target, offset, n, BLOCK_REQ_UNMAP);
+            *reading = false;
+            ret = block_pwrite_zeroes(way->target, offset, n, way->zero_flags);
         } else {
-            ret = block_pread(source, offset, buffer, n);
-            ret = ret ? ret : block_pwrite(target, offset, buffer, n);
+            ret = block_pread(way->source, offset, buffer, n);
+            *reading = ret < 0;
+            ret = ret ? ret : block_pwrite(way->target, offset, buffer, n);
         }
         if (ret < 0) {
             return ret;
@@ -59,4 +59,19 @@ int copy_range(BlockNode *source, BlockNode *target, uint64_t offset, uint64_t b
         bytes -= n;
     }
     return 0;
+}
+
+unsigned copy_target_bits(BlockNode *target, unsigned bits)
+{
+    BlockNode *image = graph_skip_filters(target);
+    const BlockImageOps *ops = block_node_image_ops(image);
+    BlockImageInfo info = { 0 };
+    if (!image->backing && image->backing_file && ops && ops->info) {
+        ops->info(image, &info);
+        json_object_put(info.specific);
+    }
+    while (bits < 21 && 1ULL << bits < info.cluster_size) {
+        bits++;
+    }
+    return bits;
 }

@@ -15,15 +15,20 @@ typedef struct CopyTeam {
     bool (*step)(struct CopyTeam *team, uint8_t *buffer); /* buffer: of a chunk */
     size_t buffer_bytes;
     _Atomic int ret;
-    const char *_Atomic what; /* that failed: a constant text */
 } CopyTeam;
 /* Runs the team's threads to their end: 0 or -errno. */
 int copy_team_run(CopyTeam *team, unsigned threads);
-void copy_team_fail(CopyTeam *team, int ret, const char *what); /* the first one counts */
+void copy_team_fail(CopyTeam *team, int ret); /* the first one counts */
 
-/* Copies what `source` reads as to the target; what reads as zeroes there is written so. Blocking.
- */
-int copy_range(BlockNode *source, BlockNode *target, uint64_t offset, uint64_t bytes,
-               uint8_t *buffer);
+typedef struct CopyWay {
+    BlockNode *source, *target;
+    unsigned zero_flags; /* of what is written as zeroes */
+} CopyWay;
+/* Copies what the source reads as to the target; what reads as zeroes there is written so. On
+ * failure *reading says which of the two failed. Blocking. */
+int copy_range(const CopyWay *way, uint64_t offset, uint64_t bytes, uint8_t *buffer, bool *reading);
+/* log2 of the least that may be written at once, at least `bits`: a cluster where the image's
+ * backing file is not open, from which the rest of it would have to come. */
+unsigned copy_target_bits(BlockNode *target, unsigned bits);
 
 #endif

@@ -52,6 +52,16 @@ void dirty_map_clear(DirtyMap *map, uint64_t chunk)
     }
 }
 
+uint64_t dirty_map_bytes(DirtyMap *map)
+{
+    uint64_t last = map->chunks - 1, whole = 1ULL << map->chunk_bits;
+    uint64_t bytes = dirty_map_count(map) << map->chunk_bits;
+    if (map->chunks && dirty_map_get(map, last)) {
+        bytes -= whole - dirty_map_chunk_bytes(map, last);
+    }
+    return bytes;
+}
+
 static bool take_between(DirtyMap *map, const DirtyMap *except, uint64_t from, uint64_t to,
                          uint64_t *chunk)
 {

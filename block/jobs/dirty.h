@@ -29,6 +29,8 @@ bool dirty_map_get(DirtyMap *map, uint64_t chunk); /* any thread */
  * thread. `except` (may be NULL): chunks that are left alone. */
 bool dirty_map_take(DirtyMap *map, const DirtyMap *except, uint64_t from, uint64_t *chunk);
 void dirty_map_clear(DirtyMap *map, uint64_t chunk); /* any thread */
+/* Bytes of all chunks that are set; nobody changes it meanwhile. */
+uint64_t dirty_map_bytes(DirtyMap *map);
 
 static inline uint64_t dirty_map_count(DirtyMap *map)
 {

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include "vmm/memory/rcu.h"
 
-#define WINDOW_NS (100 * 1000 * 1000LL)
+#define NS_OF_GRACE (100 * 1000 * 1000LL) /* so much of a speed that was not used counts later */
 
 static GPtrArray *jobs;
 
@@ -28,6 +28,11 @@ Job *job_find(const char *id)
         }
     }
     return NULL;
+}
+
+Job *job_newest(void)
+{
+    return jobs && jobs->len ? jobs->pdata[jobs->len - 1] : NULL;
 }
 
 void job_foreach(void (*fn)(Job *job, void *opaque), void *opaque)
@@ -77,18 +82,89 @@ static json_object *block_job_data(const Job *job)
     return data;
 }
 
+/* ---- Nodes that jobs have ---- */
+
+static void find_drive(Drive *drive, void *opaque)
+{
+    struct {
+        BlockNode *node;
+        const char *id;
+    } *search = opaque;
+    if (drive->node == search->node) {
+        search->id = drive->id;
+    }
+}
+
+/* The drive that shows the node, or NULL. */
+static const char *drive_of(BlockNode *node)
+{
+    struct {
+        BlockNode *node;
+        const char *id;
+    } search = { node, NULL };
+    drive_foreach(find_drive, &search);
+    return search.id;
+}
+
+const char *job_node_label(BlockNode *node)
+{
+    const char *drive = drive_of(node);
+    return drive ? drive : node->name;
+}
+
+bool job_check_free(BlockNode *node, GError **error)
+{
+    for (guint i = 0; jobs && i < jobs->len; i++) {
+        Job *job = jobs->pdata[i];
+        if (g_ptr_array_find(job->nodes, node, NULL)) {
+            return error_set(error, "Node '%s' is busy: block device is in use by block job: %s",
+                             job_node_label(node), job->driver->type);
+        }
+    }
+    return true;
+}
+
+bool job_claim(Job *job, BlockNode *node, GError **error)
+{
+    if (!g_ptr_array_find(job->nodes, node, NULL)) {
+        if (!job_check_free(node, error)) {
+            return false;
+        }
+        g_ptr_array_add(job->nodes, block_node_ref(node));
+    }
+    return true;
+}
+
+static void give_back_node(void *node)
+{
+    block_node_unref(node);
+}
+
 /* ---- Life ---- */
 
-Job *job_new(const JobDriver *driver, const char *id, const char *otherwise, uint64_t speed,
+static bool id_is_valid(const char *id)
+{
+    return g_ascii_isalpha(id[0]) &&
+           strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._") ==
+               strlen(id);
+}
+
+static bool check_id(const char *id, GError **error)
+{
+    if (!id || !*id) {
+        return error_set(error, "An explicit job ID is required");
+    }
+    if (!id_is_valid(id)) {
+        return error_set(error, "Invalid job ID '%s'", id);
+    }
+    return !job_find(id) || error_set(error, "Job ID '%s' already in use", id);
+}
+
+Job *job_new(const JobDriver *driver, const char *id, BlockNode *node, uint64_t speed,
              GError **error)
 {
-    id = id ? id : otherwise;
-    if (!id || !*id) {
-        error_set(error, "An explicit job ID is required");
-        return NULL;
-    }
-    if (job_find(id)) {
-        error_set(error, "Job ID '%s' already in use", id);
+    id = id ? id : drive_of(node);
+    if (!check_id(id, error) || !job_check_free(node, error)) {
         return NULL;
     }
     Job *job = g_malloc0(driver->size);
@@ -96,6 +172,8 @@ Job *job_new(const JobDriver *driver, const char *id, const char *otherwise, uin
     job->id = g_strdup(id);
     job->speed = speed;
     job->auto_finalize = job->auto_dismiss = true;
+    job->nodes = g_ptr_array_new_with_free_func(give_back_node);
+    g_ptr_array_add(job->nodes, block_node_ref(node));
     g_mutex_init(&job->lock);
     g_cond_init(&job->cond);
     if (!jobs) {
@@ -108,16 +186,25 @@ Job *job_new(const JobDriver *driver, const char *id, const char *otherwise, uin
     return job;
 }
 
+/* Nothing of the disks is the job's any more. */
+static void give_back(Job *job)
+{
+    if (!job->freed) {
+        job->freed = true;
+        job->driver->free(job);
+        g_ptr_array_set_size(job->nodes, 0);
+    }
+}
+
 void job_discard(Job *job)
 {
+    give_back(job);
     g_ptr_array_remove(jobs, job);
     job_group_leave(job);
     g_mutex_lock(&job->lock);
     set_status(job, JOB_NULL);
     g_mutex_unlock(&job->lock);
-    if (job->driver->free) {
-        job->driver->free(job);
-    }
+    g_ptr_array_free(job->nodes, TRUE);
     g_mutex_clear(&job->lock);
     g_cond_clear(&job->cond);
     g_free(job->id);
@@ -127,8 +214,9 @@ void job_discard(Job *job)
 
 static void conclude(Job *job)
 {
-    json_object *data = block_job_data(job);
     bool cancelled = job->cancelled && (job->forced || !job->ready);
+    give_back(job);
+    json_object *data = block_job_data(job);
     if (job->error && !cancelled) {
         json_object_object_add(data, "error", json_object_new_string(job->error));
     }
@@ -234,43 +322,59 @@ void job_start(Job *job)
     job->thread = g_thread_new("block job", thread, job);
 }
 
+/* Its thread has ended, or never was. */
+static void conclude_cancelled(Job *job)
+{
+    g_mutex_lock(&job->lock);
+    job->cancelled = job->forced = true;
+    set_error(job, "Operation canceled");
+    set_status(job, JOB_ABORTING);
+    job->auto_dismiss = true;
+    g_mutex_unlock(&job->lock);
+    conclude(job);
+}
+
+static void cancel_one(Job *job)
+{
+    g_mutex_lock(&job->lock);
+    job->cancelled = job->forced = true;
+    job->user_paused = false;
+    g_cond_broadcast(&job->cond);
+    bool over = job->status == JOB_CONCLUDED;
+    g_mutex_unlock(&job->lock);
+    if (job->thread) {
+        g_thread_join(job->thread);
+        event_loop_cancel_task(event_loop_main(), &job->ended_task);
+        job->thread = NULL;
+    }
+    if (over) {
+        job_discard(job);
+    } else {
+        conclude_cancelled(job);
+    }
+}
+
 void jobs_cancel_all(void)
 {
     while (jobs && jobs->len) {
-        Job *job = jobs->pdata[jobs->len - 1];
-        g_mutex_lock(&job->lock);
-        job->cancelled = job->forced = true;
-        job->user_paused = false;
-        g_cond_broadcast(&job->cond);
-        g_mutex_unlock(&job->lock);
-        if (job->thread) {
-            g_thread_join(job->thread);
-            event_loop_cancel_task(event_loop_main(), &job->ended_task);
-            job->thread = NULL;
-        }
-        job_discard(job);
+        cancel_one(jobs->pdata[jobs->len - 1]);
     }
 }
 
 /* ---- The thread's side ---- */
 
-/* Lock held. How long to sleep until the speed allows more. */
+/* Lock held. How long to sleep until the speed allows more; 0: it does, and they are counted. */
 static int64_t wait_for_speed(Job *job, uint64_t bytes)
 {
     int64_t now = g_get_monotonic_time() * 1000;
     if (!job->speed) {
         return 0;
     }
-    if (now - job->window_start >= WINDOW_NS) {
-        job->window_start = now;
-        job->window_bytes = 0;
+    if (job->next_ns > now) {
+        return job->next_ns - now;
     }
-    int64_t due =
-        job->window_start + (int64_t)((double)job->window_bytes / (double)job->speed * 1e9);
-    if (due > now) {
-        return due - now;
-    }
-    job->window_bytes += bytes;
+    double ns = (double)bytes / (double)job->speed * 1e9;
+    job->next_ns = MAX(job->next_ns, now - NS_OF_GRACE) + (int64_t)MIN(ns, 1e17);
     return 0;
 }
 
@@ -370,6 +474,51 @@ void job_set_ready(Job *job)
     g_mutex_unlock(&job->lock);
 }
 
+bool job_is_ready(Job *job)
+{
+    g_mutex_lock(&job->lock);
+    bool ready = job->ready;
+    g_mutex_unlock(&job->lock);
+    return ready;
+}
+
+bool job_is_stopped(Job *job)
+{
+    g_mutex_lock(&job->lock);
+    bool stopped = job->user_paused;
+    g_mutex_unlock(&job->lock);
+    return stopped;
+}
+
+/* Lock held. */
+static void stop_for_error(Job *job, int errnum)
+{
+    if (!job->cancelled) {
+        job->user_paused = true;
+    }
+    job->io_error = job->io_error ? job->io_error : errnum;
+    g_cond_broadcast(&job->cond);
+}
+
+bool job_io_error(Job *job, JobOnError policy, bool read, int ret)
+{
+    static const char *const names[] = { "report", "ignore", "", "stop" };
+    if (policy == JOB_ON_ERROR_ENOSPC) {
+        policy = ret == -ENOSPC ? JOB_ON_ERROR_STOP : JOB_ON_ERROR_REPORT;
+    }
+    json_object *data = json_object_new_object();
+    json_object_object_add(data, "device", json_object_new_string(job->id));
+    json_object_object_add(data, "operation", json_object_new_string(read ? "read" : "write"));
+    json_object_object_add(data, "action", json_object_new_string(names[policy]));
+    g_mutex_lock(&job->lock);
+    if (policy == JOB_ON_ERROR_STOP) {
+        stop_for_error(job, -ret);
+    }
+    emit("BLOCK_JOB_ERROR", data);
+    g_mutex_unlock(&job->lock);
+    return policy != JOB_ON_ERROR_REPORT;
+}
+
 bool job_should_end(Job *job)
 {
     g_mutex_lock(&job->lock);
@@ -409,6 +558,7 @@ bool job_pause(Job *job, GError **error)
         ok = error_set(error, "Job is already paused");
     }
     job->user_paused |= ok;
+    g_cond_broadcast(&job->cond); /* who waits for the speed says that it is paused */
     g_mutex_unlock(&job->lock);
     return ok;
 }
@@ -416,8 +566,12 @@ bool job_pause(Job *job, GError **error)
 bool job_resume(Job *job, GError **error)
 {
     g_mutex_lock(&job->lock);
-    bool ok = job->user_paused || error_set(error, "Can't resume a job that was not paused");
-    job->user_paused = false;
+    bool ok = (job->user_paused || error_set(error, "Can't resume a job that was not paused")) &&
+              allow(job, "resume", is_alive(job), error);
+    if (ok) {
+        job->user_paused = false;
+        job->io_error = 0;
+    }
     g_cond_broadcast(&job->cond);
     g_mutex_unlock(&job->lock);
     return ok;
@@ -451,10 +605,23 @@ bool job_cancel(Job *job, bool force, GError **error)
     return ok;
 }
 
+bool job_cancel_running(Job *job, bool force, GError **error)
+{
+    g_mutex_lock(&job->lock);
+    bool ok = force || !job->user_paused ||
+              error_set(error, "The block job for device '%s' is currently paused", job->id);
+    g_mutex_unlock(&job->lock);
+    return ok && job_cancel(job, force, error);
+}
+
 bool job_complete(Job *job, GError **error)
 {
     g_mutex_lock(&job->lock);
-    bool ok = allow(job, "complete", job->driver->can_complete && job->status == JOB_READY, error);
+    bool ready = job->status == JOB_READY || job->status == JOB_STANDBY;
+    bool ok = allow(job, "complete", ready, error);
+    if (ok && (job->cancelled || !job->driver->can_complete)) {
+        ok = error_set(error, "The active block job '%s' cannot be completed", job->id);
+    }
     job->complete_asked |= ok;
     g_cond_broadcast(&job->cond);
     g_mutex_unlock(&job->lock);
@@ -489,7 +656,7 @@ bool job_set_speed(Job *job, uint64_t speed, GError **error)
     bool ok = allow(job, "set-speed", is_alive(job), error);
     if (ok) {
         job->speed = speed;
-        job->window_start = 0;
+        job->next_ns = 0;
         g_cond_broadcast(&job->cond);
     }
     g_mutex_unlock(&job->lock);

@@ -25,6 +25,14 @@ typedef enum JobStatus {
     JOB_NULL,
 } JobStatus;
 
+/* What follows a request of the job's that failed: QEMU's BlockdevOnError. */
+typedef enum JobOnError {
+    JOB_ON_ERROR_REPORT,
+    JOB_ON_ERROR_IGNORE,
+    JOB_ON_ERROR_ENOSPC, /* stop when space ran out, else report */
+    JOB_ON_ERROR_STOP,
+} JobOnError;
+
 typedef struct Job Job;
 
 typedef struct JobGroup JobGroup;
@@ -36,7 +44,8 @@ typedef struct JobDriver {
     int (*run)(Job *job, GError **error);
     /* After run() succeeded: makes what was copied the truth. Main thread. */
     bool (*finish)(Job *job, GError **error);
-    /* In any case, last; gives back what the job holds. Main thread. */
+    /* In any case, last, before the job says that it has ended: gives back what it holds. Main
+     * thread. */
     void (*free)(Job *job);
     bool no_block_job; /* only the newer commands and events know it */
     bool can_complete; /* runs on when it is ready, until job-complete or a cancel */
@@ -45,7 +54,8 @@ typedef struct JobDriver {
 struct Job {
     const JobDriver *driver;
     char *id;
-    bool auto_finalize, auto_dismiss;
+    bool auto_finalize, auto_dismiss, freed;
+    GPtrArray *nodes;   /* that nobody else may change meanwhile: job_claim() */
     JobGroup *group;    /* main thread; NULL: by itself */
     bool in_group_done; /* main thread: its thread has ended, others of the group go on */
     GThread *thread;
@@ -55,20 +65,28 @@ struct Job {
     JobStatus status;
     unsigned working; /* threads between job_enter() and job_leave() */
     bool user_paused, cancelled, forced, complete_asked, ready, started;
+    int io_error;              /* errno that stopped it, 0: none */
     char *error;               /* NULL: none */
     uint64_t progress, length; /* bytes */
     uint64_t speed;            /* bytes a second, 0: no limit */
-    int64_t window_start;      /* ns: since when `window_bytes` were moved */
-    uint64_t window_bytes;
+    int64_t next_ns;           /* when the speed allows the next piece */
 };
 
-/* id NULL: `otherwise` (a device's name). Main thread. */
-Job *job_new(const JobDriver *driver, const char *id, const char *otherwise, uint64_t speed,
+/* id NULL: the name of the drive that shows `node`. The node is claimed. Main thread. */
+Job *job_new(const JobDriver *driver, const char *id, BlockNode *node, uint64_t speed,
              GError **error);
+/* The node is the job's until it ends: no other job, resize, snapshot or change of medium. Before
+ * it starts; main thread. */
+bool job_claim(Job *job, BlockNode *node, GError **error);
+/* What users call the node: its drive's id, or its name. */
+const char *job_node_label(BlockNode *node);
+/* Whether no job has the node; main thread. */
+bool job_check_free(BlockNode *node, GError **error);
 void job_start(Job *job); /* main thread */
 /* A job that was never started. */
 void job_discard(Job *job);
 Job *job_find(const char *id);
+Job *job_newest(void); /* NULL: there are none */
 void job_foreach(void (*fn)(Job *job, void *opaque), void *opaque);
 
 /* ---- The job's thread, and threads of its own ---- */
@@ -81,6 +99,11 @@ void job_set_length(Job *job, uint64_t length);
 void job_add_progress(Job *job, uint64_t bytes);
 /* Both sides are the same now: tells so, once. */
 void job_set_ready(Job *job);
+/* A request failed (ret: -errno): tells so. True: go on (the job may be paused before that), and
+ * try again; false: the job fails. */
+bool job_io_error(Job *job, JobOnError policy, bool read, int ret);
+bool job_is_ready(Job *job);
+bool job_is_stopped(Job *job); /* by an error, or by the user */
 /* Somebody asked for the end, one way or the other. */
 bool job_should_end(Job *job);
 /* Sleeps at most so long, less when somebody asks for something. */
@@ -95,6 +118,8 @@ void jobs_go_on(void);
 bool job_pause(Job *job, GError **error);
 bool job_resume(Job *job, GError **error);
 bool job_cancel(Job *job, bool force, GError **error);
+/* As block-job-cancel does: a paused job has to be forced. */
+bool job_cancel_running(Job *job, bool force, GError **error);
 bool job_complete(Job *job, GError **error);
 bool job_finalize(Job *job, GError **error);
 bool job_dismiss(Job *job, GError **error);
@@ -111,6 +136,6 @@ void job_group_leave(Job *job);
 void job_group_ended(Job *job, bool failed);
 /* What follows the end of a job's thread; failed: it does not matter how it went by itself. */
 void job_settle(Job *job, bool failed);
-void jobs_cancel_all(void); /* at exit: forced, and waited for */
+void jobs_cancel_all(void); /* at exit: forced, and waited for; main thread */
 
 #endif

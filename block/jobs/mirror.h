@@ -8,31 +8,37 @@
 typedef enum MirrorSync { MIRROR_FULL, MIRROR_TOP, MIRROR_NONE, MIRROR_BITMAP } MirrorSync;
 
 typedef struct JobCommon {
-    const char *id; /* NULL: the device's name */
+    const char *id; /* NULL: the drive's name */
     uint64_t speed;
     bool auto_finalize, auto_dismiss;
+    JobOnError on_source, on_target; /* jobs with one policy have it in on_source */
 } JobCommon;
 
 typedef struct MirrorOptions {
     JobCommon common;
     MirrorSync sync;
-    uint64_t granularity; /* bytes, 0: chosen */
+    uint64_t granularity; /* bytes, a power of 2; 0: chosen */
+    bool keep_zeroes;     /* what reads as zeroes takes space at the target all the same */
+    bool write_blocking;  /* a write of the guest's has reached the target too when it ends */
     bool commit;          /* the target is in the source's own chain: block-commit's active form */
+    bool was_readonly;    /* so the target becomes again when it does not take the source's place */
     bool target_is_zero;  /* new: what reads as zeroes need not be written */
+    bool set_backing;     /* the target stands on `backing` (NULL: nothing) when it takes over */
+    BlockNode *backing;
+    BlockNode *replaces; /* whose place the target takes; NULL: the source's */
 } MirrorOptions;
-/* `device`: the name that answers give the source. */
-bool mirror_start(BlockNode *source, BlockNode *target, const char *device,
-                  const MirrorOptions *options, GError **error);
+bool mirror_start(BlockNode *source, BlockNode *target, const MirrorOptions *options,
+                  GError **error);
 
 /* Copies what nodes between top and base decide into top, which then stands on base (NULL: on
  * nothing). backing_file: what the image shall say; NULL: base's name. */
-bool stream_start(BlockNode *top, BlockNode *base, const char *device, const char *backing_file,
+bool stream_start(BlockNode *top, BlockNode *base, const char *backing_file,
                   const JobCommon *common, GError **error);
 
 /* Copies what top and nodes below it down to base decide into base; what stood on top stands on
  * base then. active: the chain's first node. */
-bool commit_start(BlockNode *active, BlockNode *top, BlockNode *base, const char *device,
-                  const char *backing_file, const JobCommon *common, GError **error);
+bool commit_start(BlockNode *active, BlockNode *top, BlockNode *base, const char *backing_file,
+                  const JobCommon *common, GError **error);
 
 /* What becomes of a backup's bitmap: what was copied is forgotten ... */
 typedef enum BackupBitmapMode {
@@ -44,7 +50,6 @@ typedef enum BackupBitmapMode {
 /* Copies the disk as it is now, whatever is written to it meanwhile. bitmap (NULL: none) is of the
  * source; with MIRROR_BITMAP it says what is copied. */
 bool backup_start(BlockNode *source, BlockNode *target, MirrorSync sync, struct BlockBitmap *bitmap,
-                  BackupBitmapMode bitmap_mode, const char *device, const JobCommon *common,
-                  GError **error);
+                  BackupBitmapMode bitmap_mode, const JobCommon *common, GError **error);
 
 #endif

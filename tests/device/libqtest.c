@@ -441,14 +441,20 @@ char *qtest_qmp_error(QTest *qts, const char *format, ...)
     return text;
 }
 
+json_object *qtest_next_event(QTest *qts)
+{
+    json_object *event = g_queue_pop_head(&qts->events);
+    if (!event) {
+        event = take_message(qts, QTEST_TIMEOUT_MS);
+    }
+    g_assert_nonnull(event);
+    return event;
+}
+
 json_object *qtest_event(QTest *qts, const char *name)
 {
     for (;;) {
-        json_object *event = g_queue_pop_head(&qts->events);
-        if (!event) {
-            event = take_message(qts, QTEST_TIMEOUT_MS);
-        }
-        g_assert_nonnull(event);
+        json_object *event = qtest_next_event(qts);
         if (g_strcmp0(json_text(event, "event"), name) == 0) {
             return event;
         }

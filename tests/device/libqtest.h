@@ -77,6 +77,7 @@ json_object *qtest_qmp_ok(QTest *qts, const char *format, ...) G_GNUC_PRINTF(2, 
 char *qtest_qmp_error(QTest *qts, const char *format, ...) G_GNUC_PRINTF(2, 3);
 /* Waits for an event; the caller puts it. */
 json_object *qtest_event(QTest *qts, const char *name);
+json_object *qtest_next_event(QTest *qts); /* whatever it is */
 char *qtest_hmp(QTest *qts, const char *line);
 /* "a.b.c" in object; NULL when not there. */
 json_object *json_at(json_object *object, const char *path);

@@ -523,7 +523,7 @@ static void start_backup(Stage *s, const char *target, MirrorSync sync, const ch
     job.speed = speed;
     BlockNode *node = open_image(target, true);
     g_assert_true(
-        backup_start(s->node, node, sync, bitmap_find(s->node, bitmap), mode, "d0", &job, &error));
+        backup_start(s->node, node, sync, bitmap_find(s->node, bitmap), mode, &job, &error));
     g_assert_no_error(error);
     block_node_unref(node);
 }

@@ -201,7 +201,7 @@ static void stream_once(Stage *s)
     g_autoptr(GError) error = NULL;
     put_overlay(s, "b", "a");
     load_begin(&s->load);
-    g_assert_true(stream_start(s->drive->node, NULL, "d0", NULL, &common, &error));
+    g_assert_true(stream_start(s->drive->node, NULL, NULL, &common, &error));
     g_assert_no_error(error);
     end_of_job(s, "created running waiting pending BLOCK_JOB_COMPLETED concluded null ");
     g_usleep(10000);
@@ -224,8 +224,8 @@ static void commit_once(Stage *s)
     put_overlay(s, "c", "b");
     load_begin(&s->load);
     BlockNode *active = s->drive->node;
-    g_assert_true(commit_start(active, active->backing, active->backing->backing, "d0", NULL,
-                               &common, &error));
+    g_assert_true(
+        commit_start(active, active->backing, active->backing->backing, NULL, &common, &error));
     g_assert_no_error(error);
     end_of_job(s, "created running waiting pending BLOCK_JOB_COMPLETED concluded null ");
     g_usleep(10000);
@@ -245,7 +245,7 @@ static void active_commit_once(Stage *s)
     put_overlay(s, "b", "a");
     load_begin(&s->load);
     BlockNode *active = s->drive->node;
-    g_assert_true(commit_start(active, active, active->backing, "d0", NULL, &common, &error));
+    g_assert_true(commit_start(active, active, active->backing, NULL, &common, &error));
     g_assert_no_error(error);
     wait_for_event(s, "BLOCK_JOB_READY");
     g_assert_true(job_complete(job_find("job"), &error));
@@ -269,7 +269,7 @@ static void mirror_once(Stage *s)
     make_image(s, "b", NULL);
     BlockNode *target = open_image(s, "b");
     load_begin(&s->load);
-    g_assert_true(mirror_start(s->drive->node, target, "d0", &options, &error));
+    g_assert_true(mirror_start(s->drive->node, target, &options, &error));
     g_assert_no_error(error);
     block_node_unref(target);
     wait_for_event(s, "BLOCK_JOB_READY");
@@ -295,7 +295,7 @@ static void mirror_left_once(Stage *s)
     make_image(s, "b", NULL);
     BlockNode *target = open_image(s, "b");
     load_begin(&s->load);
-    g_assert_true(mirror_start(s->drive->node, target, "d0", &options, &error));
+    g_assert_true(mirror_start(s->drive->node, target, &options, &error));
     block_node_unref(target);
     wait_for_event(s, "BLOCK_JOB_READY");
     load_end(&s->load);
@@ -323,7 +323,7 @@ static void backup_once(Stage *s)
     BlockNode *target = open_image(s, "b");
     memcpy(then, s->load.model, SIZE);
     g_assert_true(backup_start(s->drive->node, target, MIRROR_FULL, NULL, BACKUP_BITMAP_ON_SUCCESS,
-                               "d0", &slow, &error));
+                               &slow, &error));
     g_assert_no_error(error);
     block_node_unref(target);
     load_begin(&s->load);
@@ -352,7 +352,7 @@ static void cancelled_once(Stage *s)
     put_overlay(s, "b", "a");
     load_work(&s->load, 30);
     load_begin(&s->load);
-    g_assert_true(stream_start(s->drive->node, NULL, "d0", NULL, &slow, &error));
+    g_assert_true(stream_start(s->drive->node, NULL, NULL, &slow, &error));
     g_usleep(5000);
     g_assert_true(job_cancel(job_find("job"), true, &error));
     end_of_job(s, "created running aborting BLOCK_JOB_CANCELLED concluded null ");
