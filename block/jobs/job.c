@@ -163,8 +163,8 @@ static bool check_id(const char *id, GError **error)
 Job *job_new(const JobDriver *driver, const char *id, BlockNode *node, uint64_t speed,
              GError **error)
 {
-    id = id ? id : drive_of(node);
-    if (!check_id(id, error) || !job_check_free(node, error)) {
+    id = id || !node ? id : drive_of(node);
+    if (!check_id(id, error) || (node && !job_check_free(node, error))) {
         return NULL;
     }
     Job *job = g_malloc0(driver->size);
@@ -173,7 +173,9 @@ Job *job_new(const JobDriver *driver, const char *id, BlockNode *node, uint64_t 
     job->speed = speed;
     job->auto_finalize = job->auto_dismiss = true;
     job->nodes = g_ptr_array_new_with_free_func(give_back_node);
-    g_ptr_array_add(job->nodes, block_node_ref(node));
+    if (node) {
+        g_ptr_array_add(job->nodes, block_node_ref(node));
+    }
     g_mutex_init(&job->lock);
     g_cond_init(&job->cond);
     if (!jobs) {
@@ -191,7 +193,9 @@ static void give_back(Job *job)
 {
     if (!job->freed) {
         job->freed = true;
-        job->driver->free(job);
+        if (job->driver->free) {
+            job->driver->free(job);
+        }
         g_ptr_array_set_size(job->nodes, 0);
     }
 }

@@ -72,7 +72,8 @@ struct Job {
     int64_t next_ns;           /* when the speed allows the next piece */
 };
 
-/* id NULL: the name of the drive that shows `node`. The node is claimed. Main thread. */
+/* id NULL: the name of the drive that shows `node`. The node (NULL: none) is claimed. Main thread.
+ */
 Job *job_new(const JobDriver *driver, const char *id, BlockNode *node, uint64_t speed,
              GError **error);
 /* The node is the job's until it ends: no other job, resize, snapshot or change of medium. Before
