@@ -400,9 +400,9 @@ bool job_enter(Job *job, uint64_t bytes)
     g_mutex_lock(&job->lock);
     while ((!job->cancelled && job->user_paused) || is_held() ||
            (bytes && !job->cancelled && (ns = wait_for_speed(job, bytes)) > 0)) {
-        if (job->user_paused && !job->cancelled) {
-            set_status(job, job->ready ? JOB_STANDBY : JOB_PAUSED);
-        }
+        bool rests = job->user_paused && !job->cancelled;
+        set_status(job, rests ? (job->ready ? JOB_STANDBY : JOB_PAUSED)
+                              : (job->ready ? JOB_READY : JOB_RUNNING));
         if (ns > 0 && !is_held()) {
             sleep_on(job, ns);
         } else {
