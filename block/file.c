@@ -206,7 +206,7 @@ static void file_close(BlockNode *node)
 {
     FileState *s = node->state;
     if (!node->readonly) {
-        file_trim(s);
+        file_trim(node);
     }
     close(s->fd); /* with the last descriptor go the locks */
     g_mutex_clear(&s->size_lock);
@@ -214,10 +214,11 @@ static void file_close(BlockNode *node)
 }
 
 /* What is there already is in use. */
-static void file_note_size(FileState *s)
+static void file_note_size(BlockNode *node)
 {
+    FileState *s = node->state;
     struct stat st;
-    file_set_size(s, !s->block_device && fstat(s->fd, &st) == 0 ? (uint64_t)st.st_size : 0);
+    file_set_size(node, !s->block_device && fstat(s->fd, &st) == 0 ? (uint64_t)st.st_size : 0);
 }
 
 static bool file_open(BlockNode *node, Opts *options, GError **error)
@@ -234,7 +235,7 @@ static bool file_open(BlockNode *node, Opts *options, GError **error)
         return false;
     }
     probe_limits(node, s);
-    file_note_size(s);
+    file_note_size(node);
     return true;
 }
 
@@ -269,7 +270,7 @@ static bool file_reopen(BlockNode *node, bool readonly, GError **error)
         }
     }
     if (readonly) {
-        file_trim(s);
+        file_trim(node);
     }
     dup3(fd, s->fd, O_CLOEXEC);
     close(fd);
@@ -296,7 +297,7 @@ static bool file_resize(BlockNode *node, uint64_t size, GError **error)
                                node->filename, size);
     } else {
         atomic_store(&node->length, size);
-        file_set_size(s, size);
+        file_set_size(node, size);
     }
     node_length_changed(node);
     return true;
@@ -326,7 +327,7 @@ bool file_preallocate(BlockNode *node, uint64_t offset, uint64_t bytes, bool ful
     if (full) {
         return fill_with_zeroes(node, offset, bytes, error);
     }
-    int err = file_must_grow(s, offset + bytes) ? -file_grow(node, offset + bytes) : 0;
+    int err = file_must_grow(node, offset + bytes) ? -file_grow(node, offset + bytes) : 0;
     err = err ? err : posix_fallocate(s->fd, (off_t)offset, (off_t)bytes);
     return !err || error_set_errno(error, err, "'%s': cannot allocate %" G_GUINT64_FORMAT " bytes",
                                    node->filename, bytes);

@@ -21,9 +21,8 @@ typedef struct FileState {
     _Atomic bool flush_failed;
     /* Of query-blockstats. */
     _Atomic uint64_t discards_done, discards_failed, discarded_bytes;
-    /* Of a regular file: how long it is, and how much of that is in use. file_grow.c. */
-    GMutex size_lock; /* leaf; worker threads: who makes it longer */
-    _Atomic uint64_t size, used_end;
+    GMutex size_lock;          /* leaf; worker threads: who makes the file longer. file_grow.c. */
+    _Atomic uint64_t used_end; /* of a regular file: more than this is only grown ahead */
     GMutex rmw_lock; /* leaf; worker threads: parts of aligned blocks are rewritten one by one */
 } FileState;
 
@@ -33,13 +32,13 @@ bool file_lock_apply(int fd, const char *filename, unsigned perm, unsigned share
 
 /* file_grow.c. A write up to `end` is about to be submitted: whether file_grow() must come first.
  * Any thread. */
-bool file_must_grow(FileState *s, uint64_t end);
+bool file_must_grow(BlockNode *node, uint64_t end);
 /* 0 or -errno; may block. */
 int file_grow(BlockNode *node, uint64_t end);
 /* The file has this size now. Nothing is under way. */
-void file_set_size(FileState *s, uint64_t size);
+void file_set_size(BlockNode *node, uint64_t size);
 /* Cuts what was only grown ahead. Nothing is under way. */
-void file_trim(FileState *s);
+void file_trim(BlockNode *node);
 
 /* file_io.c */
 void file_submit(BlockNode *node, BlockRequest *request);

@@ -3,7 +3,7 @@
  * The end of a file that an image format makes longer. Every write behind the end would change the
  * file's size, one at a time and each in the file system's journal: the file is made longer ahead
  * of them, in steps, and cut at the end of what was written when it is closed. Nobody writes behind
- * `size`, so making the file longer never cuts anything off.
+ * the node's `reach`, so making the file longer never cuts anything off.
  */
 #include "block/file.h"
 
@@ -22,10 +22,11 @@ static void file_used(FileState *s, uint64_t end)
     }
 }
 
-void file_set_size(FileState *s, uint64_t size)
+void file_set_size(BlockNode *node, uint64_t size)
 {
+    FileState *s = node->state;
     atomic_store(&s->used_end, size);
-    atomic_store(&s->size, size);
+    atomic_store(&node->reach, s->block_device ? UINT64_MAX : size);
 }
 
 /* What writes up to `end` need: O_DIRECT writes whole blocks. */
@@ -34,13 +35,13 @@ static uint64_t size_for(const FileState *s, uint64_t end)
     return (end + s->offset_mask) & ~(uint64_t)s->offset_mask;
 }
 
-bool file_must_grow(FileState *s, uint64_t end)
+bool file_must_grow(BlockNode *node, uint64_t end)
 {
+    FileState *s = node->state;
     if (end > atomic_load_explicit(&s->used_end, memory_order_relaxed)) {
         file_used(s, end);
     }
-    return size_for(s, end) > atomic_load_explicit(&s->size, memory_order_acquire) &&
-           !s->block_device;
+    return size_for(s, end) > atomic_load_explicit(&node->reach, memory_order_acquire);
 }
 
 int file_grow(BlockNode *node, uint64_t end)
@@ -52,23 +53,25 @@ int file_grow(BlockNode *node, uint64_t end)
         ahead = 0;
     }
     g_mutex_lock(&s->size_lock);
-    if (least > s->size) {
+    if (least > node->reach) {
         uint64_t size = least + ahead;
         if (ftruncate(s->fd, (off_t)size) < 0) { /* a limit: no further than needed */
             size = least;
             ret = ftruncate(s->fd, (off_t)size) < 0 ? -errno : 0;
         }
         if (ret == 0) {
-            atomic_store_explicit(&s->size, size, memory_order_release);
+            atomic_store_explicit(&node->reach, size, memory_order_release);
         }
     }
     g_mutex_unlock(&s->size_lock);
     return ret;
 }
 
-void file_trim(FileState *s)
+void file_trim(BlockNode *node)
 {
-    if (s->size > s->used_end && !s->block_device && ftruncate(s->fd, (off_t)s->used_end) == 0) {
-        s->size = s->used_end;
+    FileState *s = node->state;
+    if (!s->block_device && node->reach > s->used_end &&
+        ftruncate(s->fd, (off_t)s->used_end) == 0) {
+        node->reach = s->used_end;
     }
 }

@@ -417,10 +417,10 @@ static void grow_done(AioRequest *aio, ssize_t res)
     dispatch(request->node, request);
 }
 
-static bool is_behind_end(FileState *s, const BlockRequest *request)
+static bool is_behind_end(BlockNode *node, const BlockRequest *request)
 {
     return (request->kind == BLOCK_WRITE || request->kind == BLOCK_WRITE_ZEROES) &&
-           G_UNLIKELY(file_must_grow(s, request->position + request->bytes));
+           G_UNLIKELY(file_must_grow(node, request->position + request->bytes));
 }
 
 void file_submit(BlockNode *node, BlockRequest *request)
@@ -429,7 +429,7 @@ void file_submit(BlockNode *node, BlockRequest *request)
     if (node->no_flush) {
         request->kflags &= ~(unsigned)BLOCK_REQ_FUA;
     }
-    if (is_behind_end(node->state, request)) {
+    if (is_behind_end(node, request)) {
         request->aio.call = grow_call;
         submit_aio(node, request, AIO_CALL, grow_done);
         return;
@@ -470,7 +470,7 @@ static void dispatch(BlockNode *node, BlockRequest *request)
 int file_transfer(BlockNode *node, uint64_t offset, void *data, uint64_t bytes, bool write)
 {
     FileState *s = node->state;
-    int ret = write && file_must_grow(s, offset + bytes) ? file_grow(node, offset + bytes) : 0;
+    int ret = write && file_must_grow(node, offset + bytes) ? file_grow(node, offset + bytes) : 0;
     if (ret < 0) {
         return ret;
     }

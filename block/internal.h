@@ -117,6 +117,9 @@ struct BlockNode {
     unsigned perm, shared; /* as set in the driver */
     bool permitted;        /* set_permissions was called and holds */
     _Atomic uint64_t length;
+    /* Of a file that formats make longer: where it ends by now. UINT64_MAX: it has no end to write
+     * behind, or nobody knows. */
+    _Atomic uint64_t reach;
     BlockLimits limits;
 };
 

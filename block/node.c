@@ -243,6 +243,7 @@ BlockNode *node_open(Opts *options, const char *driver_name, const NodeDefaults 
     BlockNode *node = g_new0(BlockNode, 1);
     node->driver = driver;
     node->refs = 1;
+    atomic_init(&node->reach, UINT64_MAX);
     node->shared = BLOCK_PERM_ALL;
     node->given = opts_new();
     opts_foreach_unused(options, keep_option, node->given);

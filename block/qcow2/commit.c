@@ -31,6 +31,7 @@ struct Qcow2Commit {
     Qcow2WaitList waiters;
     GArray *writes[STEPS]; /* of Write */
     int step, ret;
+    int reached; /* the last step of which something was written */
     unsigned pending;
     BlockRequest flush[2];
     /* What was taken, to be put back where the commit fails. */
@@ -39,7 +40,7 @@ struct Qcow2Commit {
     GPtrArray *blocks;  /* written */
     GPtrArray *new_blocks;
     GArray *l1, *reftable, *frees;
-    bool table_moved;
+    bool table_moved, table_shown;
     /* Counting freed clusters down. */
     guint next_free;
     Qcow2Waiter waiter;
@@ -50,7 +51,8 @@ struct Qcow2Commit {
 bool qcow2_is_dirty(const Qcow2 *s)
 {
     return s->dirty_slices || s->dirty_refblocks || s->l1_dirty->len || s->reftable_dirty->len ||
-           s->reftable_moved || s->fresh_frees->len || s->stable_frees->len || s->old_frees->len;
+           s->reftable_moved || s->reftable_shown || s->fresh_frees->len || s->stable_frees->len ||
+           s->old_frees->len;
 }
 
 /* ---- Taking what is dirty: lock held ---- */
@@ -98,15 +100,23 @@ static void take_big_endian(Qcow2Commit *c, int step, uint64_t offset, const uin
     }
 }
 
+static void show_reftable(Qcow2Commit *c)
+{
+    const Qcow2Header *h = &c->s->h;
+    uint8_t fields[12];
+    store_be64(fields, h->reftable_offset);
+    store_be32(fields + 8, h->reftable_clusters);
+    add_write(c, STEP_COUNTS, QCOW2_H_REFTABLE_OFFSET, fields, sizeof(fields));
+}
+
 static void take_reftable(Qcow2Commit *c)
 {
     Qcow2 *s = c->s;
+    if (s->reftable_moved || s->reftable_shown) {
+        show_reftable(c);
+    }
     if (s->reftable_moved) {
-        uint8_t fields[12];
         take_big_endian(c, STEP_UNREACHED, s->h.reftable_offset, s->reftable, s->reftable_entries);
-        store_be64(fields, s->h.reftable_offset);
-        store_be32(fields + 8, s->h.reftable_clusters);
-        add_write(c, STEP_COUNTS, QCOW2_H_REFTABLE_OFFSET, fields, sizeof(fields));
     } else {
         uint64_t last = UINT64_MAX;
         for (guint i = 0; i < s->reftable_dirty->len; i++) {
@@ -119,7 +129,8 @@ static void take_reftable(Qcow2Commit *c)
         }
     }
     c->table_moved = s->reftable_moved;
-    s->reftable_moved = false;
+    c->table_shown = s->reftable_shown;
+    s->reftable_moved = s->reftable_shown = false;
     c->reftable = s->reftable_dirty;
     s->reftable_dirty = g_array_new(FALSE, FALSE, sizeof(uint64_t));
 }
@@ -202,6 +213,25 @@ static Qcow2Commit *take_all(Qcow2 *s, EventLoop *loop)
 
 /* ---- The end: lock held ---- */
 
+/* What a step that failed wrote may be on the disk, or not: what it made reachable is not new any
+ * more, and is changed with the care that everything else is. */
+static void put_back_new(Qcow2Commit *c)
+{
+    Qcow2 *s = c->s;
+    for (guint i = 0; c->reached < STEP_COUNTS && i < c->new_blocks->len; i++) {
+        ((Qcow2RefBlock *)c->new_blocks->pdata[i])->is_new = true;
+    }
+    for (guint i = 0; c->reached < STEP_POINTERS && i < c->new_tables->len; i++) {
+        atomic_load(&s->tables[g_array_index(c->new_tables, uint32_t, i)])->is_new = true;
+    }
+    if (c->reached < STEP_COUNTS) {
+        s->reftable_moved |= c->table_moved;
+        s->reftable_shown |= c->table_shown;
+    } else {
+        s->reftable_shown |= c->table_moved || c->table_shown;
+    }
+}
+
 static void put_back(Qcow2Commit *c)
 {
     Qcow2 *s = c->s;
@@ -217,16 +247,10 @@ static void put_back(Qcow2Commit *c)
             __atomic_store_n(&s->dirty_refblocks, s->dirty_refblocks + 1, __ATOMIC_RELEASE);
         }
     }
-    for (guint i = 0; i < c->new_blocks->len; i++) {
-        ((Qcow2RefBlock *)c->new_blocks->pdata[i])->is_new = true;
-    }
-    for (guint i = 0; i < c->new_tables->len; i++) {
-        atomic_load(&s->tables[g_array_index(c->new_tables, uint32_t, i)])->is_new = true;
-    }
+    put_back_new(c);
     g_array_append_vals(s->l1_dirty, c->l1->data, c->l1->len);
     g_array_append_vals(s->reftable_dirty, c->reftable->data, c->reftable->len);
     g_array_append_vals(s->fresh_frees, c->frees->data, c->frees->len);
-    s->reftable_moved |= c->table_moved;
 }
 
 static void drop_writes(Qcow2Commit *c)
@@ -484,6 +508,7 @@ static void run_step(Qcow2Commit *c)
         written(c);
         return;
     }
+    c->reached = c->step;
     GArray *writes = c->writes[c->step];
     g_array_sort(writes, compare_writes);
     c->pending = 1;

@@ -250,6 +250,7 @@ static bool qcow2_open(BlockNode *node, Opts *options, GError **error)
         !open_data_file(node, s, options, error) || !qcow2_encrypt_open(s, options, error)) {
         goto fail;
     }
+    s->protocol = node_protocol(s->data);
     s->cache_bytes = MIN(cache_bytes, max_slice_cache);
     set_limits(node, s);
     if (!read_tables(s, s->cache_bytes, error)) {

@@ -104,7 +104,8 @@ typedef struct Qcow2Encryption Qcow2Encryption;
 
 struct Qcow2 {
     BlockNode *node;
-    BlockNode *data; /* where guest data is: node->file, or the external data file */
+    BlockNode *protocol; /* what is at the bottom of `data` */
+    BlockNode *data;     /* where guest data is: node->file, or the external data file */
     Qcow2Header h;
     /* Derived from h. */
     uint64_t cluster_size;
@@ -133,6 +134,7 @@ struct Qcow2 {
     uint32_t dirty_refblocks;
     GArray *reftable_dirty; /* uint64_t indices */
     bool reftable_moved;    /* the whole table is to be written to its new place */
+    bool reftable_shown;    /* the header may tell of that place, or not */
     uint64_t free_hint;     /* no free cluster below this one */
     uint64_t fresh_from;    /* bytes: from here on the file was never written: it reads as zeroes */
     uint64_t compressed_at; /* end of the last compressed cluster, inside its cluster; 0: none */

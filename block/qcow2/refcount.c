@@ -515,5 +515,5 @@ void qcow2_refcount_free(Qcow2 *s)
     g_clear_pointer(&s->stable_frees, g_array_unref);
     g_clear_pointer(&s->old_frees, g_array_unref);
     s->dirty_refblocks = 0;
-    s->reftable_moved = false;
+    s->reftable_moved = s->reftable_shown = false;
 }

@@ -224,7 +224,9 @@ static void write_around(Qcow2Piece *piece)
     if (piece->head) {
         piece->write_iov[n++] = (struct iovec){ piece->head_data, piece->head };
     }
-    memcpy(piece->write_iov + n, piece->iov, piece->iov_count * sizeof(struct iovec));
+    if (piece->iov_count) { /* populating has none */
+        memcpy(piece->write_iov + n, piece->iov, piece->iov_count * sizeof(struct iovec));
+    }
     n += piece->iov_count;
     if (piece->tail) {
         piece->write_iov[n++] = (struct iovec){ piece->tail_data, piece->tail };
@@ -358,7 +360,11 @@ static void carry_out(Qcow2Op *op, Plan *p)
 {
     Qcow2 *s = op->s;
     uint64_t in_cluster = p->start & (s->cluster_size - 1);
-    if (p->fresh && qcow2_reads_zero(s, p->start - p->head, p->head + p->bytes + p->tail)) {
+    uint64_t end = p->host + (p->count << s->cluster_bits);
+    /* No entry ever stands for what lies behind the end of the file. */
+    bool there = end <= atomic_load_explicit(&s->protocol->reach, memory_order_acquire);
+    if (p->fresh && there &&
+        qcow2_reads_zero(s, p->start - p->head, p->head + p->bytes + p->tail)) {
         p->whole |= !s->node->backing;
         publish(s, p);
         g_mutex_unlock(&s->lock);

@@ -2,9 +2,12 @@
 /* See power-kit.h. */
 #include "tests/unit/power-kit.h"
 
+#include <errno.h>
+
 #include "vmm/util/bytes.h"
 
 #define FILE_LIMIT (64 * MIB)
+#define AHEAD      (8 * KIB) /* of what is written, as the file driver has it */
 
 typedef enum EventKind { EVENT_WRITE, EVENT_FLUSH, EVENT_LENGTH } EventKind;
 
@@ -28,6 +31,7 @@ struct Power {
     GPtrArray *files;  /* of PowerFile */
     GPtrArray *events; /* of Event */
     unsigned tick;
+    unsigned good, bad; /* so many more changes pass, and then so many fail */
 };
 
 Power *power_used;
@@ -127,6 +131,14 @@ unsigned power_time(Power *p)
     return now;
 }
 
+void power_break(Power *p, unsigned after, unsigned count)
+{
+    g_mutex_lock(&lock);
+    p->good = after;
+    p->bad = count;
+    g_mutex_unlock(&lock);
+}
+
 uint8_t power_byte(Power *p, const char *name, uint64_t offset)
 {
     const GByteArray *content = find(p, name)->content;
@@ -155,6 +167,7 @@ static bool logged_open(BlockNode *node, Opts *options, GError **error)
     }
     *(PowerFile **)node->state = file;
     atomic_store(&node->length, ALIGN_UP(file->content->len, POWER_SECTOR));
+    atomic_store(&node->reach, file->content->len);
     node->filename = g_strdup(name);
     node->limits = (BlockLimits){ .request_alignment = 1,
                                   .logical_block = POWER_SECTOR,
@@ -195,6 +208,22 @@ static uint64_t inside(const PowerFile *file, uint64_t offset, uint64_t bytes)
     return offset < length ? MIN(bytes, length - offset) : 0;
 }
 
+/* With the lock: whether this change fails. */
+static bool is_broken(Power *p)
+{
+    if (p->good) {
+        p->good--;
+        return false;
+    }
+    p->bad -= p->bad > 0;
+    return p->bad > 0;
+}
+
+static void logged_failed(void *opaque)
+{
+    block_request_complete(opaque, -EIO);
+}
+
 static void logged_ended(void *opaque)
 {
     BlockRequest *request = opaque;
@@ -208,11 +237,23 @@ static void logged_ended(void *opaque)
     block_request_complete(request, 0);
 }
 
-static Event *log_write(PowerFile *file, BlockRequest *request)
+/* With the lock. */
+static void grow(BlockNode *node, uint64_t end)
 {
-    uint8_t *data = g_malloc(request->bytes);
-    iov_copy(request->kiov, request->kiov_count, 0, data, request->bytes, false);
-    Event *e = log_event(file, EVENT_WRITE, request->position, request->bytes, data);
+    PowerFile *file = file_of(node);
+    if (end > file->content->len) {
+        set_length(file->content, end + AHEAD);
+        Event *e = log_event(file, EVENT_LENGTH, end + AHEAD, 0, NULL);
+        e->ended = ++file->power->tick;
+        atomic_store(&node->reach, end + AHEAD);
+    }
+}
+
+static Event *log_write(PowerFile *file, BlockRequest *request, uint64_t bytes)
+{
+    uint8_t *data = g_malloc(bytes + 1);
+    iov_copy(request->kiov, request->kiov_count, 0, data, bytes, false);
+    Event *e = log_event(file, EVENT_WRITE, request->position, bytes, data);
     e->through = request->kflags & BLOCK_REQ_FUA;
     return e;
 }
@@ -232,13 +273,20 @@ static void logged_submit(BlockNode *node, BlockRequest *request)
     PowerFile *file = file_of(node);
     request->node = node;
     g_mutex_lock(&lock);
+    bool changes = request->kind != BLOCK_READ && request->kind != BLOCK_STATUS;
+    bool broken = changes && is_broken(file->power);
     request->guard = NULL;
-    switch (request->kind) {
+    if (request->kind == BLOCK_WRITE || request->kind == BLOCK_WRITE_ZEROES) {
+        grow(node, request->position + request->bytes);
+    }
+    switch (broken && request->kind != BLOCK_WRITE ? BLOCK_POPULATE : request->kind) {
     case BLOCK_READ:
         read_into(file, request);
         break;
     case BLOCK_WRITE:
-        request->guard = log_write(file, request);
+        request->guard =
+            log_write(file, request,
+                      broken ? request->bytes / 2 / POWER_SECTOR * POWER_SECTOR : request->bytes);
         break;
     case BLOCK_DISCARD:
     case BLOCK_WRITE_ZEROES:
@@ -251,12 +299,17 @@ static void logged_submit(BlockNode *node, BlockRequest *request)
                                           .host_offset = request->position,
                                           .file = node };
         break;
+    case BLOCK_POPULATE: /* it fails, and changes nothing */
+        break;
     default:
         request->guard = log_event(file, EVENT_FLUSH, 0, 0, NULL);
         break;
     }
+    if (broken) {
+        request->guard = NULL;
+    }
     g_mutex_unlock(&lock);
-    request->task = (LoopTask)LOOP_TASK_INIT(logged_ended, request);
+    request->task = (LoopTask)LOOP_TASK_INIT(broken ? logged_failed : logged_ended, request);
     event_loop_defer(request->loop, &request->task);
 }
 
@@ -264,9 +317,14 @@ static int logged_transfer(BlockNode *node, uint64_t offset, void *data, uint64_
 {
     PowerFile *file = file_of(node);
     g_mutex_lock(&lock);
+    bool broken = write && is_broken(file->power);
+    if (broken) {
+        bytes = bytes / 2 / POWER_SECTOR * POWER_SECTOR;
+    }
     if (write) {
-        Event *e = log_event(file, EVENT_WRITE, offset, bytes, g_memdup2(data, bytes));
-        e->ended = ++file->power->tick;
+        grow(node, offset + bytes);
+        Event *e = log_event(file, EVENT_WRITE, offset, bytes, g_memdup2(data, bytes + !bytes));
+        e->ended = broken ? 0 : ++file->power->tick;
     } else {
         uint64_t there = inside(file, offset, bytes);
         if (there) {
@@ -275,13 +333,17 @@ static int logged_transfer(BlockNode *node, uint64_t offset, void *data, uint64_
         memset((uint8_t *)data + there, 0, bytes - there);
     }
     g_mutex_unlock(&lock);
-    return 0;
+    return broken ? -EIO : 0;
 }
 
 static int logged_flush(BlockNode *node)
 {
     PowerFile *file = file_of(node);
     g_mutex_lock(&lock);
+    if (is_broken(file->power)) {
+        g_mutex_unlock(&lock);
+        return -EIO;
+    }
     Event *e = log_event(file, EVENT_FLUSH, 0, 0, NULL);
     e->ended = ++file->power->tick;
     g_mutex_unlock(&lock);
@@ -301,6 +363,7 @@ static bool logged_resize(BlockNode *node, uint64_t size, GError **error)
     g_mutex_lock(&lock);
     Event *e = log_event(file, EVENT_LENGTH, size, 0, NULL);
     e->ended = ++file->power->tick;
+    atomic_store(&node->reach, size);
     g_mutex_unlock(&lock);
     atomic_store(&node->length, size);
     node_length_changed(node);

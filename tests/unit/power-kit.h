@@ -26,6 +26,9 @@ unsigned power_tick(Power *p);
 unsigned power_time(Power *p); /* the last one given */
 /* The same files after the power failed behind moment `when`. */
 Power *power_cut(Power *p, unsigned when, GRand *rand);
+/* Writes and flushes from the `after`th on from now, `count` of them, fail with -EIO; a failed
+ * write leaves its first half. */
+void power_break(Power *p, unsigned after, unsigned count);
 /* One byte of the file as it is now: 0 behind its end. */
 uint8_t power_byte(Power *p, const char *name, uint64_t offset);
 

@@ -384,6 +384,20 @@ static int qemu_io(const char *options)
     return path ? system(command) : -1;
 }
 
+/* It opens the image and holds it until its input ends. */
+static pid_t start_holder(int input)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        int null = open("/dev/null", O_RDWR);
+        dup2(input, 0);
+        dup2(null, 1);
+        execlp("qemu-io", "qemu-io", "-f", "raw", image, NULL);
+        _exit(127);
+    }
+    return pid;
+}
+
 static void qemu_and_vireo_refuse_each_others_image(void)
 {
     Drive *d = add("file=%s,format=raw,if=none,id=mine", image);
@@ -407,14 +421,7 @@ static void qemu_and_vireo_refuse_each_others_image(void)
     /* and the other way round: qemu-io holds it while it sleeps */
     int in[2];
     g_assert_cmpint(pipe2(in, O_CLOEXEC), ==, 0);
-    pid_t pid = fork();
-    if (pid == 0) {
-        int null = open("/dev/null", O_RDWR);
-        dup2(in[0], 0);
-        dup2(null, 1);
-        execlp("qemu-io", "qemu-io", "-f", "raw", image, NULL);
-        _exit(127);
-    }
+    pid_t pid = start_holder(in[0]);
     bool refused = false;
     for (int i = 0; i < 500 && !refused; i++) { /* until it has opened the image */
         backend = attach("mine", false, false);
@@ -422,6 +429,9 @@ static void qemu_and_vireo_refuse_each_others_image(void)
         if (backend) {
             block_backend_detach(backend);
             g_usleep(10000);
+        }
+        if (waitpid(pid, NULL, WNOHANG) == pid) { /* it came while the image was ours */
+            pid = start_holder(in[0]);
         }
     }
     g_assert_true(refused);

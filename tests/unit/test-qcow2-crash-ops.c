@@ -826,6 +826,75 @@ static void a_lost_power_leaves_a_sound_image(gconstpointer data)
     }
 }
 
+/* ---- The disk below fails ---- */
+
+static void try_write(Life *l)
+{
+    uint64_t sectors = sectors_now(l), count = 1 + draw(l, 40);
+    uint64_t first = draw(l, sectors - count + 1);
+    int kind = (int)draw(l, 9) ? 3 : 1;
+    uint32_t value = kind == 3 ? ++l->model.last_value : 0;
+    crash_model_begin(&l->model, first, count, value, false, power_tick(l->power));
+    if (write_range(l, kind, first, count, value) == 0) {
+        crash_model_end(&l->model, first, count, power_tick(l->power));
+    }
+}
+
+static void try_flush(Life *l)
+{
+    unsigned issued = power_tick(l->power);
+    if (block_flush(l->node) == 0) {
+        crash_model_flushed(&l->model, issued, power_tick(l->power));
+    }
+}
+
+static void try_amend(Life *l)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Opts) options = opts_parse("refcount_bits=32", NULL, &error);
+    begin(l, "amend");
+    if (power_byte(l->power, "image", VERSION_AT) == 3 && draw(l, 2)) {
+        (void)!ops_of(l)->amend(l->node, options, NULL, NULL, &error);
+    }
+}
+
+static void failing_life(const Layout *layout, uint32_t seed)
+{
+    Life l;
+    life_start(&l, layout, seed);
+    write_some(&l);
+    flush(&l);
+    power_break(l.power, (unsigned)draw(&l, 60), 1 + (unsigned)draw(&l, 12));
+    for (int i = 0; i < 30; i++) {
+        try_write(&l);
+        if (draw(&l, 6) == 0) {
+            try_flush(&l);
+        }
+        if (draw(&l, 20) == 0) {
+            try_amend(&l);
+        }
+    }
+    try_flush(&l);
+    block_node_unref(l.node);
+    power_break(l.power, 0, 0);
+    unsigned last = power_time(l.power);
+    for (int i = 0; i < 6; i++) {
+        crash_at(&l, (unsigned)draw(&l, last + 1));
+        crash_at(&l, last);
+    }
+    life_end(&l);
+}
+
+/* Every kind of write and flush fails once: what was reported as flushed is there all the same. */
+static void a_failing_disk_loses_nothing_that_was_promised(gconstpointer data)
+{
+    const char *seeds = g_getenv("QCOW2_SEEDS"), *first = g_getenv("QCOW2_FIRST");
+    uint32_t count = seeds ? (uint32_t)atoi(seeds) : 4, from = first ? (uint32_t)atoi(first) : 1;
+    for (uint32_t seed = from; seed < from + count; seed++) {
+        failing_life(data, seed);
+    }
+}
+
 int main(int argc, char **argv)
 {
     rcu_thread_register();
@@ -836,6 +905,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < G_N_ELEMENTS(layouts); i++) {
         g_autofree char *path = g_strdup_printf("/qcow2/crash/ops/%s", layouts[i].name);
         g_test_add_data_func(path, &layouts[i], a_lost_power_leaves_a_sound_image);
+        g_autofree char *failing = g_strdup_printf("/qcow2/failing-disk/%s", layouts[i].name);
+        g_test_add_data_func(failing, &layouts[i], a_failing_disk_loses_nothing_that_was_promised);
     }
     int ret = g_test_run();
     rmdir(folder);
