@@ -4,22 +4,8 @@
  * counters of its requests, so that several loops share no line of memory on the way of a request.
  */
 #include <errno.h>
-#include "block/internal.h"
+#include "block/backend.h"
 #include "vmm/util/bytes.h"
-
-/* Written by the loop's thread only; statistics are read from others. */
-struct BlockQueue {
-    EventLoop *loop;
-    BlockBackend *backend;
-    BlockNode *node;          /* where requests go; NULL: no medium */
-    ThrottleMember *throttle; /* NULL: no limits */
-    unsigned in_flight;
-    struct DrainWaiter *drain;
-    BlockRequest *kept, **kept_tail; /* by a "stop" policy */
-    BlockRequest *held, **held_tail; /* came while paused */
-    unsigned paused;
-    BlockStats stats;
-};
 
 static GPtrArray *backends;
 
@@ -227,134 +213,13 @@ static void account(BlockQueue *queue, const BlockRequest *request, int ret)
     }
 }
 
-/* ---- Draining ---- */
-
-typedef struct DrainWaiter {
-    BlockQueue *queue;
-    bool cancel;
-    GMutex lock;
-    GCond cond;
-    bool done;
-} DrainWaiter;
-
-static void drain_signal(BlockQueue *queue)
-{
-    DrainWaiter *waiter = queue->drain;
-    queue->drain = NULL;
-    g_mutex_lock(&waiter->lock);
-    waiter->done = true;
-    g_cond_signal(&waiter->cond);
-    g_mutex_unlock(&waiter->lock);
-}
-
-static BlockRequest *take_list(BlockRequest **head, BlockRequest ***tail)
-{
-    BlockRequest *list = *head;
-    *head = NULL;
-    *tail = head;
-    return list;
-}
-
-static void drain_begin(void *opaque)
-{
-    DrainWaiter *waiter = opaque;
-    BlockQueue *queue = waiter->queue;
-    BlockRequest *kept = waiter->cancel ? take_list(&queue->kept, &queue->kept_tail) : NULL;
-    while (kept) {
-        BlockRequest *next = kept->next;
-        queue->in_flight++;
-        block_request_complete_later(kept, -ECANCELED);
-        kept = next;
-    }
-    queue->drain = waiter;
-    if (!queue->in_flight) {
-        drain_signal(queue);
-    }
-}
-
-static void drain_queue(BlockQueue *queue, bool cancel)
-{
-    DrainWaiter waiter = { .queue = queue, .cancel = cancel };
-    g_mutex_init(&waiter.lock);
-    g_cond_init(&waiter.cond);
-    event_loop_call(queue->loop, drain_begin, &waiter);
-    if (event_loop_is_current(queue->loop)) {
-        while (!waiter.done) {
-            g_main_context_iteration(NULL, TRUE);
-        }
-    }
-    g_mutex_lock(&waiter.lock);
-    while (!waiter.done) {
-        g_cond_wait(&waiter.cond, &waiter.lock);
-    }
-    g_mutex_unlock(&waiter.lock);
-    g_mutex_clear(&waiter.lock);
-    g_cond_clear(&waiter.cond);
-}
-
-/* What drivers hold back goes at once, from begin to end. */
-static void drain_tree(BlockNode *node, bool begin)
-{
-    if (node) {
-        if (node->driver->drain) {
-            node->driver->drain(node, begin);
-        }
-        for (guint i = 0; node->extents && i < node->extents->len; i++) {
-            drain_tree(node->extents->pdata[i], begin);
-        }
-        drain_tree(node->backing, begin);
-        drain_tree(node->data_file, begin);
-        drain_tree(node->file, begin);
-    }
-}
-
-static void drain_all(BlockBackend *backend, bool cancel)
-{
-    int count = atomic_load(&backend->queue_count);
-    throttle_member_drain(&backend->throttle, true);
-    drain_tree(backend->node, true);
-    for (int i = 0; i < count; i++) {
-        drain_queue(atomic_load(&backend->queues[i]), cancel);
-    }
-    drain_tree(backend->node, false);
-    throttle_member_drain(&backend->throttle, false);
-}
-
-static void quiesce_tree(BlockNode *node)
-{
-    if (!node) {
-        return;
-    }
-    if (node->driver->quiesce) {
-        node->driver->quiesce(node);
-    }
-    for (guint i = 0; node->extents && i < node->extents->len; i++) {
-        quiesce_tree(node->extents->pdata[i]);
-    }
-    quiesce_tree(node->backing);
-    quiesce_tree(node->data_file);
-    quiesce_tree(node->file);
-}
-
-void block_backend_drain(BlockBackend *backend)
-{
-    drain_all(backend, false);
-    quiesce_tree(backend->node);
-}
-
-void block_backend_cancel_kept(BlockBackend *backend)
-{
-    drain_all(backend, true);
-    quiesce_tree(backend->node);
-}
-
 /* ---- Completion ---- */
 
 static void leave_queue(BlockQueue *queue)
 {
     queue->in_flight--;
     if (G_UNLIKELY(queue->drain) && !queue->in_flight) {
-        drain_signal(queue);
+        queue_drained(queue);
     }
 }
 
@@ -386,117 +251,13 @@ static void complete_request(BlockRequest *request, int ret)
     leave_queue(queue);
 }
 
-static void submit_list(BlockQueue *queue, BlockRequest *list)
+void queue_submit(BlockQueue *queue, BlockRequest *list)
 {
     while (list) {
         BlockRequest *request = list;
         list = request->next;
         start_request(queue->backend, request);
     }
-}
-
-static void resume_queue(void *opaque)
-{
-    BlockQueue *queue = opaque;
-    submit_list(queue, take_list(&queue->kept, &queue->kept_tail));
-}
-
-static void resume_backend(BlockBackend *backend, void *opaque)
-{
-    int count = atomic_load(&backend->queue_count);
-    atomic_store(&backend->io_failed, false);
-    atomic_store(&backend->io_nospace, false);
-    for (int i = 0; i < count; i++) {
-        BlockQueue *queue = atomic_load(&backend->queues[i]);
-        event_loop_call(queue->loop, resume_queue, queue);
-    }
-}
-
-void block_resume_stopped(void)
-{
-    backend_foreach(resume_backend, NULL);
-}
-
-/* ---- Pausing ---- */
-
-static void pause_queue(void *opaque)
-{
-    ((BlockQueue *)opaque)->paused++;
-}
-
-static void unpause_queue(void *opaque)
-{
-    BlockQueue *queue = opaque;
-    if (--queue->paused == 0) {
-        submit_list(queue, take_list(&queue->held, &queue->held_tail));
-    }
-}
-
-static void call_queues(BlockBackend *backend, void (*fn)(void *queue))
-{
-    int count = atomic_load(&backend->queue_count);
-    for (int i = 0; i < count; i++) {
-        BlockQueue *queue = atomic_load(&backend->queues[i]);
-        event_loop_call(queue->loop, fn, queue);
-    }
-}
-
-static void pause_above(BlockBackend *backend, void *opaque)
-{
-    if (backend->node && node_is_below(opaque, backend->node)) {
-        call_queues(backend, pause_queue);
-    }
-}
-
-static void drain_above(BlockBackend *backend, void *opaque)
-{
-    if (backend->node && node_is_below(opaque, backend->node)) {
-        block_backend_drain(backend);
-    }
-}
-
-static void unpause_above(BlockBackend *backend, void *opaque)
-{
-    if (backend->node && node_is_below(opaque, backend->node)) {
-        call_queues(backend, unpause_queue);
-    }
-}
-
-void block_node_pause(BlockNode *node)
-{
-    backend_foreach(pause_above, node);
-    backend_foreach(drain_above, node);
-}
-
-void block_node_resume(BlockNode *node)
-{
-    backend_foreach(unpause_above, node);
-}
-
-static void pause_one(BlockBackend *backend, void *opaque)
-{
-    call_queues(backend, pause_queue);
-}
-
-static void drain_one(BlockBackend *backend, void *opaque)
-{
-    block_backend_drain(backend);
-}
-
-static void unpause_one(BlockBackend *backend, void *opaque)
-{
-    call_queues(backend, unpause_queue);
-}
-
-void block_pause_all(void)
-{
-    backend_foreach(pause_one, NULL);
-    backend_foreach(drain_one, NULL);
-}
-
-void block_resume_all(void)
-{
-    backend_foreach(unpause_one, NULL);
 }
 
 /* ---- Limits ---- */
@@ -515,12 +276,12 @@ static void unthrottle_queue(void *opaque)
 void block_backend_set_throttle(BlockBackend *backend, ThrottleGroup *group)
 {
     if (backend->throttle.group != group) {
-        call_queues(backend, unthrottle_queue);
+        backend_call_queues(backend, unthrottle_queue);
         throttle_member_leave(&backend->throttle);
         if (group) {
             throttle_member_join(&backend->throttle, group);
         }
-        call_queues(backend, throttle_queue);
+        backend_call_queues(backend, throttle_queue);
     }
 }
 
