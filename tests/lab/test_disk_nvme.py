@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The installed Debian boots unchanged from NVMe, on q35 and on pc."""
+"""The installed Debian boots unchanged from NVMe; disk-matrix tries the other machines."""
 
 import os
 import sys
@@ -11,11 +11,7 @@ from lablib.installed import boot_and_use  # noqa: E402
 
 
 def test_on_q35():
-    boot_and_use("nvme", "q35", cpus=1)
-
-
-def test_on_pc():
-    boot_and_use("nvme", "pc", cpus=2)
+    boot_and_use("nvme", "q35", cpus=2)
 
 
 harness.run(globals())
