@@ -44,25 +44,37 @@ bool file_must_grow(BlockNode *node, uint64_t end)
     return size_for(s, end) > atomic_load_explicit(&node->reach, memory_order_acquire);
 }
 
+/* With the lock. */
+static int make_longer(BlockNode *node, uint64_t least, uint64_t ahead)
+{
+    FileState *s = node->state;
+    uint64_t size = least + ahead;
+    struct stat st;
+    if (fstat(s->fd, &st) < 0) {
+        return -errno;
+    }
+    if ((uint64_t)st.st_size >= least) { /* somebody else did so: it is not ours to cut */
+        size = (uint64_t)st.st_size;
+        file_used(s, size);
+    } else if (ftruncate(s->fd, (off_t)size) < 0) { /* a limit: no further than needed */
+        size = least;
+        if (ftruncate(s->fd, (off_t)size) < 0) {
+            return -errno;
+        }
+    }
+    atomic_store_explicit(&node->reach, size, memory_order_release);
+    return 0;
+}
+
 int file_grow(BlockNode *node, uint64_t end)
 {
     FileState *s = node->state;
     uint64_t least = size_for(s, end), ahead = CLAMP(end / 4, LEAST_AHEAD, MOST_AHEAD);
-    int ret = 0;
     if (end <= block_node_length(node)) { /* a raw image whose file ends within a block */
         ahead = 0;
     }
     g_mutex_lock(&s->size_lock);
-    if (least > node->reach) {
-        uint64_t size = least + ahead;
-        if (ftruncate(s->fd, (off_t)size) < 0) { /* a limit: no further than needed */
-            size = least;
-            ret = ftruncate(s->fd, (off_t)size) < 0 ? -errno : 0;
-        }
-        if (ret == 0) {
-            atomic_store_explicit(&node->reach, size, memory_order_release);
-        }
-    }
+    int ret = least > node->reach ? make_longer(node, least, ahead) : 0;
     g_mutex_unlock(&s->size_lock);
     return ret;
 }
@@ -70,8 +82,12 @@ int file_grow(BlockNode *node, uint64_t end)
 void file_trim(BlockNode *node)
 {
     FileState *s = node->state;
-    if (!s->block_device && node->reach > s->used_end &&
-        ftruncate(s->fd, (off_t)s->used_end) == 0) {
+    struct stat st;
+    if (s->block_device || node->reach <= s->used_end || fstat(s->fd, &st) < 0 ||
+        (uint64_t)st.st_size != node->reach) { /* not as we left it: not ours to cut */
+        return;
+    }
+    if (ftruncate(s->fd, (off_t)s->used_end) == 0) {
         node->reach = s->used_end;
     }
 }

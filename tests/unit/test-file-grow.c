@@ -2,6 +2,7 @@
 /* Files that image formats make longer: many writers behind the end at once, whole blocks and parts
  * of them; the file keeps all of it, and is as long as what was written once it is closed. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -180,6 +181,26 @@ static void a_resize_is_the_last_word(void)
     growing_close(&g);
 }
 
+/* Without locks, or on a file system that has none. */
+static void what_another_program_appended_stays(void)
+{
+    Growing g;
+    growing_open(&g, ",locking=off", "begin", 5);
+    memset(g.model + MIB, 5, 4096);
+    int fd = open(g.path, O_WRONLY);
+    g_assert_cmpint(pwrite(fd, g.model + MIB, 4096, MIB), ==, 4096);
+    g.end = MIB + 4096;
+    memset(g.model + 64 * KIB, 6, 512);
+    g_assert_cmpint(node_pwrite(g.node, 64 * KIB, g.model + 64 * KIB, 512), ==, 0);
+    memset(g.model + 2 * MIB, 7, 512); /* grows ahead */
+    g_assert_cmpint(node_pwrite(g.node, 2 * MIB, g.model + 2 * MIB, 512), ==, 0);
+    g.end = file_size(&g) + MIB;
+    memset(g.model + g.end - 512, 8, 512);
+    g_assert_cmpint(pwrite(fd, g.model + g.end - 512, 512, (off_t)g.end - 512), ==, 512);
+    close(fd);
+    growing_close(&g);
+}
+
 static void a_limit_leaves_what_fits(void)
 {
     struct rlimit old, cut;
@@ -210,6 +231,8 @@ int main(int argc, char **argv)
     g_test_add_func("/file-grow/a-file-only-read-or-overwritten-stays-as-it-is",
                     a_file_only_read_or_overwritten_stays_as_it_is);
     g_test_add_func("/file-grow/a-resize-is-the-last-word", a_resize_is_the_last_word);
+    g_test_add_func("/file-grow/what-another-program-appended-stays",
+                    what_another_program_appended_stays);
     g_test_add_func("/file-grow/a-limit-leaves-what-fits", a_limit_leaves_what_fits);
     return g_test_run();
 }
