@@ -76,18 +76,19 @@ void node_record_write(BlockNode *node, uint64_t offset, uint64_t bytes)
     }
 }
 
-uint64_t bitmap_next(BlockBitmap *bitmap, uint64_t from, bool set)
+uint64_t bitmap_next(BlockBitmap *bitmap, uint64_t from, uint64_t to, bool set)
 {
     uint64_t flip = set ? 0 : UINT64_MAX;
-    for (uint64_t at = from; at < bitmap->bits; at = (at | 63) + 1) {
+    to = MIN(to, bitmap->bits);
+    for (uint64_t at = from; at < to; at = (at | 63) + 1) {
         uint64_t word =
             (atomic_load_explicit(&bitmap->words[at / 64], memory_order_relaxed) ^ flip) &
             (UINT64_MAX << (at & 63));
         if (word) {
-            return MIN((at & ~63ULL) + (unsigned)__builtin_ctzll(word), bitmap->bits);
+            return MIN((at & ~63ULL) + (unsigned)__builtin_ctzll(word), to);
         }
     }
-    return bitmap->bits;
+    return to;
 }
 
 /* ---- Which ones record ---- */
@@ -289,8 +290,8 @@ bool bitmap_copy(BlockBitmap *bitmap, BitmapContents *contents, GError **error)
     if (!copy) {
         return false;
     }
-    for (uint64_t at = bitmap_next(bitmap, 0, true); at < bitmap->bits;
-         at = bitmap_next(bitmap, (at | 63) + 1, true)) {
+    for (uint64_t at = bitmap_next(bitmap, 0, bitmap->bits, true); at < bitmap->bits;
+         at = bitmap_next(bitmap, (at | 63) + 1, bitmap->bits, true)) {
         atomic_init(&copy[at / 64], atomic_load(&bitmap->words[at / 64]));
     }
     *contents = (BitmapContents){ copy, bitmap_count(bitmap) };
@@ -299,9 +300,9 @@ bool bitmap_copy(BlockBitmap *bitmap, BitmapContents *contents, GError **error)
 
 static void add_bits(BlockBitmap *to, BlockBitmap *from)
 {
-    for (uint64_t at = bitmap_next(from, 0, true), end; at < from->bits;
-         at = bitmap_next(from, end, true)) {
-        end = bitmap_next(from, at, false);
+    for (uint64_t at = bitmap_next(from, 0, from->bits, true), end; at < from->bits;
+         at = bitmap_next(from, end, from->bits, true)) {
+        end = bitmap_next(from, at, from->bits, false);
         bitmap_mark(to, at << from->granularity_bits, (end - at) << from->granularity_bits);
     }
 }

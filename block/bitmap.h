@@ -36,8 +36,9 @@ typedef struct BlockBitmap {
 /* ---- Any thread ---- */
 /* The range was, or is about to be, written to. */
 void bitmap_mark(BlockBitmap *bitmap, uint64_t offset, uint64_t bytes);
-/* The first bit at or behind `from` that is set (or is not); bitmap->bits: none. */
-uint64_t bitmap_next(BlockBitmap *bitmap, uint64_t from, bool set);
+/* The first of the bits [from, to) that is set (or is not); none: `to`, or bitmap->bits where that
+ * is less. */
+uint64_t bitmap_next(BlockBitmap *bitmap, uint64_t from, uint64_t to, bool set);
 static inline uint64_t bitmap_count(BlockBitmap *bitmap)
 {
     return atomic_load(&bitmap->count);

@@ -243,7 +243,6 @@ typedef struct MirrorWish {
             (args)->buf_size, (int)(args)->copy_mode, (args)->replaces                             \
     }
 
-/* buf-size is checked, and left to the job: its buffers are of a constant size. */
 static bool read_wish(const MirrorWish *w, int sync, MirrorOptions *options, GError **error)
 {
     uint64_t granularity = (uint64_t)w->granularity;
@@ -260,6 +259,7 @@ static bool read_wish(const MirrorWish *w, int sync, MirrorOptions *options, GEr
         return error_set(error, "Invalid parameter 'buf-size'");
     }
     options->granularity = w->has_granularity ? granularity : 0;
+    options->buf_size = w->has_buf_size ? (uint64_t)w->buf_size : 0;
     options->write_blocking = w->has_copy_mode &&
                               w->copy_mode == QMP_MIRROR_COPY_MODE_WRITE_BLOCKING;
     options->replaces = w->replaces ? block_node_find(w->replaces) : NULL;

@@ -317,9 +317,9 @@ static const JobDriver backup_driver = {
 static void mark_bitmap(Backup *b)
 {
     BlockBitmap *bitmap = b->bitmap;
-    for (uint64_t at = bitmap_next(bitmap, 0, true), end; at < bitmap->bits;
-         at = bitmap_next(bitmap, end, true)) {
-        end = bitmap_next(bitmap, at, false);
+    for (uint64_t at = bitmap_next(bitmap, 0, bitmap->bits, true), end; at < bitmap->bits;
+         at = bitmap_next(bitmap, end, bitmap->bits, true)) {
+        end = bitmap_next(bitmap, at, bitmap->bits, false);
         dirty_map_set(b->todo, at << bitmap->granularity_bits,
                       (end - at) << bitmap->granularity_bits);
     }

@@ -16,6 +16,7 @@
 #define NAP_NS       (20 * 1000 * 1000LL)
 #define LAST_BYTES   (64ULL << 20) /* so many may be copied while the guest's disk stands still */
 #define DEFAULT_BITS 16
+#define MOST_BUFFER  (16ULL << 20) /* of a thread, whatever buf-size says */
 
 /* ---- Following writes: loops' threads ---- */
 
@@ -346,6 +347,14 @@ static bool claim(Mirror *m, GError **error)
     return m->target_backend && mirror_prepare_loops(m, error);
 }
 
+/* A thread's: whole chunks of the map. */
+static size_t buffer_bytes(const MirrorOptions *options, uint64_t chunk)
+{
+    uint64_t wanted = options->buf_size ? options->buf_size / COPY_THREADS
+                                        : 1ULL << COPY_CHUNK_BITS;
+    return CLAMP(ALIGN_DOWN(wanted, chunk), chunk, MAX(chunk, MOST_BUFFER));
+}
+
 static void mirror_init(Mirror *m, BlockNode *source, BlockNode *target,
                         const MirrorOptions *options)
 {
@@ -361,7 +370,7 @@ static void mirror_init(Mirror *m, BlockNode *source, BlockNode *target,
     m->way = (CopyWay){ source, target, options->keep_zeroes ? 0 : BLOCK_REQ_UNMAP };
     m->dirty = dirty_map_new(block_node_length(source), bits);
     m->busy = dirty_map_new(block_node_length(source), bits);
-    m->team.buffer_bytes = MAX(1ULL << COPY_CHUNK_BITS, 1ULL << bits);
+    m->team.buffer_bytes = buffer_bytes(options, 1ULL << bits);
     m->job.auto_finalize = options->common.auto_finalize;
     m->job.auto_dismiss = options->common.auto_dismiss;
 }

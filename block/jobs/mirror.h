@@ -18,6 +18,7 @@ typedef struct MirrorOptions {
     JobCommon common;
     MirrorSync sync;
     uint64_t granularity; /* bytes, a power of 2; 0: chosen */
+    uint64_t buf_size;    /* bytes that are on their way together at most; 0: chosen */
     bool keep_zeroes;     /* what reads as zeroes takes space at the target all the same */
     bool write_blocking;  /* a write of the guest's has reached the target too when it ends */
     bool commit;          /* the target is in the source's own chain: block-commit's active form */

@@ -85,9 +85,10 @@ static void add_bitmap(NbdSlot *slot, unsigned context)
     uint64_t at = slot->offset, end = at + slot->length;
     while (at < end) {
         uint64_t bit = at >> bitmap->granularity_bits, next = end;
-        bool set = bit < bitmap->bits && bitmap_next(bitmap, bit, true) == bit;
-        uint64_t other = bit < bitmap->bits ? bitmap_next(bitmap, bit, !set) : bit;
-        if (other < bitmap->bits) {
+        uint64_t last = MIN(((end - 1) >> bitmap->granularity_bits) + 1, bitmap->bits);
+        bool set = bit < last && bitmap_next(bitmap, bit, bit + 1, true) == bit;
+        uint64_t other = bit < last ? bitmap_next(bitmap, bit, last, !set) : last;
+        if (other < last) {
             next = MIN(end, other << bitmap->granularity_bits);
         }
         if (!add_extent(slot, context, (uint32_t)(next - at), set ? NBD_STATE_DIRTY : 0)) {

@@ -311,11 +311,10 @@ static bool take_clusters(Writer *w, uint64_t bytes, uint64_t *offset, GError **
 static uint64_t gather(Qcow2 *s, BlockBitmap *bitmap, uint64_t i, uint8_t *data)
 {
     uint64_t first = i * bits_per_cluster(s), end = first + bits_per_cluster(s);
-    uint64_t set = bitmap_next(bitmap, first, true);
-    if (set >= MIN(end, bitmap->bits)) {
+    if (bitmap_next(bitmap, first, end, true) >= MIN(end, bitmap->bits)) {
         return 0;
     }
-    if (end <= bitmap->bits && bitmap_next(bitmap, first, false) >= end) {
+    if (end <= bitmap->bits && bitmap_next(bitmap, first, end, false) >= end) {
         return ENTRY_ONES;
     }
     memset(data, 0, s->cluster_size);

@@ -77,7 +77,7 @@ static BlockBitmap *add(BlockNode *node, const char *name, uint64_t granularity,
 
 static bool is_set(BlockBitmap *bitmap, uint64_t bit)
 {
-    return bitmap_next(bitmap, bit, true) == bit;
+    return bitmap_next(bitmap, bit, bit + 1, true) == bit;
 }
 
 /* ---- Marking ---- */
@@ -99,7 +99,8 @@ static void a_write_marks_what_it_touches_and_no_more(void)
         g_assert_cmpint(is_set(bitmap, bit), ==, expected);
     }
     g_assert_cmpuint(bitmap_count(bitmap), ==, 1 + 3 + 8 + 1);
-    g_assert_cmpuint(bitmap_next(bitmap, 40, false), ==, 48);
+    g_assert_cmpuint(bitmap_next(bitmap, 40, UINT64_MAX, false), ==, 48);
+    g_assert_cmpuint(bitmap_next(bitmap, 40, 45, false), ==, 45);
     block_node_unref(node);
 }
 
