@@ -13,7 +13,7 @@
 #include "block/qcow2/offline.h"
 #include "vmm/monitor/commands.h"
 
-#define MAX_BITMAPS   65535
+#define MAX_BITMAPS   4096 /* the format allows 65535; each is compared with all others */
 #define MAX_DIRECTORY (MAX_BITMAPS * 1024ULL)
 #define TYPE_TRACKING 1
 #define ENTRY_ONES    1ULL /* of a bitmap table: all bits are set */
@@ -120,6 +120,10 @@ static bool read_directory(Qcow2 *s, GError **error)
     s->stored_bitmaps = r.list;
     if (!s->h.has_bitmaps) {
         return true;
+    }
+    if (s->h.nb_bitmaps > MAX_BITMAPS) {
+        return error_set(error, "it has %u bitmaps: at most %d are supported",
+                         (unsigned)s->h.nb_bitmaps, MAX_BITMAPS);
     }
     bool ok = check_place(s, error) &&
               qcow2_bitmaps_foreach(s->node->file, &s->h, take_entry, &r, error);
