@@ -487,6 +487,7 @@ static void hostile_directories_are_refused(void)
     g_assert_true(g_file_get_contents(path, &data, &length, NULL));
     poke(data, length, false, 0, 0, 4, "0 bitmaps");
     poke(data, length, false, 0, 70000, 4, "70000 bitmaps");
+    poke(data, length, false, 0, 4097, 4, "at most 4096 are supported");
     poke(data, length, false, 0, 2, 4, "entry 1 makes no sense");
     poke(data, length, false, 8, 1ULL << 40, 8, "at most");
     poke(data, length, false, 16, 0, 8, "not a cluster's");
