@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 #include "vmm/util/bytes.h"
 
@@ -158,6 +160,15 @@ static void file_refresh(BlockNode *node)
 
 /* ---- Options ---- */
 
+/* Whether io_uring writes through the page cache of this file system without a thread of its own:
+ * no kernel interface tells without writing. */
+static bool writes_at_once(int fd)
+{
+    struct statfs fs;
+    return fstatfs(fd, &fs) == 0 &&
+           (fs.f_type == XFS_SUPER_MAGIC || fs.f_type == BTRFS_SUPER_MAGIC);
+}
+
 static bool choose_aio(BlockNode *node, FileState *s, Opts *options, GError **error)
 {
     int aio = -1;
@@ -171,6 +182,9 @@ static bool choose_aio(BlockNode *node, FileState *s, Opts *options, GError **er
                 : aio == 1 ? AIO_ENGINE_NATIVE
                            : AIO_ENGINE_IO_URING; /* where the loop has none: threads */
     s->engine_required = aio == 2;
+    if (s->engine == AIO_ENGINE_IO_URING && !s->block_device && !writes_at_once(s->fd)) {
+        s->lane = aio_lane_new();
+    }
     return true;
 }
 
@@ -209,6 +223,7 @@ static void file_close(BlockNode *node)
         file_trim(node);
     }
     close(s->fd); /* with the last descriptor go the locks */
+    aio_lane_unref(s->lane);
     g_mutex_clear(&s->size_lock);
     g_mutex_clear(&s->rmw_lock);
 }

@@ -13,6 +13,7 @@ typedef struct FileState {
     bool locking;
     AioEngine engine;
     bool engine_required; /* the user named it */
+    AioLane *lane;        /* of writes through the page cache; NULL: the engine does them */
     uint32_t offset_mask; /* alignment - 1 of offsets and lengths: 0 without O_DIRECT */
     uint32_t memory_mask;
     _Atomic bool no_punch, no_zero_range, no_dsync;

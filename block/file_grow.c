@@ -8,6 +8,7 @@
 #include "block/file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "vmm/util/bytes.h"
@@ -44,6 +45,17 @@ bool file_must_grow(BlockNode *node, uint64_t end)
     return size_for(s, end) > atomic_load_explicit(&node->reach, memory_order_acquire);
 }
 
+/* With O_DIRECT the space comes with it: a write into a hole would wait for the file system to find
+ * some, one write at a time. The page cache is written back in larger pieces. */
+static int set_length(BlockNode *node, uint64_t from, uint64_t size)
+{
+    FileState *s = node->state;
+    if (node->cache_direct && fallocate(s->fd, 0, (off_t)from, (off_t)(size - from)) == 0) {
+        return 0;
+    }
+    return ftruncate(s->fd, (off_t)size);
+}
+
 /* With the lock. */
 static int make_longer(BlockNode *node, uint64_t least, uint64_t ahead)
 {
@@ -56,7 +68,8 @@ static int make_longer(BlockNode *node, uint64_t least, uint64_t ahead)
     if ((uint64_t)st.st_size >= least) { /* somebody else did so: it is not ours to cut */
         size = (uint64_t)st.st_size;
         file_used(s, size);
-    } else if (ftruncate(s->fd, (off_t)size) < 0) { /* a limit: no further than needed */
+    } else if (set_length(node, (uint64_t)st.st_size, size) <
+               0) { /* a limit: no further than needed */
         size = least;
         if (ftruncate(s->fd, (off_t)size) < 0) {
             return -errno;

@@ -26,7 +26,11 @@ static void submit_aio(BlockNode *node, BlockRequest *request, AioOp op,
     aio->block_device = s->block_device;
     aio->done = done;
     aio->opaque = request;
-    aio_submit(request->loop, s->engine, aio);
+    if (op == AIO_WRITE && s->lane && !node->cache_direct && !aio->rw_flags) {
+        aio_submit_lane(request->loop, s->lane, aio);
+    } else {
+        aio_submit(request->loop, s->engine, aio);
+    }
 }
 
 /* ---- The end of a request, which may still want to reach the disk ---- */

@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include "block/qcow2/qcow2.h"
 
-#define MAX_FREE_ITEMS 65536 /* that wait before a commit begins on its own */
+/* More of these, and a commit begins on its own. */
+#define MAX_FREE_ITEMS  65536
+#define MAX_DIRTY_BYTES (32 * MIB) /* of slices */
 
 enum { STEP_UNREACHED, STEP_COUNTS, STEP_POINTERS, STEPS };
 
@@ -581,9 +583,17 @@ void qcow2_flush(Qcow2 *s, BlockRequest *request)
     g_mutex_unlock(&s->lock);
 }
 
+/* A cache that cannot hold the whole image needs slices that can go. */
+static uint32_t max_dirty_slices(const Qcow2 *s)
+{
+    uint32_t most = (uint32_t)(MAX_DIRTY_BYTES / s->slice_bytes);
+    bool all_fit = (uint64_t)s->l1_entries * s->slices_per_table <= s->slice_limit;
+    return all_fit ? most : MIN(most, s->slice_limit / 4);
+}
+
 void qcow2_commit_if_full(Qcow2 *s, EventLoop *loop)
 {
-    if (G_LIKELY(__atomic_load_n(&s->dirty_slices, __ATOMIC_RELAXED) < s->slice_limit / 4 &&
+    if (G_LIKELY(__atomic_load_n(&s->dirty_slices, __ATOMIC_RELAXED) < max_dirty_slices(s) &&
                  __atomic_load_n(&s->free_items, __ATOMIC_RELAXED) < MAX_FREE_ITEMS)) {
         return;
     }

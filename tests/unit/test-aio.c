@@ -2,6 +2,7 @@
 /* File requests on every engine of a loop, straight at the AIO interface. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "vmm/event/aio.h"
@@ -11,6 +12,7 @@ typedef struct Engine {
     LoopEngine loop;
     AioEngine aio;
     int flags;
+    bool lane;
 } Engine;
 
 static const Engine engines[] = {
@@ -19,6 +21,8 @@ static const Engine engines[] = {
     { "native-epoll", LOOP_ENGINE_EPOLL, AIO_ENGINE_NATIVE, O_DIRECT },
     { "threads", LOOP_ENGINE_IO_URING, AIO_ENGINE_THREADS, 0 },
     { "threads-epoll", LOOP_ENGINE_EPOLL, AIO_ENGINE_THREADS, 0 },
+    { "lane", LOOP_ENGINE_IO_URING, AIO_ENGINE_IO_URING, 0, .lane = true },
+    { "lane-epoll", LOOP_ENGINE_EPOLL, AIO_ENGINE_THREADS, 0, .lane = true },
 };
 
 #define HANDED_OVER 32
@@ -26,6 +30,7 @@ static const Engine engines[] = {
 typedef struct Bed {
     EventLoop *loop;
     AioEngine engine;
+    AioLane *lane; /* or NULL: the engine takes requests itself */
     int fd;
     char *path;
     GMutex lock;
@@ -59,6 +64,7 @@ static bool bed_make(Bed *bed, const Engine *engine)
     }
     g_assert_true(event_loop_start(bed->loop, &error));
     bed->engine = engine->aio;
+    bed->lane = engine->lane ? aio_lane_new() : NULL;
     bed->path = g_strdup("test-aio-XXXXXX");
     bed->fd = g_mkstemp_full(bed->path, O_RDWR | engine->flags, 0600);
     g_assert_cmpint(bed->fd, >=, 0);
@@ -68,6 +74,7 @@ static bool bed_make(Bed *bed, const Engine *engine)
 
 static void bed_free(Bed *bed)
 {
+    aio_lane_unref(bed->lane);
     event_loop_free(bed->loop);
     close(bed->fd);
     unlink(bed->path);
@@ -87,11 +94,20 @@ static void job_done(AioRequest *request, ssize_t res)
     g_mutex_unlock(&job->bed->lock);
 }
 
+static void bed_submit(Bed *bed, AioRequest *request)
+{
+    if (bed->lane) {
+        aio_submit_lane(bed->loop, bed->lane, request);
+    } else {
+        aio_submit(bed->loop, bed->engine, request);
+    }
+}
+
 static void job_submit(void *opaque)
 {
     Job *job = opaque;
     job->submitting = true;
-    aio_submit(job->bed->loop, job->bed->engine, &job->request);
+    bed_submit(job->bed, &job->request);
     job->submitting = false;
 }
 
@@ -210,7 +226,7 @@ static void chain_done(AioRequest *request, ssize_t res)
     Chain *chain = request->opaque;
     g_assert_cmpint(res, ==, 4096);
     if (chain->left-- > 0) {
-        aio_submit(request->loop, chain->job.bed->engine, request);
+        bed_submit(chain->job.bed, request);
         return;
     }
     request->opaque = &chain->job;
@@ -222,7 +238,7 @@ static void chain_begin(void *opaque)
     Chain *chain = opaque;
     chain->job.request.opaque = chain;
     chain->job.request.done = chain_done;
-    aio_submit(chain->job.bed->loop, chain->job.bed->engine, &chain->job.request);
+    bed_submit(chain->job.bed, &chain->job.request);
 }
 
 static void resubmission_from_done_works_with_polling(gconstpointer engine)
@@ -337,6 +353,60 @@ static void main_loop_completes_requests(void)
     g_free(bed.path);
 }
 
+/* Two loops share a lane, which its owner gives up while it works: each request is carried out
+ * once, alone, a loop's own in their order. */
+enum { LANE_LOOPS = 2, LANE_REQUESTS = 500 };
+
+typedef struct Walk {
+    Bed bed;
+    Job jobs[LANE_REQUESTS];
+} Walk;
+
+static _Atomic int lane_users, lane_next[LANE_LOOPS];
+
+static int lane_call(AioRequest *request)
+{
+    g_assert_cmpint(atomic_fetch_add(&lane_users, 1), ==, 0);
+    g_assert_cmpint(atomic_fetch_add(&lane_next[request->offset], 1), ==, request->length);
+    atomic_fetch_sub(&lane_users, 1);
+    return (int)request->length;
+}
+
+static void walk_begin(void *opaque)
+{
+    Walk *walk = opaque;
+    for (int i = 0; i < LANE_REQUESTS; i++) {
+        walk->jobs[i].request.call = lane_call;
+        job_submit(&walk->jobs[i]);
+    }
+}
+
+static void a_lane_of_two_loops_takes_turns(void)
+{
+    Walk *walks = g_new0(Walk, LANE_LOOPS);
+    AioLane *lane = aio_lane_new();
+    for (int i = 0; i < LANE_LOOPS; i++) {
+        Bed *bed = &walks[i].bed;
+        lane_next[i] = 0;
+        bed->loop = event_loop_new("lane", LOOP_ENGINE_AUTO, NULL);
+        g_assert_true(event_loop_start(bed->loop, NULL));
+        bed->lane = lane;
+        for (int j = 0; j < LANE_REQUESTS; j++) {
+            job_make(bed, &walks[i].jobs[j], AIO_CALL, NULL, (uint64_t)i, (uint64_t)j);
+        }
+        event_loop_call(bed->loop, walk_begin, &walks[i]);
+    }
+    aio_lane_unref(lane);
+    for (int i = 0; i < LANE_LOOPS; i++) {
+        bed_wait(&walks[i].bed);
+        for (int j = 0; j < LANE_REQUESTS; j++) {
+            g_assert_cmpint(walks[i].jobs[j].res, ==, j);
+        }
+        event_loop_free(walks[i].bed.loop);
+    }
+    g_free(walks);
+}
+
 #define ADD(test)                                                                                  \
     do {                                                                                           \
         for (size_t e = 0; e < G_N_ELEMENTS(engines); e++) {                                       \
@@ -354,6 +424,7 @@ int main(int argc, char **argv)
     ADD(resubmission_from_done_works_with_polling);
     ADD(requests_handed_over_early_complete);
     ADD(call_runs_in_a_worker_and_ends_on_the_loop);
+    g_test_add_func("/aio/lane/two-loops", a_lane_of_two_loops_takes_turns);
     g_test_add_func("/aio/main/requests", main_loop_completes_requests);
     return g_test_run();
 }

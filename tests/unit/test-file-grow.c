@@ -156,6 +156,20 @@ static void a_file_grows_ahead_of_its_writers(void)
     growing_close(&g);
 }
 
+/* So that no write waits for the file system to find space. */
+static void with_o_direct_space_comes_with_the_length(void)
+{
+    Growing g;
+    struct stat st;
+    growing_open(&g, ",cache.direct=on", "", 0);
+    memset(g.model, 7, 4096);
+    g_assert_cmpint(node_pwrite(g.node, 0, g.model, 4096), ==, 0);
+    g.end = 4096;
+    g_assert_cmpint(stat(g.path, &st), ==, 0);
+    g_assert_cmpint(st.st_blocks * 512, >=, st.st_size);
+    growing_close(&g);
+}
+
 static void a_file_only_read_or_overwritten_stays_as_it_is(void)
 {
     Growing g;
@@ -228,6 +242,8 @@ int main(int argc, char **argv)
                     writers_behind_the_end_keep_what_they_wrote);
     g_test_add_func("/file-grow/a-file-grows-ahead-of-its-writers",
                     a_file_grows_ahead_of_its_writers);
+    g_test_add_func("/file-grow/with-o-direct-space-comes-with-the-length",
+                    with_o_direct_space_comes_with_the_length);
     g_test_add_func("/file-grow/a-file-only-read-or-overwritten-stays-as-it-is",
                     a_file_only_read_or_overwritten_stays_as_it_is);
     g_test_add_func("/file-grow/a-resize-is-the-last-word", a_resize_is_the_last_word);

@@ -53,6 +53,13 @@ struct AioRequest {
  * system call. A request is never refused: where the ring is full it waits its turn. */
 void aio_submit(EventLoop *loop, AioEngine engine, AioRequest *request);
 
+/* One worker thread carries out what is submitted to a lane, in order: for writes through the page
+ * cache to one file, which the kernel takes one by one. Any number of loops may share it. */
+typedef struct AioLane AioLane;
+AioLane *aio_lane_new(void);        /* any thread */
+void aio_lane_unref(AioLane *lane); /* any thread; NULL is allowed */
+void aio_submit_lane(EventLoop *loop, AioLane *lane, AioRequest *request); /* as aio_submit() */
+
 /* Whether the engine works on this host and loop; says why not. Any thread. */
 bool aio_engine_usable(EventLoop *loop, AioEngine engine, GError **error);
 

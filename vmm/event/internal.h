@@ -132,7 +132,10 @@ bool loop_poll_end(EventLoop *loop); /* true: work came meanwhile */
 void loop_poll_adapt(EventLoop *loop, int64_t blocked_ns);
 
 /* workers.c */
-void worker_submit(AioRequest *request);
+void worker_submit(AioRequest *request);  /* any thread */
+ssize_t aio_perform(AioRequest *request); /* blocks; bytes or -errno */
+/* Hands back requests of one loop, linked from the newest to the oldest. Any thread. */
+void aio_post_completed(AioRequest *newest, AioRequest *oldest);
 
 /* aio.c: completions arrive here, on the loop. */
 static inline void aio_complete(AioRequest *request, ssize_t res)

@@ -66,7 +66,7 @@ static ssize_t perform_once(AioRequest *request)
     }
 }
 
-static ssize_t perform(AioRequest *request)
+ssize_t aio_perform(AioRequest *request)
 {
     ssize_t ret;
     do {
@@ -75,14 +75,14 @@ static ssize_t perform(AioRequest *request)
     return ret;
 }
 
-static void post_completed(AioRequest *request)
+void aio_post_completed(AioRequest *newest, AioRequest *oldest)
 {
-    EventLoop *loop = request->loop;
+    EventLoop *loop = newest->loop;
     AioRequest *head = atomic_load(&loop->completed);
     atomic_fetch_add(&loop->wakers, 1);
     do {
-        request->next = head;
-    } while (!atomic_compare_exchange_weak(&loop->completed, &head, request));
+        oldest->next = head;
+    } while (!atomic_compare_exchange_weak(&loop->completed, &head, newest));
     loop_wake(loop);
     atomic_fetch_sub(&loop->wakers, 1);
 }
@@ -107,6 +107,17 @@ static AioRequest *next_request(void)
     return request;
 }
 
+/* The turn of a lane has no loop, and may be on its way again when the call has ended. */
+static void worker_carry_out(AioRequest *request)
+{
+    bool awaited = request->loop != NULL;
+    ssize_t res = aio_perform(request);
+    if (awaited) {
+        request->res = res;
+        aio_post_completed(request, request);
+    }
+}
+
 static void *worker_thread(void *opaque)
 {
     pthread_setname_np(pthread_self(), "worker");
@@ -115,8 +126,7 @@ static void *worker_thread(void *opaque)
     AioRequest *request;
     while ((request = next_request())) {
         g_mutex_unlock(&pool.lock);
-        request->res = perform(request);
-        post_completed(request);
+        worker_carry_out(request);
         g_mutex_lock(&pool.lock);
     }
     pool.threads--;
@@ -158,7 +168,6 @@ void worker_submit(AioRequest *request)
     }
     g_mutex_unlock(&pool.lock);
     if (!ok) {
-        request->res = -EAGAIN;
-        post_completed(request);
+        worker_carry_out(request);
     }
 }
