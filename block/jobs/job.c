@@ -399,7 +399,8 @@ bool job_enter(Job *job, uint64_t bytes)
     int64_t ns = 0;
     g_mutex_lock(&job->lock);
     while ((!job->cancelled && job->user_paused) || is_held() ||
-           (bytes && !job->cancelled && (ns = wait_for_speed(job, bytes)) > 0)) {
+           (bytes && !job->cancelled && !job->complete_asked &&
+            (ns = wait_for_speed(job, bytes)) > 0)) {
         bool rests = job->user_paused && !job->cancelled;
         set_status(job, rests ? (job->ready ? JOB_STANDBY : JOB_PAUSED)
                               : (job->ready ? JOB_READY : JOB_RUNNING));

@@ -92,8 +92,8 @@ void job_foreach(void (*fn)(Job *job, void *opaque), void *opaque);
 
 /* ---- The job's thread, and threads of its own ---- */
 /* Before each piece of work on nodes, with job_leave() behind it: waits while the job is paused,
- * and until the speed allows `bytes` more. The tree of nodes does not change between the two.
- * False: cancelled: end now, without job_leave(). */
+ * and until the speed allows `bytes` more (a job that was asked to complete hurries). The tree of
+ * nodes does not change between the two. False: cancelled: end now, without job_leave(). */
 bool job_enter(Job *job, uint64_t bytes);
 void job_leave(Job *job);
 void job_set_length(Job *job, uint64_t length);

@@ -139,6 +139,14 @@ static bool copy_some(Mirror *m, uint8_t *buffer)
     return false;
 }
 
+/* Somebody asked for the end, and what is left can be copied while the guest's disk stands still:
+ * so a guest that never rests does not keep the job. */
+static bool may_end(Mirror *m)
+{
+    return job_is_ready(&m->job) && job_should_end(&m->job) &&
+           dirty_map_count(m->dirty) <= LAST_BYTES >> m->dirty->chunk_bits;
+}
+
 static bool mirror_step(CopyTeam *team, uint8_t *buffer)
 {
     Mirror *m = container_of(team, Mirror, team);
@@ -146,17 +154,16 @@ static bool mirror_step(CopyTeam *team, uint8_t *buffer)
     if (!job_enter(&m->job, MIN(waiting, m->team.buffer_bytes))) {
         return false;
     }
-    bool copied = copy_some(m, buffer);
+    bool copied = !may_end(m) && copy_some(m, buffer);
     job_leave(&m->job);
-    if (copied || atomic_load(&team->ret)) {
-        return true;
-    }
-    if (is_clean(m)) {
+    if (!copied && is_clean(m)) {
         job_set_ready(&m->job);
     }
-    if (job_is_ready(&m->job) && job_should_end(&m->job) &&
-        dirty_map_count(m->dirty) <= LAST_BYTES >> m->dirty->chunk_bits) {
+    if (may_end(m)) {
         return false;
+    }
+    if (copied || atomic_load(&team->ret)) {
+        return true;
     }
     job_nap(&m->job, NAP_NS);
     return true;

@@ -382,6 +382,7 @@ static bool create_data_file(const Qcow2Header *h, Qcow2Preallocation mode, GErr
     return false;
 }
 
+/* Its first sector makes the file an image: that goes when all the rest is on the disk. */
 static bool write_header(BlockNode *file, const Qcow2Header *h, GError **error)
 {
     size_t size = qcow2_cluster_size(h);
@@ -389,8 +390,10 @@ static bool write_header(BlockNode *file, const Qcow2Header *h, GError **error)
     if (!qcow2_header_write(h, cluster, size, error)) {
         return false;
     }
-    int ret = node_flush(file);
-    ret = ret ? ret : node_pwrite(file, 0, cluster, size);
+    uint64_t behind = size - QCOW2_H_SECTOR;
+    int ret = behind ? node_pwrite(file, QCOW2_H_SECTOR, cluster + QCOW2_H_SECTOR, behind) : 0;
+    ret = ret ? ret : node_flush(file);
+    ret = ret ? ret : node_pwrite(file, 0, cluster, QCOW2_H_SECTOR);
     return ret == 0 || write_failed(file, ret, error);
 }
 

@@ -2,6 +2,7 @@
 /* See crash-life.h. */
 #include <stdlib.h>
 #include <unistd.h>
+#include "tests/unit/crash-bitmaps.h"
 #include "tests/unit/crash-life.h"
 #include "tests/unit/qemu-img.h"
 
@@ -15,6 +16,13 @@ uint64_t life_draw(Life *l, uint64_t below)
 uint64_t life_sectors(const Life *l)
 {
     return g_array_index(l->lengths, Length, l->lengths->len - 1).sectors;
+}
+
+unsigned life_begin(Life *l, const char *what)
+{
+    unsigned now = power_tick(l->power);
+    g_string_append_printf(l->story, " %u:%s", now, what);
+    return now;
 }
 
 /* ---- What the image may be ---- */
@@ -162,6 +170,13 @@ static void check_snaps(const Crash *c)
     }
 }
 
+static void check_bitmaps(const Crash *c, bool touched)
+{
+    BlockNode *node = crash_open(c, false);
+    crash_bitmaps_check(c->life, node, c->when, touched, c->what);
+    block_node_unref(node);
+}
+
 static bool is_marked(Power *p)
 {
     return power_byte(p, "image", INCOMPATIBLE_AT) & 1;
@@ -220,6 +235,18 @@ static void check_usable(const Crash *c)
     check_snaps(c);
 }
 
+/* Its bitmaps too: what is in use can be removed, the others go on. */
+static void check_bitmaps_usable(const Crash *c)
+{
+    BlockNode *node = crash_open(c, true);
+    crash_bitmaps_use(c->life, node);
+    block_node_unref(node);
+    node = crash_open(c, false);
+    crash_bitmaps_check_used(node, c->what);
+    block_node_unref(node);
+    check_sound(c, 0);
+}
+
 /* The same, as it is, before any repair. */
 static void check_usable_copy(const Crash *c, Power *cut)
 {
@@ -261,6 +288,7 @@ static void check_cut(Life *l, Power *cut, unsigned when, int depth)
                              depth ? " and in the repair" : "", l->story->str);
     check_disk(&c);
     check_snaps(&c);
+    check_bitmaps(&c, depth > 0);
     if (life_is_old(cut)) {
         check_usable_copy(&c, cut);
     } else if (!is_marked(cut)) {
@@ -273,9 +301,11 @@ static void check_cut(Life *l, Power *cut, unsigned when, int depth)
         check_repair(&c, cut, depth);
         check_disk(&c);
         check_snaps(&c);
+        check_bitmaps(&c, true);
     }
     if (!life_is_old(cut)) {
         check_usable(&c);
+        check_bitmaps_usable(&c);
     }
     g_free(c.what);
 }

@@ -40,6 +40,8 @@ typedef struct Length {
     Span set;
 } Length;
 
+typedef struct LifeBitmap LifeBitmap; /* crash-bitmaps.c */
+
 typedef struct Life {
     const Layout *layout;
     uint32_t seed;
@@ -49,16 +51,17 @@ typedef struct Life {
     CrashModel model;
     GArray *lengths; /* of Length */
     GPtrArray *snaps;
+    GPtrArray *bitmaps; /* of LifeBitmap; NULL: there was none */
     Span created;
-    const char *doing;
     GString *story; /* what was done when */
     unsigned cuts;
 } Life;
 
 extern char *life_folder; /* for files that qemu-img looks at */
 
-uint64_t life_draw(Life *l, uint64_t below); /* at random */
-uint64_t life_sectors(const Life *l);        /* of the disk, now */
+uint64_t life_draw(Life *l, uint64_t below);    /* at random */
+uint64_t life_sectors(const Life *l);           /* of the disk, now */
+unsigned life_begin(Life *l, const char *what); /* a change, for the story: its first moment */
 void life_set_length(Life *l, uint64_t sectors, unsigned issued);
 bool life_is_old(Power *p); /* the image is of version 2 */
 Snap *life_find_snap(const Life *l, const char *id);

@@ -287,6 +287,32 @@ static void a_mirror_takes_the_disks_place_under_load(void)
     each_seed(mirror_once);
 }
 
+/* It is slower than the guest, and never done for a moment. */
+static void busy_mirror_once(Stage *s)
+{
+    g_autoptr(GError) error = NULL;
+    MirrorOptions options = { .common = common, .target_is_zero = true, .granularity = 4096 };
+    make_image(s, "b", NULL);
+    BlockNode *target = open_image(s, "b");
+    g_assert_true(mirror_start(s->drive->node, target, &options, &error));
+    block_node_unref(target);
+    wait_for_event(s, "BLOCK_JOB_READY");
+    g_assert_true(job_set_speed(job_find("job"), 256 * KIB, &error));
+    load_begin(&s->load);
+    g_usleep(20000);
+    g_assert_true(job_complete(job_find("job"), &error));
+    end_of_job(s, "created running ready BLOCK_JOB_READY waiting pending BLOCK_JOB_COMPLETED "
+                  "concluded null ");
+    g_assert_cmpstr(block_node_name(s->drive->node), ==, "b");
+    g_usleep(10000);
+    load_end(&s->load);
+}
+
+static void a_mirror_ends_while_the_guest_never_rests(void)
+{
+    each_seed(busy_mirror_once);
+}
+
 static void mirror_left_once(Stage *s)
 {
     g_autoptr(GError) error = NULL;
@@ -378,6 +404,7 @@ int main(int argc, char **argv)
     ADD(a_middle_image_goes_down_into_its_base);
     ADD(the_active_image_goes_down_into_its_base);
     ADD(a_mirror_takes_the_disks_place_under_load);
+    ADD(a_mirror_ends_while_the_guest_never_rests);
     ADD(a_mirror_that_is_left_is_a_copy_of_that_moment);
     ADD(a_backup_is_the_disk_as_it_was);
     ADD(a_cancelled_job_changes_nothing);

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The power fails in the middle of work on a whole qcow2 image: creation, snapshots, other sizes,
- * amended features, another backing file, a commit, repair itself. At any moment what is left is an
- * image that opens, in which check finds leaks at most, or which says that it is to be repaired
- * first; with all its snapshots, each as it was, and with every sector that was promised.
+ * amended features, another backing file, a commit, bitmaps, repair itself. At any moment what is
+ * left is an image that opens, in which check finds leaks at most, or which says that it is to be
+ * repaired first; with all its snapshots, each as it was, with bitmaps that tell the truth or say
+ * that they do not, and with every sector that was promised.
  */
 #include <stdlib.h>
 #include <unistd.h>
 #include "config.h"
-#include "tests/unit/crash-life.h"
+#include "tests/unit/crash-bitmaps.h"
 #include "vmm/memory/rcu.h"
 
 static const Layout layouts[] = {
@@ -40,8 +41,17 @@ static void open_image(Life *l)
 {
     g_autoptr(GError) error = NULL;
     BlockOpenMode mode = { .writable = true, .discard = true };
+    unsigned issued = power_tick(l->power);
     l->node = power_open("image", "qcow2", l->layout->backing ? BACKING : "", &mode, &error);
     g_assert_no_error(error);
+    life_bitmaps_opened(l, issued);
+}
+
+static void close_image(Life *l)
+{
+    life_bitmaps_closing(l, power_tick(l->power));
+    block_node_unref(l->node);
+    life_bitmaps_closed(l);
 }
 
 static void flush(Life *l)
@@ -122,14 +132,6 @@ static void write_some(Life *l)
 }
 
 /* Everything until now is on the disk when a change of the whole image has ended. */
-static unsigned begin(Life *l, const char *what)
-{
-    unsigned now = power_tick(l->power);
-    l->doing = what;
-    g_string_append_printf(l->story, " %u:%s", now, what);
-    return now;
-}
-
 static Span end(Life *l, unsigned issued)
 {
     Span span = { issued, power_tick(l->power) };
@@ -186,7 +188,7 @@ static bool make_snapshot(Life *l)
     }
     g_ptr_array_add(l->snaps, snap);
     BlockSnapshot about = { .name = g_strdup(snap->id), .icount = UINT64_MAX };
-    snap->made.issued = begin(l, "snapshot");
+    snap->made.issued = life_begin(l, "snapshot");
     g_assert_true(ops_of(l)->snapshot_create(l->node, &about, &error));
     g_assert_no_error(error);
     snap->made = end(l, snap->made.issued);
@@ -202,7 +204,7 @@ static bool delete_snapshot(Life *l)
     if (!snap) {
         return false;
     }
-    snap->gone.issued = begin(l, "delete");
+    snap->gone.issued = life_begin(l, "delete");
     g_assert_true(ops_of(l)->snapshot_delete(l->node, snap->id, &error));
     g_assert_no_error(error);
     snap->gone = end(l, snap->gone.issued);
@@ -216,7 +218,7 @@ static bool apply_snapshot(Life *l)
     if (!snap) {
         return false;
     }
-    unsigned issued = begin(l, "apply");
+    unsigned issued = life_begin(l, "apply");
     life_set_length(l, snap->sectors, issued);
     for (uint64_t i = 0; i < l->model.sectors; i++) {
         uint32_t value = i < snap->sectors ? snap->values[i] : 0;
@@ -226,19 +228,21 @@ static bool apply_snapshot(Life *l)
     g_assert_no_error(error);
     crash_model_end(&l->model, 0, l->model.sectors, power_tick(l->power));
     g_array_index(l->lengths, Length, l->lengths->len - 1).set = end(l, issued);
+    life_bitmaps_resized(l);
     return true;
 }
 
 static void resize_to(Life *l, uint64_t sectors, const char *what)
 {
     g_autoptr(GError) error = NULL;
-    unsigned issued = begin(l, what);
+    unsigned issued = life_begin(l, what);
     life_set_length(l, sectors, issued);
     crash_model_begin(&l->model, sectors, l->model.sectors - sectors, 0, false, issued);
     g_assert_true(block_resize(l->node, sectors * SECTOR, &error));
     g_assert_no_error(error);
     crash_model_end(&l->model, sectors, l->model.sectors - sectors, power_tick(l->power));
     g_array_index(l->lengths, Length, l->lengths->len - 1).set = end(l, issued);
+    life_bitmaps_resized(l);
 }
 
 static bool may_resize(Life *l)
@@ -258,7 +262,7 @@ static bool grow(Life *l)
     resize_to(l, old + 1 + life_draw(l, room), "grow");
     uint64_t bytes = (life_sectors(l) - old) * SECTOR;
     if (strcmp(mode, "off") != 0 && ops_of(l)->preallocate) {
-        unsigned issued = begin(l, mode);
+        unsigned issued = life_begin(l, mode);
         g_assert_true(ops_of(l)->preallocate(l->node, old * SECTOR, bytes, mode, &error));
         g_assert_no_error(error);
         end_by_flush(l, issued);
@@ -291,7 +295,7 @@ static bool amend(Life *l)
         text = "refcount_bits=2";
     }
     g_autoptr(Opts) options = opts_parse(text, NULL, &error);
-    unsigned issued = begin(l, text);
+    unsigned issued = life_begin(l, text);
     g_assert_true(ops_of(l)->amend(l->node, options, NULL, NULL, &error));
     g_assert_no_error(error);
     end_by_flush(l, issued);
@@ -311,7 +315,7 @@ static bool rebase(Life *l)
          i > 0; i--) {
         g_string_prepend(name, "./"); /* the same file by a longer name */
     }
-    unsigned issued = begin(l, none ? "rebase" : "rename");
+    unsigned issued = life_begin(l, none ? "rebase" : "rename");
     if (none) {
         g_assert_cmpint(block_populate(l->node, 0, block_node_length(l->node)), ==, 0);
     }
@@ -331,7 +335,7 @@ static bool commit(Life *l)
     if (!l->layout->backing || count_snaps(l) || block_node_backing_file(l->node) == NULL) {
         return false;
     }
-    unsigned issued = begin(l, "commit");
+    unsigned issued = life_begin(l, "commit");
     g_autofree uint8_t *data = g_malloc(bytes);
     g_assert_cmpint(block_pread(l->node, 0, data, bytes), ==, 0);
     BlockNode *base = power_open("base", "raw", "", &mode, &error);
@@ -350,8 +354,8 @@ static bool commit(Life *l)
 
 static bool reopen(Life *l)
 {
-    unsigned issued = begin(l, "reopen");
-    block_node_unref(l->node);
+    unsigned issued = life_begin(l, "reopen");
+    close_image(l);
     end(l, issued);
     open_image(l);
     return true;
@@ -361,7 +365,7 @@ static bool repair(Life *l)
 {
     g_autoptr(GError) error = NULL;
     BlockCheckResult result = { 0 };
-    unsigned issued = begin(l, "check");
+    unsigned issued = life_begin(l, "check");
     g_assert_true(ops_of(l)->check(l->node, BLOCK_FIX_ERRORS | BLOCK_FIX_LEAKS, &result, &error));
     g_assert_no_error(error);
     g_assert_cmpuint(result.corruptions, ==, 0);
@@ -398,7 +402,7 @@ static void create(Life *l)
     BlockNode *raw = power_open("image", "raw", "", &mode, &error);
     g_assert_no_error(error);
     life_set_length(l, l->layout->size / SECTOR, 0);
-    unsigned issued = begin(l, "create");
+    unsigned issued = life_begin(l, "create");
     g_assert_true(block_image_ops("qcow2", NULL)->create(node_protocol(raw), options, &error));
     g_assert_no_error(error);
     g_assert_cmpint(block_flush(raw), ==, 0); /* as block_image_create() does */
@@ -436,22 +440,21 @@ static void life_end(Life *l)
     power_free(l->power);
     g_array_unref(l->lengths);
     g_ptr_array_unref(l->snaps);
+    life_bitmaps_free(l);
     g_string_free(l->story, TRUE);
     g_rand_free(l->rand);
 }
 
-static void one_life(const Layout *layout, uint32_t seed)
+typedef bool Change(Life *l); /* false: not now */
+
+static void one_life(const Layout *layout, uint32_t seed, Change *const *changes, guint count)
 {
-    static bool (*const changes[])(Life *) = {
-        make_snapshot, make_snapshot, apply_snapshot, delete_snapshot, grow,   shrink,
-        amend,         rebase,        commit,         reopen,          repair,
-    };
     Life l;
     life_start(&l, layout, seed);
     for (int i = 0; i < 8;) {
         write_some(&l);
         unsigned before = power_time(l.power);
-        if (!changes[life_draw(&l, G_N_ELEMENTS(changes))](&l)) {
+        if (!changes[life_draw(&l, count)](&l)) {
             continue;
         }
         unsigned after = power_time(l.power);
@@ -460,7 +463,7 @@ static void one_life(const Layout *layout, uint32_t seed)
         }
         i++;
     }
-    block_node_unref(l.node);
+    close_image(&l);
     unsigned last = power_time(l.power);
     for (int i = 0; i < 16; i++) {
         life_crash_at(&l, (unsigned)life_draw(&l, last + 1));
@@ -469,13 +472,48 @@ static void one_life(const Layout *layout, uint32_t seed)
     life_end(&l);
 }
 
-static void a_lost_power_leaves_a_sound_image(gconstpointer data)
+static void lives(const Layout *layout, Change *const *changes, guint change_count)
 {
     const char *seeds = g_getenv("QCOW2_SEEDS"), *first = g_getenv("QCOW2_FIRST");
     uint32_t count = seeds ? (uint32_t)atoi(seeds) : 2, from = first ? (uint32_t)atoi(first) : 1;
     for (uint32_t seed = from; seed < from + count; seed++) {
-        one_life(data, seed);
+        one_life(layout, seed, changes, change_count);
     }
+}
+
+static void a_lost_power_leaves_a_sound_image(gconstpointer data)
+{
+    static Change *const changes[] = {
+        make_snapshot, make_snapshot, apply_snapshot, delete_snapshot, grow,   shrink,
+        amend,         rebase,        commit,         reopen,          repair,
+    };
+    lives(data, changes, G_N_ELEMENTS(changes));
+}
+
+static void a_lost_power_leaves_no_bitmap_that_lies(gconstpointer data)
+{
+    static Change *const changes[] = {
+        life_bitmap_add,
+        life_bitmap_add,
+        life_bitmap_add,
+        life_bitmap_remove,
+        life_bitmap_clear,
+        life_bitmap_merge,
+        reopen,
+        reopen,
+        reopen,
+        life_bitmap_switch,
+        make_snapshot,
+        apply_snapshot,
+        delete_snapshot,
+        grow,
+        shrink,
+        amend,
+        repair,
+        rebase,
+        commit,
+    };
+    lives(data, changes, G_N_ELEMENTS(changes));
 }
 
 /* ---- The disk below fails ---- */
@@ -504,7 +542,7 @@ static void try_amend(Life *l)
 {
     g_autoptr(GError) error = NULL;
     g_autoptr(Opts) options = opts_parse("refcount_bits=32", NULL, &error);
-    begin(l, "amend");
+    life_begin(l, "amend");
     if (power_byte(l->power, "image", VERSION_AT) == 3 && life_draw(l, 2)) {
         (void)!ops_of(l)->amend(l->node, options, NULL, NULL, &error);
     }
@@ -557,6 +595,10 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < G_N_ELEMENTS(layouts); i++) {
         g_autofree char *path = g_strdup_printf("/qcow2/crash/ops/%s", layouts[i].name);
         g_test_add_data_func(path, &layouts[i], a_lost_power_leaves_a_sound_image);
+        if (!layouts[i].old) {
+            g_autofree char *bitmaps = g_strdup_printf("/qcow2/crash/bitmaps/%s", layouts[i].name);
+            g_test_add_data_func(bitmaps, &layouts[i], a_lost_power_leaves_no_bitmap_that_lies);
+        }
         g_autofree char *failing = g_strdup_printf("/qcow2/failing-disk/%s", layouts[i].name);
         g_test_add_data_func(failing, &layouts[i], a_failing_disk_loses_nothing_that_was_promised);
     }
