@@ -232,7 +232,7 @@ static bool checker_init(Qcow2Checker *c, BlockNode *file, Qcow2Header *h, unsig
                          c->clusters);
     }
     qcow2_counts_init(&c->found, c->clusters);
-    qcow2_counts_init(&c->disk, c->clusters);
+    qcow2_counts_init(&c->disk, c->clusters + 1); /* the last may lie behind the file's end */
     c->tables = g_array_new(FALSE, FALSE, sizeof(Qcow2TableRef));
     c->old_structures = g_array_new(FALSE, FALSE, sizeof(uint64_t));
     result->total_clusters =

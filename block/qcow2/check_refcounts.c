@@ -18,7 +18,7 @@ static bool block_usable(const Qcow2Checker *c, uint64_t entry)
 
 static void take_block(Qcow2Checker *c, uint64_t index, const uint8_t *data)
 {
-    uint64_t first = index * per_block(c), count = MIN(per_block(c), c->clusters - first);
+    uint64_t first = index * per_block(c), count = MIN(per_block(c), c->disk.clusters - first);
     for (uint64_t i = 0; i < count; i++) {
         uint64_t value = qcow2_refcount_get(data, c->h->refcount_order, i);
         if (value) {
@@ -31,7 +31,7 @@ static bool load_blocks(Qcow2Checker *c, GError **error)
 {
     size_t size = qcow2_cluster_size(c->h);
     g_autofree uint8_t *data = g_malloc(size);
-    for (uint64_t i = 0; i < c->reftable_entries && i * per_block(c) < c->clusters; i++) {
+    for (uint64_t i = 0; i < c->reftable_entries && i * per_block(c) < c->disk.clusters; i++) {
         if (!block_usable(c, c->reftable[i])) {
             continue;
         }
@@ -184,9 +184,9 @@ static bool chunk_is_empty(const Qcow2Checker *c, uint64_t cluster)
 
 bool qcow2_check_compare(Qcow2Checker *c, unsigned fix, GError **error)
 {
-    uint64_t highest = 0, dirty = UINT64_MAX;
-    qcow2_counts_grow(&c->disk, c->found.clusters);
-    for (uint64_t i = 0; i < c->disk.clusters; i++) {
+    uint64_t highest = 0, dirty = UINT64_MAX, end = MAX(c->clusters, c->found.clusters);
+    qcow2_counts_grow(&c->disk, end);
+    for (uint64_t i = 0; i < end; i++) {
         if (i % QCOW2_COUNTS_CHUNK == 0 && chunk_is_empty(c, i)) {
             i += QCOW2_COUNTS_CHUNK - 1;
             continue;
