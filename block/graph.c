@@ -141,8 +141,9 @@ bool graph_set_readonly(BlockNode *node, bool readonly, GError **error)
                                    node->name);
         }
     }
-    if (readonly && node->driver->retire) {
-        node->driver->retire(node);
+    if (readonly && node->driver->retire && !node->driver->retire(node, error)) {
+        node->driver->reopen(node, false, NULL); /* to be tried again */
+        return false;
     }
     if ((node->file && !graph_set_readonly(node->file, readonly, error)) ||
         (node->data_file && !graph_set_readonly(node->data_file, readonly, error)) ||

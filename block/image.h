@@ -131,6 +131,10 @@ bool block_image_create(const char *filename, const char *format, Opts *options,
  * thread, at start. */
 void block_allow_legacy_encryption(bool on);
 
+/* Writes what the image has only while it is closed, its bitmaps: nothing is written to it any
+ * more. What the close does by itself cannot fail in a way that anybody hears of. */
+bool block_node_retire(BlockNode *node, GError **error);
+
 /* Structure of an open image. */
 BlockNode *block_node_backing(BlockNode *node); /* NULL: none, or not opened */
 BlockNode *block_node_file(BlockNode *node);

@@ -57,8 +57,8 @@ typedef struct BlockDriver {
     int (*settle)(BlockNode *node);
     /* Writes what the image has only while nobody works on it, its bitmaps: at exit, and before it
      * becomes read-only. No request is in flight, and none that writes follows before reopen(). May
-     * be NULL. */
-    void (*retire)(BlockNode *node);
+     * be NULL. On failure what the image had stays in memory, and is in use on the disk. */
+    bool (*retire)(BlockNode *node, GError **error);
     /* Makes it writable, or read-only; `file` is so already. NULL: nothing to do. No request is in
      * flight. */
     bool (*reopen)(BlockNode *node, bool readonly, GError **error);

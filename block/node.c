@@ -320,6 +320,18 @@ bool block_node_delete(const char *node_name, GError **error)
     return true;
 }
 
+bool block_node_retire(BlockNode *node, GError **error)
+{
+    if (node->readonly || !node->driver->retire) {
+        return true;
+    }
+    int ret = node->driver->settle ? node->driver->settle(node) : 0;
+    if (ret < 0) {
+        return error_set_errno(error, -ret, "'%s': its tables cannot be written", node->filename);
+    }
+    return node->driver->retire(node, error);
+}
+
 static void flush_one(BlockNode *node, void *opaque)
 {
     bool plain = node->file && !node->driver->has_backing;
@@ -328,9 +340,11 @@ static void flush_one(BlockNode *node, void *opaque)
                                       : block_flush(node);
     if (ret < 0) {
         report_error("block node '%s': flush failed: %s", node->name, g_strerror(-ret));
+        return;
     }
-    if (!node->readonly && node->driver->retire) {
-        node->driver->retire(node);
+    g_autoptr(GError) error = NULL;
+    if (!block_node_retire(node, &error)) {
+        report_error("%s", error->message);
     }
 }
 

@@ -296,10 +296,22 @@ bool img_flush(ImgImage *image)
     return ret == 0;
 }
 
+static bool lost; /* an image could not be closed as it should */
+
 void img_close(ImgImage *image)
 {
+    g_autoptr(GError) error = NULL;
+    if (image->node && !block_node_retire(image->node, &error)) {
+        report_error("%s", error->message);
+        lost = true;
+    }
     g_clear_pointer(&image->backend, block_backend_detach);
     g_clear_pointer(&image->node, block_node_unref);
+}
+
+int img_status(int status)
+{
+    return status == 0 && lost ? 1 : status;
 }
 
 /* ---- Data ---- */

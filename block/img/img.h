@@ -143,7 +143,10 @@ bool img_open_error(ImgImage *image, const char *filename, const ImgOpen *how, G
 bool img_open(ImgImage *image, const char *filename, const ImgOpen *how); /* with a message */
 /* What was written is on stable storage, or false after a message. */
 bool img_flush(ImgImage *image);
-void img_close(ImgImage *image); /* an image that is not open: nothing */
+/* An image that is not open: nothing. What cannot be kept of it is told of. */
+void img_close(ImgImage *image);
+/* The tool's exit status: not 0 when an image could not be closed as it should. */
+int img_status(int status);
 /* The key of an image that was made with these options. */
 void img_open_with_key(ImgOpen *how, Opts *options);
 bool img_cache_is_valid(const char *cache, const char *what); /* false after a message */

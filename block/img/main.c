@@ -94,7 +94,7 @@ int main(int argc, char **argv)
     rcu_thread_register();
     block_allow_legacy_encryption(true);
     event_loop_main();
-    int status = dispatch(argc, argv);
+    int status = img_status(dispatch(argc, argv));
     block_close_all();
     objects_delete_all();
     if (fflush(stdout) != 0 && status == 0) {

@@ -560,18 +560,18 @@ static bool has_work(const Qcow2 *s)
     return false;
 }
 
-void qcow2_bitmaps_retire(Qcow2 *s)
+bool qcow2_bitmaps_retire(Qcow2 *s, GError **error)
 {
-    g_autoptr(GError) error = NULL;
     if (s->bitmaps_retired || s->node->readonly || !s->stored_bitmaps || !has_work(s) ||
         atomic_load(&s->corrupt)) {
-        return;
+        return true;
     }
-    if (!qcow2_with_lock(s, store, NULL, &error)) {
-        report_error("'%s': its bitmaps could not be written: %s", s->node->filename,
-                     error->message);
+    s->bitmaps_retired = true; /* one try */
+    if (!qcow2_with_lock(s, store, NULL, error)) {
+        g_prefix_error(error, "'%s': its bitmaps could not be written: ", s->node->filename);
+        return false;
     }
-    s->bitmaps_retired = true;
+    return true;
 }
 
 /* ---- What users do ---- */

@@ -317,21 +317,22 @@ static int settle_node(BlockNode *node)
     return atomic_load(&s->corrupt) ? 0 : qcow2_settle(s);
 }
 
-static void retire(BlockNode *node)
+static bool retire(BlockNode *node, GError **error)
 {
-    qcow2_bitmaps_retire(node->state);
+    return qcow2_bitmaps_retire(node->state, error);
 }
 
 static void qcow2_close(BlockNode *node)
 {
     Qcow2 *s = node->state;
+    g_autoptr(GError) error = NULL;
     if (!node->readonly && !atomic_load(&s->corrupt)) {
         int ret = qcow2_settle(s);
         if (ret < 0) {
             report_error("'%s': its tables could not be written: %s", node->filename,
                          g_strerror(-ret));
-        } else {
-            qcow2_bitmaps_retire(s);
+        } else if (!qcow2_bitmaps_retire(s, &error)) {
+            report_error("%s", error->message);
         }
     }
     qcow2_quiesce(node);

@@ -379,7 +379,7 @@ bool qcow2_bitmaps_load(Qcow2 *s, GError **error);
 /* Tells the file that they are in use: before the first write. */
 bool qcow2_bitmaps_use(Qcow2 *s, GError **error);
 /* Writes them all, and that they are no longer in use: nothing is written to the image any more. */
-void qcow2_bitmaps_retire(Qcow2 *s);
+bool qcow2_bitmaps_retire(Qcow2 *s, GError **error);
 void qcow2_bitmaps_free(Qcow2 *s);
 bool qcow2_bitmap_can_store(BlockNode *node, const char *name, uint64_t granularity,
                             GError **error);
