@@ -405,7 +405,8 @@ static bool find_target(const char *name, Drive **drive, BlockNode **node, const
     }
     *node = (*drive)->node;
     return !(*drive)->claimed ||
-           error_set(error, "device '%s': drive '%s' is in use by another device", device_id, name);
+           error_set(error, "device '%s': drive '%s' belongs to another device already", device_id,
+                     name);
 }
 
 static void backend_free(BlockBackend *backend)

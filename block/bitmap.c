@@ -184,16 +184,16 @@ static void destroy(BlockBitmap *bitmap)
 static bool check_new(BlockNode *node, const char *name, uint64_t granularity, GError **error)
 {
     if (!*name) {
-        return error_set(error, "Bitmap name cannot be empty");
+        return error_set(error, "a bitmap needs a name that is not empty");
     }
     if (granularity < 512 || granularity & (granularity - 1)) {
-        return error_set(error, "Granularity must be power of 2 and at least 512");
+        return error_set(error, "a bitmap's granularity is a power of two, 512 bytes or more");
     }
     if (bitmap_find(node, name)) {
-        return error_set(error, "Bitmap already exists: %s", name);
+        return error_set(error, "the node has a bitmap of this name already: %s", name);
     }
     if (strlen(name) > BITMAP_NAME_MAX) {
-        return error_set(error, "Bitmap name too long: %s", name);
+        return error_set(error, "the bitmap's name is longer than 1023 bytes: %s", name);
     }
     uint64_t bytes = words_of(bits_of(block_node_length(node), __builtin_ctzll(granularity))) * 8;
     return bytes + memory_of(node) <= BITMAP_MEMORY ||
@@ -254,14 +254,18 @@ bool bitmap_check(const BlockBitmap *bitmap, unsigned allow, GError **error)
 {
     if (bitmap->busy) {
         return error_set(error,
-                         "Bitmap '%s' is currently in use by another operation and cannot be used",
+                         "bitmap '%s' is busy: a job or an export works with it; wait for its end",
                          bitmap->name);
     }
     if (!(allow & BITMAP_ALLOW_READONLY) && bitmap_readonly(bitmap)) {
-        return error_set(error, "Bitmap '%s' is readonly and cannot be modified", bitmap->name);
+        return error_set(error, "bitmap '%s' cannot change: its image is open read-only",
+                         bitmap->name);
     }
     return allow & BITMAP_ALLOW_INCONSISTENT || !bitmap->inconsistent ||
-           error_set(error, "Bitmap '%s' is inconsistent and cannot be used", bitmap->name);
+           error_set(error,
+                     "bitmap '%s' is inconsistent: it was not stored when its image was last "
+                     "closed, so it can only be removed",
+                     bitmap->name);
 }
 
 /* ---- Contents ---- */

@@ -73,7 +73,7 @@ BlockNode *bitmap_node(const char *name, GError **error)
     const Drive *drive = drive_find(name);
     BlockNode *node = drive ? drive->node : block_node_find(name);
     if (!node) {
-        error_set(error, "Node '%s' not found", name);
+        error_set(error, "there is no node '%s' (query-named-block-nodes lists them)", name);
     }
     return node;
 }
@@ -82,7 +82,7 @@ BlockBitmap *bitmap_lookup(BlockNode *node, const char *name, GError **error)
 {
     BlockBitmap *bitmap = bitmap_find(node, name);
     if (!bitmap) {
-        error_set(error, "Dirty bitmap '%s' not found", name);
+        error_set(error, "the node has no bitmap '%s'", name);
     }
     return bitmap;
 }
@@ -131,13 +131,15 @@ static bool can_persist(BlockNode *node, const char *name, uint64_t granularity,
     const BlockImageOps *ops = block_node_image_ops(node);
     granularity = granularity ? granularity : bitmap_default_granularity(node);
     if (!ops || !ops->bitmap_can_store) {
-        return error_set(error, "Can't store persistent bitmaps to %s", node->name);
+        return error_set(error,
+                         "'%s' cannot keep bitmaps in its image (persistent=on): only qcow2 can",
+                         node->name);
     }
     if (node->readonly) {
-        return error_set(error, "Block node '%s' is read-only", node->name);
+        return error_set(error, "node '%s' is read-only: nothing can be stored in it", node->name);
     }
     if (!ops->bitmap_can_store(node, name, granularity, error)) {
-        g_prefix_error(error, "Can't make bitmap '%s' persistent in '%s': ", name, node->name);
+        g_prefix_error(error, "bitmap '%s' cannot be stored in '%s': ", name, node->name);
         return false;
     }
     return true;
@@ -228,11 +230,10 @@ static bool check_sources(const BlockBitmap *to, const GPtrArray *sources, GErro
             return false;
         }
         if (from->length != to->length) {
-            return error_set(
-                error,
-                "Bitmaps are of different sizes (destination size is %" G_GUINT64_FORMAT
-                ", source size is %" G_GUINT64_FORMAT ") and can't be merged",
-                to->length, from->length);
+            return error_set(error,
+                             "bitmaps of disks of different sizes cannot be merged: the target is "
+                             "of %" G_GUINT64_FORMAT " bytes, the source of %" G_GUINT64_FORMAT,
+                             to->length, from->length);
         }
     }
     return true;

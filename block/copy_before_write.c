@@ -220,7 +220,9 @@ static BlockNode *open_target(BlockNode *node, Opts *options, GError **error)
 static bool check_target(BlockNode *node, BlockNode *target, GError **error)
 {
     if (target->readonly) {
-        return error_set(error, "target '%s' is read-only", target->name);
+        return error_set(error,
+                         "target '%s' was opened read-only: what is saved has to be written there",
+                         target->name);
     }
     if (node_is_below(node->file, target) || node_is_below(target, node->file)) {
         return error_set(error, "target '%s' and file '%s' are of one tree", target->name,

@@ -65,7 +65,7 @@ bool drive_remove(const char *id, GError **error)
         return error_set(error, "there is no drive '%s'", id);
     }
     if (drive->claimed) {
-        return error_set(error, "drive '%s' is in use by a device", id);
+        return error_set(error, "drive '%s' belongs to a device", id);
     }
     g_ptr_array_remove(drives, drive);
     drive_free(drive);
@@ -115,7 +115,7 @@ static bool choose_place(Drive *drive, int kind, Opts *options, GError **error)
         return false;
     }
     if (has_index && (has_bus || has_unit)) {
-        return error_set(error, "index= cannot be used with bus= and unit=");
+        return error_set(error, "give either index= or bus= and unit=: both say where the disk is");
     }
     if (per_bus && (int)unit >= per_bus) {
         return error_set(error, "unit=%d: a bus of if=%s has units 0 to %d", (int)unit,
@@ -358,7 +358,8 @@ static bool drive_open(Drive *drive, Opts *options, GError **error)
         return false;
     }
     if (drive->node->readonly && !drive->readonly) {
-        report_warning("drive '%s': '%s' cannot be opened for writing; the disk is read-only",
+        report_warning("drive '%s': '%s' may not be written to on this host: the guest sees a disk "
+                       "that is write-protected",
                        drive->id, drive->node->filename);
         drive->readonly = true;
     }

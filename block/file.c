@@ -40,8 +40,8 @@ static bool open_fd(BlockNode *node, FileState *s, GError **error)
     }
     if (errno == EINVAL && node->cache_direct) {
         return error_set(error,
-                         "'%s': its file system does not support O_DIRECT: use cache=writeback "
-                         "(cache.direct=off)",
+                         "'%s': cache.direct=on (cache=none) needs O_DIRECT, which its file system "
+                         "has not: use cache=writeback (cache.direct=off)",
                          node->filename);
     }
     return error_set_errno(error, errno, "cannot open '%s'%s", node->filename,
@@ -58,12 +58,12 @@ static bool check_type(BlockNode *node, FileState *s, GError **error)
     /* It kept a FIFO from blocking the open; io_uring would take it to mean "fail, don't wait". */
     fcntl(s->fd, F_SETFL, fcntl(s->fd, F_GETFL) & ~O_NONBLOCK);
     if (node->driver == &file_driver && !S_ISREG(st.st_mode)) {
-        return error_set(error, "'%s' is not a regular file%s", node->filename,
+        return error_set(error, "'%s' is no plain file%s", node->filename,
                          s->block_device ? ": use driver host_device" : "");
     }
     s->generic = S_ISCHR(st.st_mode) && file_is_sg(s->fd);
     if (node->driver == &host_device_driver && !s->block_device && !s->generic) {
-        return error_set(error, "'%s' is not a block device", node->filename);
+        return error_set(error, "'%s' is no block device", node->filename);
     }
     return true;
 }

@@ -58,8 +58,8 @@ static int set_locks(int fd, unsigned perm, unsigned shared, bool unlock_others)
 static bool refuse(GError **error, const char *filename, const char *what, int i)
 {
     return error_set(error,
-                     "'%s' is locked: could not get the %s \"%s\" lock. Is another process using "
-                     "this image?",
+                     "'%s' is locked: another process has it open (%s \"%s\"); end that "
+                     "one, or open it read-only on both sides",
                      filename, what, perm_names[i]);
 }
 

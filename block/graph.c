@@ -160,13 +160,15 @@ bool graph_set_readonly(BlockNode *node, bool readonly, GError **error)
 bool graph_put_overlay(BlockNode *node, BlockNode *overlay, GError **error)
 {
     if (overlay == node || overlay->refs > 1) {
-        return error_set(error, "The overlay is already in use");
+        return error_set(error, "a device, a job or another node uses the overlay: it must be free "
+                                "to become the top of the disk");
     }
     if (!overlay->driver->has_backing) {
-        return error_set(error, "The overlay does not support backing images");
+        return error_set(error, "the overlay's format knows no backing files: qcow2 does");
     }
     if (overlay->backing) {
-        return error_set(error, "The overlay already has a backing image");
+        return error_set(error,
+                         "the overlay stands on a backing file already: open it with backing=null");
     }
     if (!job_check_free(node, error)) {
         return false;

@@ -42,11 +42,11 @@ const BlockImageOps *block_image_ops(const char *driver, GError **error)
 {
     const BlockDriver *found = block_driver_find(driver);
     if (!found) {
-        error_set(error, "Unknown file format '%s'", driver);
+        error_set(error, "no format has the name '%s'", driver);
         return NULL;
     }
     if (!found->image) {
-        error_set(error, "Format driver '%s' does not support image creation", driver);
+        error_set(error, "images of format '%s' can be read, but not made", driver);
     }
     return found->image;
 }
@@ -141,7 +141,7 @@ bool block_image_create(const char *filename, const char *format, Opts *options,
         return false;
     }
     if (!ops->create) {
-        return error_set(error, "Format driver '%s' does not support image creation", format);
+        return error_set(error, "images of format '%s' can be read, but not made", format);
     }
     const char *path = g_str_has_prefix(filename, "file:") ? filename + 5 : filename;
     bool local = path != filename || !strchr(filename, ':') || strchr(filename, '/') == filename ||

@@ -74,16 +74,16 @@ BlockBackend *block_backend_find(const char *device, const char *id, GError **er
 {
     Search search = { .device = device, .id = id };
     if (!device == !id) {
-        error_set(error, "Need exactly one of 'device' and 'id'");
+        error_set(error, "say the drive either by 'id' (of the device) or by 'device' (of -drive), "
+                         "not by both and not by none");
         return NULL;
     }
     backend_foreach(match, &search);
     if (!search.found) {
         error_set_code(error, VIREO_ERROR_DEVICE_NOT_FOUND,
                        device && drive_find(device)
-                           ? "Device '%s' is not attached: no drive of the "
-                             "machine has it"
-                           : "Device '%s' not found",
+                           ? "drive '%s' was made, but no device of the machine has it"
+                           : "there is no drive and no device '%s' (query-block lists them)",
                        device ? device : id);
     }
     return search.found;
@@ -98,7 +98,10 @@ static const char *name_of(const BlockBackend *backend)
 
 static bool need_removable(const BlockBackend *backend, GError **error)
 {
-    return backend->removable || error_set(error, "Device '%s' is not removable", name_of(backend));
+    return backend->removable ||
+           error_set(error,
+                     "'%s' is a fixed disk: only CD-ROM and floppy drives change their medium",
+                     name_of(backend));
 }
 
 static void tell_media(BlockBackend *backend, bool loaded)
@@ -132,7 +135,8 @@ bool block_media_open_tray(BlockBackend *backend, bool force, GError **error)
         return false;
     }
     if (!backend->has_tray) {
-        return error_set(error, "Device '%s' does not have a tray", name_of(backend));
+        return error_set(error, "'%s' has no tray that could be opened or closed",
+                         name_of(backend));
     }
     open_tray(backend, force);
     return true;
@@ -141,11 +145,10 @@ bool block_media_open_tray(BlockBackend *backend, bool force, GError **error)
 static bool open_to_change(BlockBackend *backend, bool force, GError **error)
 {
     return need_removable(backend, error) &&
-           (open_tray(backend, force) ||
-            error_set(error,
-                      "Device '%s' is locked and force was not specified, wait for tray to open "
-                      "and try again",
-                      name_of(backend)));
+           (open_tray(backend, force) || error_set(error,
+                                                   "the guest holds the tray of '%s' shut: it was "
+                                                   "asked to let go; force=true opens it at once",
+                                                   name_of(backend)));
 }
 
 bool block_media_close_tray(BlockBackend *backend, GError **error)
@@ -166,7 +169,8 @@ static bool need_open(BlockBackend *backend, GError **error)
 {
     return need_removable(backend, error) &&
            (!backend->has_tray || block_backend_tray_open(backend) ||
-            error_set(error, "Tray of device '%s' is not open", name_of(backend)));
+            error_set(error, "'%s' is shut: open its tray first (blockdev-open-tray)",
+                      name_of(backend)));
 }
 
 static bool insert_node(BlockBackend *backend, BlockNode *node, GError **error)
@@ -189,11 +193,13 @@ bool block_media_insert(BlockBackend *backend, const char *node_name, GError **e
         return false;
     }
     if (backend->node) {
-        return error_set(error, "There already is a medium in device '%s'", name_of(backend));
+        return error_set(error, "'%s' holds a medium: remove it first (blockdev-remove-medium)",
+                         name_of(backend));
     }
     BlockNode *node = block_node_find(node_name);
     if (!node) {
-        return error_set(error, "Node '%s' not found", node_name);
+        return error_set(error, "there is no node '%s' (query-named-block-nodes lists them)",
+                         node_name);
     }
     return insert_node(backend, node, error);
 }

@@ -127,7 +127,8 @@ static bool read_common(BlockNode *node, Opts *options, const NodeDefaults *d, G
         return error_set(error, "detect-zeroes=unmap needs discard=unmap");
     }
     if (node->force_share && !node->readonly) {
-        return error_set(error, "force-share=on needs read-only=on");
+        return error_set(error, "force-share=on is for read-only=on alone: without locks two "
+                                "writers would destroy the image");
     }
     return true;
 }
@@ -161,7 +162,8 @@ static bool open_file_child(BlockNode *node, Opts *options, GError **error)
     }
     if (node->file && node->file->readonly && !node->readonly) {
         if (!node->auto_readonly) {
-            return error_set(error, "node '%s' below is read-only: use read-only=on",
+            return error_set(error,
+                             "node '%s', which lies below, cannot be written to: use read-only=on",
                              node->file->name);
         }
         node->readonly = true;
@@ -308,10 +310,13 @@ bool block_node_delete(const char *node_name, GError **error)
 {
     BlockNode *node = block_node_find(node_name);
     if (!node) {
-        return error_set(error, "Failed to find node with node-name='%s'", node_name);
+        return error_set(error, "there is no node '%s' (query-named-block-nodes lists them)",
+                         node_name);
     }
     if (!node->monitor_owned) {
-        return error_set(error, "Node %s is not owned by the monitor", node_name);
+        return error_set(
+            error, "node %s was not made by -blockdev or blockdev-add: it goes with what made it",
+            node_name);
     }
     if (node->refs > 1) {
         return error_set(error, "Node %s is in use", node_name);
@@ -423,13 +428,15 @@ static void resize_bitmaps(BlockNode *node, void *opaque)
 bool block_resize(BlockNode *node, uint64_t size, GError **error)
 {
     if (node->readonly) {
-        return error_set(error, "block node '%s' is read-only", node->name);
+        return error_set(error, "the size cannot change: node '%s' was opened read-only",
+                         node->name);
     }
     if (size % 512) {
-        return error_set(error, "The new size must be a multiple of 512");
+        return error_set(error, "a disk's size is a multiple of 512 bytes");
     }
     if (size > INT64_MAX) {
-        return error_set(error, "'size' is too large: %" G_GUINT64_FORMAT " bytes", size);
+        return error_set(
+            error, "%" G_GUINT64_FORMAT " bytes are more than a disk can have (2^63 - 1)", size);
     }
     if (!node->driver->resize) {
         return error_set(error, "block driver '%s' cannot resize", node->driver->name);

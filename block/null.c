@@ -19,7 +19,8 @@ static bool null_open(BlockNode *node, Opts *options, GError **error)
         return false;
     }
     if (size > INT64_MAX) {
-        return error_set(error, "size %" G_GUINT64_FORMAT " is too large", size);
+        return error_set(error, "size %" G_GUINT64_FORMAT ": a disk has at most 2^63 - 1 bytes",
+                         size);
     }
     node->filename = g_strdup_printf("%s://", node->driver->name);
     atomic_store(&node->length, size);

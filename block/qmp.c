@@ -18,8 +18,7 @@ BlockNode *block_device_node(const char *name, GError **error)
     }
     if (!node) {
         error_set_code(error, VIREO_ERROR_GENERIC,
-                       drive ? "Device '%s' has no medium"
-                             : "Cannot find device='%s' nor node-name='%s'",
+                       drive ? "drive '%s' is empty" : "there is no drive '%s' and no node '%s'",
                        name, name);
     }
     return node;
@@ -46,7 +45,7 @@ static json_object *blockdev_add(const void *opaque, GError **error)
 {
     const QmpBlockdevAddArgs *args = opaque;
     if (!args->node_name) {
-        error_set(error, "'node-name' must be specified for the root node");
+        error_set(error, "'node-name' is missing: without it nobody could use or delete the node");
         return NULL;
     }
     json_object *all = json_object_get(args->rest);
@@ -67,17 +66,18 @@ static BlockNode *find_resized(const QmpBlockResizeArgs *args, GError **error)
 {
     const char *name = args->node_name ? args->node_name : args->device;
     if (!name || (args->node_name && args->device)) {
-        error_set(error, "Need exactly one of 'device' and 'node-name'");
+        error_set(error, "say either 'device' or 'node-name'");
         return NULL;
     }
     const Drive *drive = args->device ? drive_find(args->device) : NULL;
     BlockNode *node = drive ? drive->node : block_node_find(name);
     if (!node && drive) {
-        error_set(error, "Device '%s' has no medium", name);
+        error_set(error, "drive '%s' is empty", name);
     } else if (!node) {
         error_set_code(error, args->node_name ? VIREO_ERROR_GENERIC : VIREO_ERROR_DEVICE_NOT_FOUND,
-                       args->node_name ? "Cannot find device='' nor node-name='%s'"
-                                       : "Device '%s' not found",
+                       args->node_name
+                           ? "there is no node '%s' (query-named-block-nodes lists them)"
+                           : "there is no drive and no device '%s' (query-block lists them)",
                        name);
     }
     return node;
@@ -106,7 +106,8 @@ static json_object *set_write_threshold(const void *opaque, GError **error)
     const QmpBlockSetWriteThresholdArgs *args = opaque;
     BlockNode *node = block_node_find(args->node_name);
     if (!node) {
-        error_set(error, "Device '%s' not found", args->node_name);
+        error_set(error, "there is no node '%s' (query-named-block-nodes lists them)",
+                  args->node_name);
         return NULL;
     }
     node_set_threshold(node, args->write_threshold);

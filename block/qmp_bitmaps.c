@@ -17,7 +17,7 @@ BitmapAction *qmp_bitmap_add(const QmpBlockDirtyBitmapAddArgs *args, GError **er
 {
     BlockNode *node = block_device_node(args->node, error);
     if (node && args->has_granularity && args->granularity < 512) {
-        error_set(error, "Granularity must be power of 2 and at least 512");
+        error_set(error, "a bitmap's granularity is a power of two, 512 bytes or more");
         return NULL;
     }
     uint64_t granularity = args->has_granularity ? (uint64_t)args->granularity : 0;

@@ -22,8 +22,7 @@ static json_object *answer(bool ok)
 
 static bool check_speed(bool has_speed, int64_t speed, GError **error)
 {
-    return !has_speed || speed >= 0 ||
-           error_set(error, "Parameter 'speed' expects a non-negative value");
+    return !has_speed || speed >= 0 || error_set(error, "'speed' is negative: 0 is no limit");
 }
 
 /* A policy that was not given reports; "auto" is "enospc" for jobs. */
@@ -77,19 +76,21 @@ static bool choose(BlockNode *top, const char *node_name, const char *file, cons
                    BlockNode **node, GError **error)
 {
     if (node_name && file) {
-        return error_set(error, "'%s-node' and '%s' cannot be specified at the same time", what,
-                         what);
+        return error_set(error, "'%s-node' and '%s' say the same: give one of them", what, what);
     }
     if (node_name) {
         *node = block_node_find(node_name);
-        return *node || error_set(error, "Cannot find device='' nor node-name='%s'", node_name);
+        return *node ||
+               error_set(error, "there is no node '%s' (query-named-block-nodes lists them)",
+                         node_name);
     }
     if (file) {
         *node = find_in_chain(top, file);
     }
     return !file || *node ||
-           (strcmp(what, "top") ? error_set(error, "Can't find '%s' in the backing chain", file)
-                                : error_set(error, "Top image file %s not found", file));
+           (strcmp(what, "top")
+                ? error_set(error, "no image below the disk has the file name '%s'", file)
+                : error_set(error, "'top': no image of the disk has the file name '%s'", file));
 }
 
 /* ---- Stream and commit ---- */
@@ -99,14 +100,13 @@ static bool choose_bottom(BlockNode *top, const char *name, BlockNode **base, GE
 {
     BlockNode *bottom = block_node_find(name);
     if (!bottom) {
-        return error_set(error, "Cannot find device='' nor node-name='%s'", name);
+        return error_set(error, "there is no node '%s' (query-named-block-nodes lists them)", name);
     }
     if (!graph_skip_filters(bottom)->driver->has_backing) {
         return error_set(error, "Node '%s' cannot have a backing image", name);
     }
     if (!node_is_below(bottom, top)) {
-        return error_set(error, "Node '%s' is not in a chain starting from '%s'", name,
-                         job_node_label(top));
+        return error_set(error, "node '%s' does not lie below '%s'", name, job_node_label(top));
     }
     *base = graph_skip_filters(bottom)->backing;
     return true;
@@ -123,7 +123,7 @@ static json_object *block_stream(const void *opaque, GError **error)
         return NULL;
     }
     if (args->bottom && (args->base || args->base_node)) {
-        error_set(error, "'bottom' and '%s' cannot be specified at the same time",
+        error_set(error, "'bottom' and '%s' both say where to stop: give one of them",
                   args->base ? "base" : "base-node");
         return NULL;
     }
@@ -131,7 +131,8 @@ static json_object *block_stream(const void *opaque, GError **error)
         return NULL;
     }
     if (args->backing_file && !base) {
-        error_set(error, "backing file specified, but streaming the entire chain");
+        error_set(error, "'backing-file' is what the image shall name below it, and nothing is "
+                         "left below: 'base' is missing");
         return NULL;
     }
     return answer(stream_start(top, base, args->backing_file, &common, error));
@@ -143,7 +144,9 @@ static json_object *block_commit(const void *opaque, GError **error)
     JobCommon common = COMMON(args);
     BlockNode *active = block_device_node(args->device, NULL);
     if (!active) {
-        error_set_code(error, VIREO_ERROR_DEVICE_NOT_FOUND, "Device '%s' not found", args->device);
+        error_set_code(error, VIREO_ERROR_DEVICE_NOT_FOUND,
+                       "there is no drive and no device '%s' (query-block lists them)",
+                       args->device);
         return NULL;
     }
     common.on_source = on_error(args->has_on_error, args->on_error);
@@ -157,11 +160,12 @@ static json_object *block_commit(const void *opaque, GError **error)
         return NULL;
     }
     if (!node_is_below(top, active)) {
-        error_set(error, "'%s' is not in this backing file chain", top->name);
+        error_set(error, "'%s' is none of the images of this disk", top->name);
         return NULL;
     }
     if (args->backing_file && graph_skip_filters(top) == graph_skip_filters(active)) {
-        error_set(error, "'backing-file' specified, but 'top' is the active layer");
+        error_set(error, "'backing-file' is for a commit from the middle of the chain: above the "
+                         "topmost image ('top') nothing names one");
         return NULL;
     }
     return answer(commit_start(active, top, base, args->backing_file, &common, error));
@@ -247,16 +251,16 @@ static bool read_wish(const MirrorWish *w, int sync, MirrorOptions *options, GEr
 {
     uint64_t granularity = (uint64_t)w->granularity;
     if (sync_of(sync) == MIRROR_BITMAP) {
-        return error_set(error, "Sync mode '%s' not supported", sync_names[sync]);
+        return error_set(error, "sync=%s: only full, top and none are there", sync_names[sync]);
     }
     if (w->has_granularity && granularity && (granularity < 512 || granularity > 64 << 20)) {
-        return error_set(error, "Parameter 'granularity' expects a value in range [512B, 64MB]");
+        return error_set(error, "'granularity' lies between 512 bytes and 64 MiB");
     }
     if (w->has_granularity && granularity & (granularity - 1)) {
-        return error_set(error, "Parameter 'granularity' expects a power of 2");
+        return error_set(error, "'granularity' has to be a power of two");
     }
     if (w->has_buf_size && w->buf_size < 0) {
-        return error_set(error, "Invalid parameter 'buf-size'");
+        return error_set(error, "'buf-size' is negative");
     }
     options->granularity = w->has_granularity ? granularity : 0;
     options->buf_size = w->has_buf_size ? (uint64_t)w->buf_size : 0;
@@ -264,7 +268,7 @@ static bool read_wish(const MirrorWish *w, int sync, MirrorOptions *options, GEr
                               w->copy_mode == QMP_MIRROR_COPY_MODE_WRITE_BLOCKING;
     options->replaces = w->replaces ? block_node_find(w->replaces) : NULL;
     return !w->replaces || options->replaces ||
-           error_set(error, "Failed to find node with node-name='%s'", w->replaces);
+           error_set(error, "'replaces': there is no node '%s'", w->replaces);
 }
 
 static json_object *blockdev_mirror(const void *opaque, GError **error)
@@ -326,15 +330,16 @@ static bool check_bitmap_modes(const BackupBitmap *b, GError **error)
 {
     bool incremental = b->sync == QMP_MIRROR_SYNC_MODE_INCREMENTAL;
     if (!b->name && (incremental || b->sync == QMP_MIRROR_SYNC_MODE_BITMAP)) {
-        return error_set(error, "must provide a valid bitmap name for '%s' sync mode",
+        return error_set(error,
+                         "sync=%s needs 'bitmap': the name of the bitmap that says what to copy",
                          sync_names[b->sync]);
     }
     if (incremental && b->has_mode && b->mode != QMP_BITMAP_SYNC_MODE_ON_SUCCESS) {
-        return error_set(error, "Bitmap sync mode must be '%s' when using sync mode '%s'",
+        return error_set(error, "bitmap-mode has to be %s (or left out) with sync=%s",
                          bitmap_modes[QMP_BITMAP_SYNC_MODE_ON_SUCCESS], sync_names[b->sync]);
     }
     return b->name || !b->has_mode ||
-           error_set(error, "Cannot specify bitmap sync mode without a bitmap");
+           error_set(error, "bitmap-mode says what becomes of 'bitmap', which is missing");
 }
 
 /* *bitmap: what the backup uses, or NULL. */
@@ -347,22 +352,22 @@ static bool find_bitmap(const BackupBitmap *b, BlockNode *source, BlockBitmap **
     }
     *bitmap = bitmap_find(source, b->name);
     if (!*bitmap) {
-        return error_set(error, "Bitmap '%s' could not be found", b->name);
+        return error_set(error, "the source has no bitmap '%s'", b->name);
     }
     if (!b->has_mode && b->sync != QMP_MIRROR_SYNC_MODE_INCREMENTAL) {
-        return error_set(error, "Bitmap sync mode must be given when providing a bitmap");
+        return error_set(error, "'bitmap' needs 'bitmap-mode', which says what becomes of it");
     }
     if (!bitmap_check(*bitmap, BITMAP_ALLOW_READONLY, error)) {
         return false;
     }
     if (b->sync == QMP_MIRROR_SYNC_MODE_NONE) {
-        return error_set(error, "sync mode '%s' does not produce meaningful bitmap outputs",
+        return error_set(error, "sync=%s copies nothing by itself: no bitmap could follow it",
                          sync_names[b->sync]);
     }
     return b->mode != QMP_BITMAP_SYNC_MODE_NEVER || b->sync == QMP_MIRROR_SYNC_MODE_BITMAP ||
            error_set(error,
-                     "Bitmap sync mode '%s' has no meaningful effect when combined with sync mode "
-                     "'%s'",
+                     "bitmap-mode=%s leaves nothing to do with sync=%s: the bitmap would be "
+                     "neither read nor changed",
                      bitmap_modes[b->mode], sync_names[b->sync]);
 }
 

@@ -29,7 +29,7 @@ static BlockBackend *take_file(BlockNode *file, GError **error)
     BlockBackend *backend = block_backend_attach(file->name, "image", false, false, error);
     if (backend && file->readonly) {
         block_backend_detach(backend);
-        error_set(error, "Block node is read-only");
+        error_set(error, "the node was opened read-only: an image cannot be made in it");
         return NULL;
     }
     return backend;
@@ -177,7 +177,8 @@ static void translate(const char *key, const char *value, void *opaque)
     if (!strcmp(key, "data-file")) { /* a node's name: the image says its file's */
         BlockNode *node = block_node_find(value);
         if (!node || !node->filename) {
-            t->failed = !error_set(t->error, "Cannot find device='' nor node-name='%s'", value);
+            t->failed = !error_set(
+                t->error, "there is no node '%s' (query-named-block-nodes lists them)", value);
             return;
         }
         value = node->filename;
@@ -238,9 +239,10 @@ static bool read_format_options(CreateJob *c, Opts *options, GError **error)
     BlockNode *node = file ? block_node_find(file) : NULL;
     Translation t = { c->driver, c->options, error, false };
     if (!node) {
-        return error_set(
-            error, file ? "Cannot find device='' nor node-name='%s'" : "Parameter '%s' is missing",
-            file ? file : "file");
+        return error_set(error,
+                         file ? "there is no node '%s' (query-named-block-nodes lists them)"
+                              : "Parameter '%s' is missing",
+                         file ? file : "file");
     }
     if (!take_preallocation(c, options, error)) {
         return false;
@@ -268,13 +270,13 @@ static const BlockDriver *find_driver(Opts *options, GError **error)
     const BlockDriver *driver = name ? block_driver_find(name) : NULL;
     if (!driver) {
         error_set(error,
-                  name ? "Parameter 'driver' does not accept value '%s'"
+                  name ? "'driver': nothing of the name '%s' can be created"
                        : "Parameter '%s' is missing",
                   name ? name : "driver");
         return NULL;
     }
     if (driver != &file_driver && (!driver->has_file || !driver->image || !driver->image->create)) {
-        error_set(error, "Driver does not support blockdev-create");
+        error_set(error, "images of this driver cannot be created");
         return NULL;
     }
     return driver;

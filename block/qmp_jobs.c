@@ -78,7 +78,9 @@ static Job *find(const char *id, bool block_job, GError **error)
     Job *job = job_find(id);
     if (!job) {
         error_set_code(error, block_job ? VIREO_ERROR_DEVICE_NOT_ACTIVE : VIREO_ERROR_GENERIC,
-                       block_job ? "Block job '%s' not found" : "Job not found", id);
+                       block_job ? "there is no block job '%s' (query-block-jobs lists them)"
+                                 : "Job not found",
+                       id);
     }
     return job;
 }
@@ -110,7 +112,7 @@ static json_object *block_job_set_speed(const void *opaque, GError **error)
     const QmpBlockJobSetSpeedArgs *args = opaque;
     Job *job = find(args->device, true, error);
     if (job && args->speed < 0) {
-        error_set(error, "Parameter 'speed' expects a non-negative value");
+        error_set(error, "'speed' is negative: 0 is no limit");
         return NULL;
     }
     return answer(job && job_set_speed(job, (uint64_t)args->speed, error));

@@ -41,7 +41,7 @@ BlockNode *snapshot_sync(const QmpBlockdevSnapshotSyncArgs *args, BlockNode **be
     BlockNode *node = name ? block_device_node(name, error) : NULL;
     if (!node) {
         if (!name) {
-            error_set(error, "Need exactly one of 'device' and 'node-name'");
+            error_set(error, "say either 'device' or 'node-name'");
         }
         return NULL;
     }
@@ -86,8 +86,7 @@ static const BlockImageOps *snapshot_ops(BlockNode *node, GError **error)
 {
     const BlockImageOps *ops = block_node_image_ops(node);
     if (!ops || !ops->snapshot_create) {
-        error_set(error,
-                  "Block format '%s' used by device '%s' does not support internal snapshots",
+        error_set(error, "images of format '%s' (device '%s') cannot keep snapshots: qcow2 can",
                   node->driver->name, node->name);
         return NULL;
     }
@@ -104,7 +103,7 @@ static bool check_name(BlockNode *node, const BlockImageOps *ops,
     g_autoptr(GPtrArray) list = ops->snapshot_list(node, error);
     for (guint i = 0; list && i < list->len; i++) {
         if (!strcmp(((BlockSnapshot *)list->pdata[i])->name, args->name)) {
-            return error_set(error, "Snapshot with name '%s' already exists on device '%s'",
+            return error_set(error, "there is a snapshot '%s' on '%s' already: give another name",
                              args->name, args->device);
         }
     }
@@ -160,7 +159,7 @@ static json_object *delete_internal(const void *opaque, GError **error)
     BlockNode *node = block_device_node(args->device, error);
     const BlockImageOps *ops = node ? snapshot_ops(node, error) : NULL;
     if (ops && !args->id && !args->name) {
-        error_set(error, "Name or id must be provided");
+        error_set(error, "say which snapshot: 'id', 'name' or both");
         return NULL;
     }
     ops = ops && job_check_free(node, error) ? ops : NULL;
@@ -179,7 +178,7 @@ static json_object *delete_internal(const void *opaque, GError **error)
         graph_change_end();
         return ok ? snapshot_json(s) : NULL;
     }
-    error_set(error, "Snapshot with id '%s' and name '%s' does not exist on device '%s'",
+    error_set(error, "no snapshot has the id '%s' and the name '%s' on '%s'",
               args->id ? args->id : "null", args->name ? args->name : "null", args->device);
     return NULL;
 }

@@ -141,7 +141,7 @@ static void undo_bitmap(Action *a)
 
 static bool prepare_abort(Action *a, GError **error)
 {
-    return error_set(error, "Transaction aborted using Abort action");
+    return error_set(error, "the action 'abort' was met: everything is undone");
 }
 
 static const ActionKind kinds[] = {
@@ -193,12 +193,12 @@ static bool read_action(Action *a, json_object *object, bool grouped, GError **e
     json_object *data = json_object_object_get(object, "data");
     a->kind = find_kind(name);
     if (!json_object_is_type(data, json_type_object)) {
-        return error_set(error, "Invalid parameter type for 'data', expected: object");
+        return error_set(error, "'data' has to be of type object");
     }
     if (grouped && !a->kind->starts_job) {
         return error_set(error,
-                         "Action '%s' does not support Transaction property completion-mode = "
-                         "grouped",
+                         "action '%s' is no job that could end with others: "
+                         "completion-mode=grouped takes jobs only",
                          name);
     }
     a->desc = qmp_command_find(name);

@@ -150,9 +150,8 @@ int block_copy_range(BlockNode *from, uint64_t from_offset, BlockNode *to, uint6
 /* ---- Images ---- */
 
 static const BlockCreateOption raw_create_options[] = {
-    { "size", BLOCK_OPTION_SIZE, "Virtual disk size", NULL },
-    { "preallocation", BLOCK_OPTION_STRING,
-      "Preallocation mode (allowed values: off, falloc, full)", "off" },
+    { "size", BLOCK_OPTION_SIZE, "Size of the disk that the guest sees", NULL },
+    { "preallocation", BLOCK_OPTION_STRING, "What is allocated now: off, falloc, full", "off" },
     { NULL },
 };
 
@@ -185,7 +184,7 @@ static bool raw_preallocate(BlockNode *node, uint64_t offset, uint64_t bytes, co
 {
     bool full = !strcmp(mode, "full");
     if (!full && strcmp(mode, "falloc") != 0) {
-        return error_set(error, "Unsupported preallocation mode: %s", mode);
+        return error_set(error, "a raw image has no preallocation=%s", mode);
     }
     return file_preallocate(node_protocol(node), offset, bytes, full, error);
 }

@@ -86,7 +86,7 @@ static void check_own(const char *key, const char *value, void *opaque)
         return;
     }
     if (!same_value(opts_get(r->options, key), value)) {
-        r->failed = !error_set(r->error, "Cannot change the option '%s'", key);
+        r->failed = !error_set(r->error, "'%s' of an open node stays as it is", key);
     }
 }
 
@@ -111,10 +111,11 @@ static bool read_child(GArray *list, BlockNode *node, BlockNode *child, const ch
         return true;
     }
     if (name || (nested && !child)) {
-        return error_set(error, "Cannot change the option '%s'", key);
+        return error_set(error, "'%s' of an open node stays as it is", key);
     }
     if (!nested) {
-        return error_set(error, "Parameter '%s' is missing for node '%s'", key, node->name);
+        return error_set(error, "'%s' of node '%s' is missing: the node has one now", key,
+                         node->name);
     }
     return read_node(list, child, nested, above, error);
 }
@@ -125,23 +126,24 @@ static bool read_backing(GArray *list, BlockNode *node, Opts *options, Settings 
     const char *name = opts_get(options, "backing");
     g_autoptr(Opts) nested = opts_take_prefix(options, "backing");
     if (!name && !nested && node->backing) {
-        return error_set(error, "backing is missing for '%s'", node->name);
+        return error_set(error, "'backing' of node '%s' is missing: name the node below, or null",
+                         node->name);
     }
     new->backing = NULL;
     if (nested) {
         if (!node->backing || name) {
-            return error_set(error, "Cannot change the option 'backing'");
+            return error_set(error, "'backing' of this node stays as it is");
         }
         new->backing = block_node_ref(node->backing);
         return read_node(list, node->backing, nested, NULL, error);
     }
     BlockNode *found = name && *name ? block_node_find(name) : NULL;
     if (name && *name && !found) {
-        return error_set(error, "Cannot find device='' nor node-name='%s'", name);
+        return error_set(error, "there is no node '%s' (query-named-block-nodes lists them)", name);
     }
     if (found && node_is_below(node, found)) {
-        return error_set(error, "Making '%s' a backing child of '%s' would create a cycle", name,
-                         node->name);
+        return error_set(error, "'%s' cannot be the backing node of '%s': it stands on it itself",
+                         name, node->name);
     }
     new->backing = found ? block_node_ref(found) : NULL;
     return true;
@@ -165,20 +167,21 @@ static bool read_common(BlockNode *node, Opts *options, Settings *new, GError **
     new->discard_unmap = discard & 1;
     new->detect_zeroes = zeroes;
     if (zeroes == DETECT_ZEROES_UNMAP && !new->discard_unmap) {
-        return error_set(error, "setting detect-zeroes to unmap is not allowed without setting "
-                                "discard operation to unmap");
+        return error_set(error,
+                         "detect-zeroes=unmap needs discard=unmap: else nothing may be unmapped");
     }
-    return share == node->force_share || error_set(error, "Cannot change the option 'force-share'");
+    return share == node->force_share ||
+           error_set(error, "'force-share' of an open node stays as it is");
 }
 
 static bool check_driver(BlockNode *node, Opts *options, GError **error)
 {
     const char *driver = opts_get(options, "driver"), *name = opts_get(options, "node-name");
     if (driver && strcmp(driver, node->driver->name) != 0) {
-        return error_set(error, "Cannot change the option 'driver'");
+        return error_set(error, "'driver' of an open node stays as it is");
     }
     return !name || !strcmp(name, node->name) ||
-           error_set(error, "Cannot change the option 'node-name'");
+           error_set(error, "'node-name' of an open node stays as it is");
 }
 
 /* above: whose nested options these are, and whose settings they inherit; or NULL. */
@@ -213,9 +216,10 @@ static bool read_list(GArray *list, json_object *array, GError **error)
             return false;
         }
         if (!node) {
-            return error_set(
-                error, name ? "Failed to find node with node-name='%s'" : "node-name not specified",
-                name);
+            return error_set(error,
+                             name ? "there is no node '%s' (query-named-block-nodes lists them)"
+                                  : "'node-name' is missing: which node shall be reopened?",
+                             name);
         }
         if (!read_node(list, node, options, NULL, error)) {
             return false;
@@ -249,7 +253,7 @@ static bool set_readonly(BlockNode *node, bool readonly, GError **error)
         backend_foreach(find_writer, &search);
     }
     if (search.found) {
-        return error_set(error, "Read-only block node '%s' cannot support read-write users",
+        return error_set(error, "node '%s' cannot become read-only: somebody writes to it",
                          node->name);
     }
     return graph_set_readonly(node, readonly, error);

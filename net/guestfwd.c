@@ -168,7 +168,7 @@ bool user_guestfwd_rule(UserBackend *u, const char *rule, GError **error)
         good = forward_to_chardev(f, target, error);
     }
     if (!good) {
-        g_prefix_error(error, "guest forwarding rule '%s': ", rule);
+        g_prefix_error(error, "guestfwd=%s: ", rule);
         forward_free(f);
         return false;
     }

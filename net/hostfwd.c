@@ -117,7 +117,7 @@ bool user_hostfwd_rule(UserBackend *u, const char *rule, bool add, GError **erro
 {
     HostForward f = { .add = add };
     if (!parse_rule(&f, rule, add, error)) {
-        g_prefix_error(error, "invalid host forwarding rule '%s': ", rule);
+        g_prefix_error(error, "hostfwd '%s': ", rule);
         return false;
     }
     user_call(u, hostfwd_do, &f);
@@ -128,8 +128,7 @@ bool user_hostfwd_rule(UserBackend *u, const char *rule, bool add, GError **erro
         return error_set(error, "there is no host forwarding rule '%s'", rule);
     }
     return error_set_errno(error, f.errnum ? f.errnum : EINVAL,
-                           "could not set up host forwarding rule '%s': port %u", rule,
-                           f.host_port);
+                           "hostfwd '%s': the host's port %u cannot be opened", rule, f.host_port);
 }
 
 static UserBackend *user_cast(NetBackend *b, GError **error)

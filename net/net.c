@@ -21,7 +21,7 @@ static const struct {
     { "hubport", "it has no hubs; a tap on a bridge joins networks" },
     { "l2tpv3", "the kernel's own l2tp interface can be bridged with a tap" },
     { "vde", "VDE switches are not supported; use tap" },
-    { "netmap", "netmap is not supported; use tap" },
+    { "netmap", "there is no netmap back end; use tap" },
     { "af-xdp", "AF_XDP is not supported yet; use tap" },
     { "vhost-user", "vhost-user is not supported yet; use tap" },
     { "vhost-vdpa", "vDPA is not supported yet; use tap" },
@@ -106,7 +106,7 @@ NetBackend *net_backend_new(Opts *options, GError **error)
         return NULL;
     }
     if (net_backend_find(id)) {
-        error_set(error, "a netdev with id '%s' already exists", id);
+        error_set(error, "there is a netdev '%s' already: ids are unique", id);
         return NULL;
     }
     NetBackend *b = g_malloc0(cls->size);
@@ -176,7 +176,7 @@ void net_backend_foreach(void (*fn)(NetBackend *backend, void *opaque), void *op
 
 void net_backends_help(GString *out)
 {
-    g_string_append(out, "Available netdev backend types:\n");
+    g_string_append(out, "Back ends of -netdev:\n");
     for (size_t i = 0; i < G_N_ELEMENTS(classes); i++) {
         g_string_append_printf(out, "  %-8s %s\n", classes[i]->type, classes[i]->desc);
     }
@@ -187,7 +187,8 @@ void net_warn_unused(void)
     for (GList *l = backends; l; l = l->next) {
         const NetBackend *b = l->data;
         if (!b->nic_ops) {
-            report_warning("netdev '%s' has no peer: no device was given netdev=%s", b->id, b->id);
+            report_warning("nothing is connected to netdev '%s': no device was given netdev=%s",
+                           b->id, b->id);
         }
     }
 }

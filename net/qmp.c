@@ -23,7 +23,8 @@ static json_object *netdev_del(const void *opaque, GError **error)
 {
     const QmpNetdevDelArgs *args = opaque;
     if (!net_backend_find(args->id)) {
-        error_set_code(error, VIREO_ERROR_DEVICE_NOT_FOUND, "Device '%s' not found", args->id);
+        error_set_code(error, VIREO_ERROR_DEVICE_NOT_FOUND,
+                       "there is no netdev and no network device '%s'", args->id);
         return NULL;
     }
     return net_backend_delete(args->id, error) ? qmp_ok() : NULL;
@@ -44,7 +45,8 @@ static json_object *set_link(const void *opaque, GError **error)
     const QmpSetLinkArgs *args = opaque;
     g_autofree char *id = backend_of(args->name);
     if (!net_backend_find(id)) {
-        error_set_code(error, VIREO_ERROR_DEVICE_NOT_FOUND, "Device '%s' not found", args->name);
+        error_set_code(error, VIREO_ERROR_DEVICE_NOT_FOUND,
+                       "there is no netdev and no network device '%s'", args->name);
         return NULL;
     }
     return net_backend_set_link(id, args->up, error) ? qmp_ok() : NULL;
@@ -107,7 +109,8 @@ static void change_hostfwd(GString *out, char **args, bool add)
     bool ok = add ? net_user_hostfwd_add(first.backend, rule, &error)
                   : net_user_hostfwd_remove(first.backend, rule, &error);
     if (ok && !add) {
-        g_string_append_printf(out, "host forwarding rule for %s removed\n", rule);
+        g_string_append_printf(out, "%s: the port is closed, nothing is forwarded any more\n",
+                               rule);
     }
     hmp_error(out, error);
 }

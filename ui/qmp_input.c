@@ -23,7 +23,7 @@ static json_object *member(json_object *object, const char *name, json_type type
         return NULL;
     }
     if (!json_object_is_type(value, type)) {
-        error_set(error, "Invalid parameter type for '%s', expected: %s", name,
+        error_set(error, "'%s' has to be of type %s", name,
                   type == json_type_int ? "integer" : json_type_to_name(type));
         return NULL;
     }
@@ -173,7 +173,7 @@ static json_object *input_send_event(const void *args, GError **error)
     size_t count = json_object_array_length(in->events);
     InputEvent event;
     if (in->device) {
-        error_set(error, "Device '%s' not found: input goes to the machine; leave it out",
+        error_set(error, "there is no input device '%s': input goes to the machine; leave it out",
                   in->device);
         return NULL;
     }
@@ -183,9 +183,7 @@ static json_object *input_send_event(const void *args, GError **error)
         }
         if (!input_has_sink(event.kind)) {
             error_set(error,
-                      "Input handler not found for event %zu: the machine has no device "
-                      "that takes its kind",
-                      i);
+                      "event %zu reaches nobody: the machine has no device that takes its kind", i);
             return NULL;
         }
     }
@@ -299,7 +297,7 @@ static void hmp_info_mice(GString *out, char **args)
                                absolute ? " (absolute)" : "");
     }
     if (!json_object_array_length(list)) {
-        g_string_append(out, "No mouse devices connected\n");
+        g_string_append(out, "The machine has no mouse and no tablet.\n");
     }
     json_object_put(list);
 }

@@ -26,7 +26,7 @@ static void signal_arrived(void *opaque, unsigned revents)
 {
     struct signalfd_siginfo info;
     while (read(signal_watch.fd, &info, sizeof(info)) == sizeof(info)) {
-        report_info("terminating on signal %u from pid %u", info.ssi_signo, info.ssi_pid);
+        report_info("ends: signal %u from process %u", info.ssi_signo, info.ssi_pid);
         machine_request_shutdown(opaque, SHUTDOWN_CAUSE_HOST_SIGNAL);
     }
 }

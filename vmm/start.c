@@ -82,7 +82,8 @@ static bool make_chardev(Opts *opts, GError **error)
 static bool make_blockdev(Opts *opts, GError **error)
 {
     if (!opts_has(opts, "node-name")) {
-        return error_set(error, "'node-name' must be specified for the root node");
+        return error_set(error,
+                         "'node-name' is missing: without it nobody could use or delete the node");
     }
     return block_node_open(opts, error) != NULL;
 }
@@ -99,7 +100,8 @@ static bool make_legacy_chardev(const char *text, const char *option, const char
     if (g_str_has_prefix(text, "chardev:")) {
         text += strlen("chardev:");
         if (!chardev_find(text)) {
-            return error_set(error, "-%s chardev:%s: no such character device", option, text);
+            return error_set(error, "-%s chardev:%s: nothing has this id; make it with -chardev",
+                             option, text);
         }
         *id = text;
         return true;
@@ -428,7 +430,7 @@ static bool make_mon(Opts *opts, GError **error)
     const char *id = opts_get(opts, "chardev");
     Chardev *chardev = id ? chardev_find(id) : NULL;
     if (!chardev) {
-        return error_set(error, "chardev \"%s\" not found", id ? id : "");
+        return error_set(error, "there is no chardev \"%s\"", id ? id : "");
     }
     return opts_get_enum(opts, "mode", modes, &mode, error) &&
            opts_get_bool(opts, "pretty", &pretty, error) &&

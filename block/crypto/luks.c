@@ -189,7 +189,10 @@ bool luks_parse(LuksHeader *h, const uint8_t *data, uint64_t room, GError **erro
     }
     unsigned version = load_be16(data + H_VERSION);
     if (version != 1) {
-        return error_set(error, "LUKS version %u is not supported (1 is)", version);
+        return error_set(error,
+                         "LUKS version %u: only version 1 can be opened ('cryptsetup convert "
+                         "--type luks1' makes it of some)",
+                         version);
     }
     if (!take_fields(h, data, error) ||
         !check_iterations("master key", h->digest_iterations, error)) {

@@ -102,7 +102,7 @@ static bool luks_resize(BlockNode *node, uint64_t size, GError **error)
 {
     LuksState *s = node->state;
     if (size > INT64_MAX - s->payload) {
-        return error_set(error, "The requested file size is too large");
+        return error_set(error, "with its LUKS header the image would be larger than 2^63 bytes");
     }
     return block_resize(node->file, size + s->payload, error);
 }
@@ -140,10 +140,11 @@ static bool luks_node_create(BlockNode *file, Opts *options, GError **error)
         return false;
     }
     if (!secret) {
-        return error_set(error, "Parameter 'key-secret' is required for cipher");
+        return error_set(
+            error, "'key-secret' is missing: it names the -object secret that has the password");
     }
     if (size > INT64_MAX - luks_header_bytes(&luks) - SECTOR_BYTES) {
-        return error_set(error, "The requested file size is too large");
+        return error_set(error, "with its LUKS header the image would be larger than 2^63 bytes");
     }
     if (!block_resize(file, luks_header_bytes(&luks) + ALIGN_UP(size, SECTOR_BYTES), error)) {
         return false;

@@ -136,7 +136,7 @@ uint8_t *luks_unlock(const LuksHeader *h, BlockNode *node, uint64_t base, const 
         }
     }
     crypto_key_free(key, h->key_bytes);
-    error_set(error, "Invalid password, cannot unlock any keyslot");
+    error_set(error, "no key slot opens with the password of the secret");
     return NULL;
 }
 

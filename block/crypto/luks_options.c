@@ -78,7 +78,8 @@ Sectors *luks_open(LuksHeader *h, BlockNode *node, uint64_t base, uint64_t room,
         return NULL;
     }
     if (!key_secret) {
-        error_set(error, "Parameter '%s' is required for cipher", option);
+        error_set(error, "'%s' is missing: it names the -object secret that has the password",
+                  option);
         return NULL;
     }
     if (!secret_find_text(key_secret, &password, &bytes, error)) {
@@ -118,8 +119,8 @@ static bool choose_slot(Amend *a, GError **error)
     if (a->has_slot) {
         return !a->h->slots[a->slot].active ||
                error_set(error,
-                         "Refusing to overwrite active keyslot %" G_GUINT64_FORMAT
-                         " - please erase it first",
+                         "key slot %" G_GUINT64_FORMAT
+                         " is in use: make it inactive before a new password goes there",
                          a->slot);
     }
     for (a->slot = 0; a->slot < LUKS_SLOTS; a->slot++) {
@@ -127,7 +128,7 @@ static bool choose_slot(Amend *a, GError **error)
             return true;
         }
     }
-    return error_set(error, "Can't add a keyslot - all keyslots are in use");
+    return error_set(error, "no key slot is free: one of the eight has to become inactive first");
 }
 
 static bool add_slot(Amend *a, GError **error)
@@ -135,10 +136,13 @@ static bool add_slot(Amend *a, GError **error)
     const uint8_t *old, *new;
     size_t old_bytes, new_bytes;
     if (!a->new_secret) {
-        return error_set(error, "'new-secret' is required to activate a keyslot");
+        return error_set(error,
+                         "state=active adds a password: 'new-secret' must say which secret has it");
     }
     if (a->old_secret) {
-        return error_set(error, "'old-secret' must not be given when activating keyslots");
+        return error_set(
+            error,
+            "state=active takes no 'old-secret': the image was opened with a password already");
     }
     if (!choose_slot(a, error) || !secret_find_text(a->key_secret, &old, &old_bytes, error) ||
         !secret_find_text(a->new_secret, &new, &new_bytes, error)) {
@@ -157,7 +161,7 @@ static bool erase_numbered(Amend *a, GError **error)
     const uint8_t *old;
     size_t bytes;
     if (!a->h->slots[slot].active) {
-        return error_set(error, "Given keyslot %u is already erased (inactive)", slot);
+        return error_set(error, "key slot %u is inactive already", slot);
     }
     if (a->old_secret) {
         int match = secret_find_text(a->old_secret, &old, &bytes, error)
@@ -165,15 +169,15 @@ static bool erase_numbered(Amend *a, GError **error)
                         : -1;
         if (match <= 0) {
             return match == 0 &&
-                   error_set(error, "This keyslot %u doesn't contain the given (old) password",
+                   error_set(error, "key slot %u has another password than that of 'old-secret'",
                              slot);
         }
     }
     if (count_active(a->h) == 1) {
-        return error_set(error,
-                         "Attempt to erase the only active keyslot %u which will erase all the "
-                         "data in the image irreversibly - refusing operation",
-                         slot);
+        return error_set(
+            error,
+            "key slot %u is the only one in use: without it nobody could ever read the image again",
+            slot);
     }
     return luks_erase_slot(a->h, slot, a->node, a->base, error);
 }
@@ -198,12 +202,11 @@ static bool erase_matching(Amend *a, GError **error)
         count += matches[i];
     }
     if (!count) {
-        return error_set(error, "No keyslots match given (old) password for erase operation");
+        return error_set(error, "no active key slot has the password of 'old-secret'");
     }
     if (count == count_active(a->h)) {
-        return error_set(error, "All the active keyslots match the (old) password that was given "
-                                "and erasing them will erase all the data in the image "
-                                "irreversibly - refusing operation");
+        return error_set(error, "every active key slot has the password of 'old-secret': without "
+                                "them nobody could ever read the image again");
     }
     for (unsigned i = 0; i < LUKS_SLOTS; i++) {
         if (matches[i] && !luks_erase_slot(a->h, i, a->node, a->base, error)) {
@@ -216,11 +219,11 @@ static bool erase_matching(Amend *a, GError **error)
 static bool erase_slots(Amend *a, GError **error)
 {
     if (a->new_secret) {
-        return error_set(error, "'new-secret' must not be given when erasing keyslots");
+        return error_set(error, "state=inactive takes no 'new-secret': slots are only erased");
     }
     if (!a->has_slot && !a->old_secret) {
-        return error_set(error, "To erase keyslot(s), either explicit keyslot index or the "
-                                "password currently contained in them must be given");
+        return error_set(error, "state=inactive needs 'keyslot' (which slot to erase) or "
+                                "'old-secret' (whose slots to erase)");
     }
     return a->has_slot ? erase_numbered(a, error) : erase_matching(a, error);
 }
@@ -251,13 +254,13 @@ bool luks_amend(LuksHeader *h, BlockNode *node, uint64_t base, const char *key_s
         return false;
     }
     if (state < 0) {
-        return error_set(error, "Parameter '%sstate' is missing", prefix);
+        return error_set(error, "'%sstate' is missing: active adds a password, inactive erases one",
+                         prefix);
     }
     if (a.has_slot && a.slot >= LUKS_SLOTS) {
-        return error_set(error,
-                         "Invalid keyslot %" G_GUINT64_FORMAT " specified. Must be between "
-                         "0 and %d",
-                         a.slot, LUKS_SLOTS - 1);
+        return error_set(
+            error, "there is no key slot %" G_GUINT64_FORMAT ": they have the numbers 0 to %d",
+            a.slot, LUKS_SLOTS - 1);
     }
     return state == 0 ? add_slot(&a, error) : erase_slots(&a, error);
 }

@@ -21,7 +21,8 @@ static const BlockCreateOption *amendable(const BlockImageOps *ops)
 
 static bool refuse_format(const char *format, GError **error)
 {
-    return error_set(error, "Format driver '%s' does not support option amendment", format);
+    return error_set(error, "images of format '%s' have no options that 'amend' could change",
+                     format);
 }
 
 static int show_options(const char *format)
@@ -31,7 +32,8 @@ static int show_options(const char *format)
     if (!ops || (!ops->amend && !refuse_format(format, &error))) {
         return img_fail(error);
     }
-    g_autofree char *title = g_strdup_printf("Amend options for '%s':", format);
+    g_autofree char *title =
+        g_strdup_printf("Options that 'amend' changes in images of format '%s':", format);
     img_show_create_options(format, amendable(ops), title, false);
     return 0;
 }
@@ -74,7 +76,7 @@ static bool amend(ImgImage *image, Opts *options, GError **error)
     if (unknown.key) {
         return error_set(error, "Invalid parameter '%s'%s", unknown.key,
                          has_option(ops->create_options, unknown.key)
-                             ? "\nThis option is only supported for image creation"
+                             ? "\nit is decided when an image is created"
                              : "");
     }
     return ops->amend(image->node, options, show_progress, NULL, error);
@@ -89,12 +91,12 @@ int img_amend_run(ImgArgs *args)
                     .writable = true,
                     .cache = img_value(args, "t") };
     if (!img_has(args, "o")) {
-        return img_usage_error("Must specify options (-o)");
+        return img_usage_error("-o is missing: it says which options are to be changed");
     }
     if (how.format && img_wants_options_help(args)) {
         return show_options(how.format);
     }
-    if (!img_expect_words(args, 1, "Expecting one image file name")) {
+    if (!img_expect_words(args, 1, "this command works on one image: give its file name")) {
         return 1;
     }
     g_autoptr(Opts) options = img_format_options(args);

@@ -34,8 +34,8 @@ static bool refuse_option(int value, char **argv)
     char letter[3] = { '-', (char)optopt, 0 };
     bool is_long = optind > 0 && argv[optind - 1] && !strncmp(argv[optind - 1], "--", 2);
     const char *name = is_long ? argv[optind - 1] : letter;
-    img_usage_error(value == ':' ? "missing argument for option '%s'" : "unrecognized option '%s'",
-                    name);
+    img_usage_error(
+        value == ':' ? "option '%s' needs a value behind it" : "there is no option '%s'", name);
     return false;
 }
 
@@ -143,7 +143,7 @@ bool img_output_is_json(const ImgArgs *args, bool *json)
     const char *output = img_value(args, "output");
     *json = output && !strcmp(output, "json");
     if (output && !*json && strcmp(output, "human") != 0) {
-        report_error("--output must be used with human or json as argument.");
+        report_error("--output: human or json, nothing else");
         return false;
     }
     return true;
@@ -206,14 +206,14 @@ Opts *img_format_options(const ImgArgs *args)
 bool img_parse_size(const char *what, const char *text, uint64_t min, uint64_t max, uint64_t *out)
 {
     if (!parse_size(text, 1, out)) {
-        report_error("Invalid %s specified. You may use k, M, G, T, P or E suffixes for", what);
-        report_error("kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.");
+        report_error(
+            "%s: that is no size. It is a number of bytes, or one with a letter behind it:", what);
+        report_error("k (1024 bytes), M, G, T, P or E, each 1024 times the one before.");
         return false;
     }
     if (*out < min || *out > max) {
-        report_error("Invalid %s specified. Must be between %" G_GUINT64_FORMAT
-                     " and %" G_GUINT64_FORMAT ".",
-                     what, min, max);
+        report_error("%s: it has to lie between %" G_GUINT64_FORMAT " and %" G_GUINT64_FORMAT, what,
+                     min, max);
         return false;
     }
     return true;

@@ -11,7 +11,7 @@ const ImgOption img_bench_options[] = {
     { 'd', NULL, "DEPTH", "in flight at the same time (64)" },
     IMG_OPTION_FORMAT,
     { 0, "flush-interval", "COUNT", "flush after so many writes" },
-    { 'i', NULL, "AIO", "threads, native or io_uring" },
+    { 'i', NULL, "AIO", "the engine: threads, native, io_uring" },
     { 'n', NULL, NULL, "native AIO, as -i native" },
     { 0, "no-drain", NULL, "do not wait for requests in flight before a flush" },
     { 'o', NULL, "OFFSET", "begin here (0)" },
@@ -225,25 +225,26 @@ static bool read_options(Bench *b, const ImgArgs *args)
     b->pattern = (unsigned)pattern;
     b->step = b->step ? b->step : b->bytes;
     if (!b->depth || !b->bytes) {
-        return refuse(b->depth ? "Invalid buffer size specified" : "Invalid queue depth specified");
+        return refuse(b->depth ? "-s: the buffer holds 1 byte to 2 GiB"
+                               : "-d: at least one request has to be in flight");
     }
     if (!b->write && b->flush_interval) {
-        return refuse("--flush-interval is only available in write tests");
+        return refuse("--flush-interval is of use with -w alone: only writes are flushed");
     }
     if (b->flush_interval && b->flush_interval < b->depth) {
-        return refuse("Flush interval can't be smaller than depth");
+        return refuse("--flush-interval has to be at least as large as the depth (-d)");
     }
     return true;
 }
 
 static void print_plan(const Bench *b)
 {
-    printf("Sending %" G_GUINT64_FORMAT " %s requests, %" G_GUINT64_FORMAT
-           " bytes each, %" G_GUINT64_FORMAT " in parallel (starting at offset %" G_GUINT64_FORMAT
-           ", step size %" G_GUINT64_FORMAT ")\n",
+    printf("%" G_GUINT64_FORMAT " requests (%s) of %" G_GUINT64_FORMAT " bytes, %" G_GUINT64_FORMAT
+           " of them in flight; the first at offset %" G_GUINT64_FORMAT
+           ", the next %" G_GUINT64_FORMAT " bytes behind it\n",
            b->count, b->write ? "write" : "read", b->bytes, b->depth, b->start, b->step);
     if (b->flush_interval) {
-        printf("Sending flush every %" G_GUINT64_FORMAT " requests\n", b->flush_interval);
+        printf("A flush after every %" G_GUINT64_FORMAT " requests\n", b->flush_interval);
     }
     fflush(stdout);
 }
@@ -281,7 +282,7 @@ static bool choose_aio(const ImgArgs *args, const char **aio)
     const char *given = img_value(args, "i");
     *aio = img_has(args, "n") ? "native" : given;
     if (given && !g_strv_contains(names, given)) {
-        report_error("Invalid aio option: %s", given);
+        report_error("-i: there is no engine '%s' (threads, native, io_uring)", given);
         return false;
     }
     return true;
@@ -297,7 +298,7 @@ int img_bench_run(ImgArgs *args)
                     .cache = img_value(args, "t"),
                     .writable = img_has(args, "w") };
     if (!choose_aio(args, &how.aio) || !read_options(&b, args) ||
-        !img_expect_words(args, 1, "Expecting one image file name") ||
+        !img_expect_words(args, 1, "this command works on one image: give its file name") ||
         !img_open(&image, args->words[0], &how)) {
         return 1;
     }

@@ -84,7 +84,7 @@ static bool act_all(const Bitmap *b)
         const char *action = action_of(given);
         GError *error = NULL;
         if (action && !act(b, action, given->value, &error)) {
-            g_prefix_error(&error, "Operation %s on bitmap %s failed: ", action, b->name);
+            g_prefix_error(&error, "%s of bitmap %s: ", action, b->name);
             img_fail(error);
             return false;
         }
@@ -110,26 +110,25 @@ static bool check_options(Bitmap *b)
         return false;
     }
     if (args->count != 2) {
-        return refuse("Expecting filename and bitmap name");
+        return refuse("give two names: that of the image and that of the bitmap");
     }
     if (!count) {
-        return refuse("Need at least one of --add, --remove, --clear, --enable, --disable, or "
-                      "--merge");
+        return refuse(
+            "nothing to do: --add, --remove, --clear, --enable, --disable and --merge say what");
     }
     if (b->granularity && !img_has(args, "add")) {
-        return refuse("granularity only supported with --add");
+        return refuse("-g (granularity) is of use with --add alone");
     }
     if (b->granularity && (b->granularity < 512 || b->granularity & (b->granularity - 1))) {
-        report_error("Operation add on bitmap %s failed: Granularity must be power of 2 and at "
-                     "least 512",
+        report_error("add of bitmap %s: a granularity is a power of two, 512 bytes or more",
                      args->words[1]);
         return false;
     }
     if (img_has(args, "F") && !img_has(args, "b")) {
-        return refuse("-F only supported with -b");
+        return refuse("-F says the format of the file given by -b, which is missing");
     }
     if (img_has(args, "b") && !img_has(args, "merge")) {
-        return refuse("Merge bitmap source file only supported with --merge");
+        return refuse("-b says where the bitmap of --merge is, and there is no --merge");
     }
     return true;
 }

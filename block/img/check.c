@@ -121,7 +121,7 @@ static int check_open(ImgImage *image, unsigned fix, bool quiet, bool json)
     BlockCheckResult r;
     const BlockImageOps *ops = block_node_image_ops(image->node);
     if (!ops || !ops->check) {
-        report_error("This image format does not support checks");
+        report_error("the image's format has nothing that could be checked");
         return STATUS_UNSUPPORTED;
     }
     if (!check_twice(image->node, fix, quiet, json, &r, &error)) {
@@ -149,8 +149,7 @@ int img_check_run(ImgArgs *args)
     } else if (repair && !strcmp(repair, "all")) {
         fix = BLOCK_FIX_LEAKS | BLOCK_FIX_ERRORS;
     } else if (repair) {
-        return img_usage_error("Unknown option value for -r (expecting 'leaks' or 'all'): %s",
-                               repair);
+        return img_usage_error("-r takes 'leaks' or 'all', not '%s'", repair);
     }
     ImgOpen how = { .format = img_value(args, "f"),
                     .image_opts = img_has(args, "image-opts"),
@@ -161,7 +160,7 @@ int img_check_run(ImgArgs *args)
                     .cache = img_value(args, "T"),
                     .cache_what = "source cache" };
     ImgImage image;
-    if (!img_expect_words(args, 1, "Expecting one image file name") ||
+    if (!img_expect_words(args, 1, "this command works on one image: give its file name") ||
         !img_output_is_json(args, &json) || !img_open(&image, args->words[0], &how)) {
         return 1;
     }

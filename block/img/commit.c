@@ -65,7 +65,7 @@ static bool list_chain(Commit *c, BlockNode *node, const char *filename, const c
     BlockNode *top = node;
     add_link(c->links, node, filename, filename);
     if (!block_node_backing(node)) {
-        report_error("Image does not have a backing file");
+        report_error("the image has no backing file to commit to");
         return false;
     }
     while (block_node_backing(node)) {
@@ -77,7 +77,7 @@ static bool list_chain(Commit *c, BlockNode *node, const char *filename, const c
             return true;
         }
     }
-    report_error("Did not find '%s' in the backing chain of '%s'", base, block_node_filename(top));
+    report_error("'%s' is none of the images that '%s' stands on", base, block_node_filename(top));
     return false;
 }
 
@@ -207,7 +207,7 @@ static bool empty_top(Commit *c)
         return true; /* what it keeps is the same */
     }
     if (!ops->make_empty(top, &error)) {
-        g_prefix_error(&error, "Could not empty %s: ", c->images[0].name);
+        g_prefix_error(&error, "%s was committed, but not emptied: ", c->images[0].name);
         img_fail(error);
         return false;
     }
@@ -226,7 +226,7 @@ int img_commit_run(ImgArgs *args)
     const char *cache = img_value(args, "t"), *rate = img_value(args, "r");
     bool quiet = img_has(args, "q");
     Commit c = { 0 };
-    if (!img_expect_words(args, 1, "Expecting one image file name") ||
+    if (!img_expect_words(args, 1, "this command works on one image: give its file name") ||
         !img_cache_is_valid(cache, "cache") ||
         (rate && !img_parse_size("rate limit", rate, 1, INT64_MAX, &c.rate))) {
         return 1;

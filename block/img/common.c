@@ -22,7 +22,7 @@ int img_usage_error(const char *format, ...)
     va_start(args, format);
     g_autofree char *text = g_strdup_vprintf(format, args);
     va_end(args);
-    report_error("%s\nTry 'vireo-img --help' for more information", text);
+    report_error("%s\n'vireo-img --help' tells how commands are used", text);
     return 1;
 }
 
@@ -112,8 +112,8 @@ void img_show_create_options(const char *format, const BlockCreateOption *option
         printf("%-24s - %s\n", left, o->help);
     }
     if (hint) {
-        printf("\nThe protocol level may support further options.\n"
-               "Specify the target filename to include those options.\n");
+        printf("\nWhere the file is made may have options of its own:\n-o help together with the "
+               "image's name shows them too.\n");
     }
 }
 
@@ -242,7 +242,10 @@ bool img_open_error(ImgImage *image, const char *filename, const ImgOpen *how, G
     bool writethrough;
     *image = (ImgImage){ .name = filename };
     if (!apply_cache(how->cache, &mode, &writethrough)) {
-        return error_set(error, "Invalid cache option: %s", how->cache);
+        return error_set(
+            error,
+            "there is no cache mode '%s' (none, writeback, writethrough, directsync, unsafe)",
+            how->cache);
     }
     bool ok = open_node(image, filename, how, &mode, error);
     if (ok) {

@@ -9,8 +9,8 @@
 const ImgOption img_compare_options[] = {
     IMG_OPTION_OBJECT,
     IMG_OPTION_IMAGE_OPTS,
-    { 'f', NULL, "FMT", "format of the first image" },
-    { 'F', NULL, "FMT", "format of the second image" },
+    { 'f', NULL, "FMT", "what the first image is, if it is not to be guessed" },
+    { 'F', NULL, "FMT", "what the second image is, if it is not to be guessed" },
     IMG_OPTION_SOURCE_CACHE,
     IMG_OPTION_PROGRESS,
     IMG_OPTION_QUIET,
@@ -49,7 +49,7 @@ static int update_status(Compare *c, int i, uint64_t end)
     int ret =
         block_status_above(c->image[i].node, NULL, c->offset, end - c->offset, &c->status[i], NULL);
     if (ret < 0) {
-        report_error("Sector allocation test failed for %s", c->image[i].name);
+        report_error("%s: cannot find out where it has data", c->image[i].name);
         return CANNOT_STATUS;
     }
     return 0;
@@ -64,7 +64,7 @@ static int read_part(Compare *c, int i, uint64_t bytes)
 {
     int ret = block_pread(c->image[i].node, c->offset, c->buffer[i], bytes);
     if (ret < 0) {
-        report_error("Error while reading offset %" G_GUINT64_FORMAT " of %s: %s", c->offset,
+        report_error("cannot read at offset %" G_GUINT64_FORMAT " of %s: %s", c->offset,
                      c->image[i].name, g_strerror(-ret));
         return CANNOT_READ;
     }
@@ -185,7 +185,7 @@ static int compare(Compare *c)
 int img_compare_run(ImgArgs *args)
 {
     Compare c = { .strict = img_has(args, "s"), .quiet = img_has(args, "q") };
-    if (!img_expect_words(args, 2, "Expecting two image file names")) {
+    if (!img_expect_words(args, 2, "two images are compared: give their file names")) {
         return 1; /* as qemu-img does */
     }
     for (int i = 0; i < 2; i++) {

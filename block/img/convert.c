@@ -58,17 +58,14 @@ static bool read_numbers(const ImgArgs *args, ImgCopy *copy)
     if (sparse) {
         uint64_t *value = &copy->min_sparse;
         if (!parse_size(sparse, 1, value) || *value % 512 || *value > MAX_SPARSE) {
-            report_error("Invalid buffer size for sparse output specified. Valid sizes are "
-                         "multiples of 512 up to %llu. Select 0 to disable sparse detection "
-                         "(fully allocates output).",
+            report_error("-S: zeroes are left out in parts of a multiple of 512 bytes, up to %llu; "
+                         "0 writes all of them",
                          MAX_SPARSE);
             return false;
         }
     }
     if (workers && (!parse_uint(workers, MAX_WORKERS, &count) || !count)) {
-        report_error("Invalid number of coroutines. Allowed number of coroutines is between 1 "
-                     "and %d",
-                     MAX_WORKERS);
+        report_error("-m: 1 to %d requests can be in flight", MAX_WORKERS);
         return false;
     }
     copy->workers = (unsigned)count;
@@ -85,38 +82,38 @@ static bool check_options(const Convert *c)
 {
     const ImgArgs *args = c->args;
     if (args->count < 2) {
-        return refuse("Must specify image file name");
+        return refuse("give at least two names: that of an image and that of the new one");
     }
     if (c->copy.out_of_order && c->copy.compressed) {
         return refuse("Out of order write and compress are mutually exclusive");
     }
     if (c->copy.offload && img_has(args, "S")) {
-        return refuse("Cannot enable copy offloading when -S is used");
+        return refuse(
+            "-C leaves the copying to the file system, which does not look for zeroes (-S)");
     }
     if (c->copy.offload && c->copy.compressed) {
-        return refuse("Cannot enable copy offloading when -c is used");
+        return refuse("-C leaves the copying to the file system, which does not compress (-c)");
     }
     if (c->skip_create && img_has(args, "o")) {
-        return refuse("-o has no effect when skipping image creation");
+        return refuse("-o describes a new image, and -n makes none");
     }
     if (c->skip_create && c->backing) {
-        return refuse("-B has no effect when skipping image creation");
+        return refuse("-B describes a new image, and -n makes none");
     }
     if (!c->skip_create && c->target_image_opts) {
-        return refuse("--target-image-opts requires use of -n flag");
+        return refuse("--target-image-opts describes an image that is there: use it with -n");
     }
     if (!c->skip_create && c->target_is_zero) {
-        return refuse("--target-is-zero requires use of -n flag");
+        return refuse("--target-is-zero is said of an image that is there: use it with -n");
     }
     if (c->backing && c->copy.count > 1) {
-        return refuse("Having a backing file for the target makes no sense when concatenating "
-                      "multiple input images");
+        return refuse("several images in a row cannot share the backing file of one (-B)");
     }
     if (c->skip_broken_bitmaps && !c->bitmaps) {
-        return refuse("Use of --skip-broken-bitmaps requires --bitmaps");
+        return refuse("--skip-broken-bitmaps says what becomes of --bitmaps, which is missing");
     }
     if (c->bitmaps && c->copy.count > 1) {
-        return refuse("Copying bitmaps only possible with single source");
+        return refuse("--bitmaps copies from one image: several in a row have no common bitmaps");
     }
     return img_cache_is_valid(c->cache, "cache") &&
            img_cache_is_valid(img_value(args, "T"), "source cache");
@@ -171,7 +168,7 @@ static char *find_snapshot(BlockNode *node, const char *text, GError **error)
         }
     }
     if (!error || !*error) {
-        error_set(error, "Can't find snapshot");
+        error_set(error, "the image has no such snapshot");
     }
     return NULL;
 }
@@ -185,7 +182,7 @@ static bool load_snapshot(Convert *c)
         return true;
     }
     if (c->copy.count > 1) {
-        return refuse("No support for concatenating multiple snapshot");
+        return refuse("-l takes a snapshot of one image, not of several in a row");
     }
     g_autofree char *id = find_snapshot(node, c->snapshot, &error);
     bool ok = id != NULL;
@@ -194,7 +191,7 @@ static bool load_snapshot(Convert *c)
     }
     ok = ok && ops->snapshot_load(node, id, &error);
     if (!ok) {
-        g_prefix_error(&error, "Failed to load snapshot: ");
+        g_prefix_error(&error, "the snapshot cannot be read: ");
         img_fail(error);
     }
     return ok;
@@ -243,19 +240,21 @@ static bool make_target(Convert *c)
         return false;
     }
     if (c->copy.compressed && !ops->can_compress) {
-        return refuse("Compression not supported for this file format");
+        return refuse("-c: images of this format cannot be compressed");
     }
     bool encrypt = false;
     opts_foreach_all(c->options, look_for_encryption, &encrypt);
     if (c->copy.compressed && encrypt) {
-        return refuse("Compression and encryption not supported at the same time");
+        return refuse("-c: clusters are compressed or encrypted, never both: leave out one");
     }
     if (c->bitmaps && !ops->bitmap_can_store) {
-        report_error("Format driver '%s' does not support bitmaps", c->format);
+        report_error(
+            "images of format '%s' cannot keep bitmaps: leave out --bitmaps, or make a qcow2 image",
+            c->format);
         return false;
     }
     if (c->backing && !c->backing_format && !opts_has(c->options, "backing_fmt")) {
-        return refuse("Use of backing file requires explicit backing format");
+        return refuse("the backing file's format is missing: say it with -F");
     }
     ImgCreate what = { .filename = c->target_name,
                        .format = c->format,
@@ -271,7 +270,7 @@ static bool make_target(Convert *c)
         img_fail(error);
         return false;
     }
-    g_prefix_error(&error, "%s: error while converting %s: ", c->target_name, c->format);
+    g_prefix_error(&error, "%s: the copy as %s failed: ", c->target_name, c->format);
     img_fail(error);
     return false;
 }
@@ -290,10 +289,10 @@ static bool open_target(Convert *c)
     BlockNode *node = c->target.node;
     const BlockImageOps *ops = block_node_image_ops(node);
     if (block_node_length(node) < c->copy.total) {
-        return refuse("output file is smaller than input file");
+        return refuse("the image that is written to is smaller than what is copied");
     }
     if (c->copy.compressed && (!ops || !ops->can_compress)) {
-        return refuse("Compression not supported for this file format");
+        return refuse("-c: images of this format cannot be compressed");
     }
     if (ops && ops->info) {
         ops->info(node, &info);
@@ -325,7 +324,7 @@ static bool copy_bitmap(Convert *c, BlockBitmap *from, GError **error)
     BitmapAction *made = bitmap_action_add(to, from->name, 1ULL << from->granularity_bits, true,
                                            !from->enabled, error);
     if (!made) {
-        g_prefix_error(error, "Failed to create bitmap %s: ", from->name);
+        g_prefix_error(error, "bitmap %s cannot be made in the new image: ", from->name);
         return false;
     }
     bitmap_action_commit(made);
@@ -333,7 +332,7 @@ static bool copy_bitmap(Convert *c, BlockBitmap *from, GError **error)
     BitmapAction *merged = bitmap_action_merge(to, from->name, sources, error);
     bitmap_action_commit(merged);
     if (!merged) {
-        g_prefix_error(error, "Failed to populate bitmap %s: ", from->name);
+        g_prefix_error(error, "bitmap %s was made, but not filled: ", from->name);
     }
     return merged != NULL;
 }
@@ -345,7 +344,8 @@ static bool copy_bitmaps(Convert *c)
     for (guint i = 0; all && i < all->len; i++) {
         BlockBitmap *bitmap = all->pdata[i];
         if (bitmap->inconsistent) {
-            report_warning("Skipping inconsistent bitmap '%s'", bitmap->name);
+            report_warning("bitmap '%s' was not stored properly (in use): it is left out",
+                           bitmap->name);
         } else if (bitmap->persistent && !copy_bitmap(c, bitmap, &error)) {
             img_fail(error);
             return false;
@@ -362,14 +362,14 @@ static bool check_source_bitmaps(const Convert *c)
         return true;
     }
     if (!ops || !ops->bitmap_can_store) {
-        return refuse("Source lacks bitmap support");
+        return refuse("--bitmaps: images of the source's format have none");
     }
     for (guint i = 0; !c->skip_broken_bitmaps && node->bitmaps && i < node->bitmaps->len; i++) {
         const BlockBitmap *bitmap = node->bitmaps->pdata[i];
         if (bitmap->inconsistent) {
-            report_error("Cannot copy inconsistent bitmap '%s'\n"
-                         "Try --skip-broken-bitmaps, or use 'vireo-img bitmap --remove' to delete "
-                         "it",
+            report_error("bitmap '%s' was not stored properly (in use): nobody knows what it "
+                         "lacks\n--skip-broken-bitmaps leaves it out; 'vireo-img bitmap --remove' "
+                         "removes it from the image",
                          bitmap->name);
             return false;
         }

@@ -89,7 +89,7 @@ static bool find_extent(Job *job)
     int ret = block_status_above(node, copy->target_has_backing ? block_node_backing(node) : NULL,
                                  offset, left, &status, NULL);
     if (ret < 0 && !copy->salvage) {
-        report_error("error while reading block status at offset %" G_GUINT64_FORMAT ": %s",
+        report_error("cannot find out what the source has at offset %" G_GUINT64_FORMAT ": %s",
                      job->next, g_strerror(-ret));
         return false;
     }
@@ -140,8 +140,8 @@ static int read_salvaging(const ImgCopy *copy, BlockNode *node, uint64_t offset,
         ret = block_pread(node, offset + at, data + at, 512);
         if (ret < 0) {
             if (!copy->quiet) {
-                report_warning("error while reading offset %" G_GUINT64_FORMAT ": %s", offset + at,
-                               g_strerror(-ret));
+                report_warning("unreadable, zeroes in the copy: offset %" G_GUINT64_FORMAT ": %s",
+                               offset + at, g_strerror(-ret));
             }
             memset(data + at, 0, 512);
         }
@@ -159,7 +159,7 @@ static int read_piece(Job *job, const Piece *piece, char *data)
         uint64_t bytes = MIN(piece->bytes - done, block_node_length(node) - offset);
         int ret = read_salvaging(job->copy, node, offset, data + done, bytes);
         if (ret < 0) {
-            report_error("error while reading at byte %" G_GUINT64_FORMAT ": %s",
+            report_error("cannot read the source at offset %" G_GUINT64_FORMAT ": %s",
                          piece->offset + done, g_strerror(-ret));
             return ret;
         }
@@ -217,7 +217,7 @@ static int write_piece(Job *job, const Piece *piece, const char *data)
               : piece->kind == PIECE_ZERO ? write_zeroes(copy, piece->offset, piece->bytes)
                                           : write_data(copy, piece->offset, data, piece->bytes);
     if (ret < 0) {
-        report_error("error while writing at byte %" G_GUINT64_FORMAT ": %s", piece->offset,
+        report_error("cannot write the copy at offset %" G_GUINT64_FORMAT ": %s", piece->offset,
                      g_strerror(-ret));
     }
     return ret;

@@ -6,9 +6,9 @@
 
 const ImgOption img_create_options[] = {
     IMG_OPTION_OBJECT,
-    { 'f', NULL, "FMT", "format of the image; raw when it is not given" },
+    { 'f', NULL, "FMT", "what the image shall be; raw when it is not given" },
     { 'b', NULL, "FILENAME", "backing file: the image is an overlay of it" },
-    { 'F', NULL, "FMT", "format of the backing file" },
+    { 'F', NULL, "FMT", "what the backing file is" },
     { 'u', NULL, NULL, "do not open the backing file; SIZE is needed then" },
     { 'o', NULL, "OPTIONS", "options of the format: NAME=VALUE,...; help lists them" },
     IMG_OPTION_QUIET,
@@ -131,9 +131,8 @@ static bool check_values(const BlockCreateOption *table, Opts *options, GError *
         }
         if (table->type == BLOCK_OPTION_SIZE && !parse_size(value, 1, &number)) {
             return error_set(error,
-                             "Parameter '%s' expects a non-negative number below 2^64\nOptional "
-                             "suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\n"
-                             "and exabytes, respectively.",
+                             "'%s' is a size: 0 to 2^64 - 1 bytes\nA letter may follow the number: "
+                             "k is 1024 bytes, M 1024 times that, and so on with G, T, P, E.",
                              table->name);
         }
     }
@@ -145,7 +144,7 @@ static bool set_backing(const ImgCreate *what, const BlockCreateOption *table, O
 {
     if ((what->backing && !find_option(table, "backing_file")) ||
         (what->backing_format && !find_option(table, "backing_fmt"))) {
-        return error_set(error, "Backing %s not supported for file format '%s'",
+        return error_set(error, "no backing %s: images of format '%s' cannot stand on another",
                          what->backing ? "file" : "format", what->format);
     }
     if (what->backing) {
@@ -176,11 +175,12 @@ static bool inspect_backing(const ImgCreate *what, Opts *options, GError **error
         return true;
     }
     if (!strcmp(backing, what->filename)) {
-        return error_set(error, "Error: Trying to create an image with the same filename as the "
-                                "backing file");
+        return error_set(error,
+                         "the new image and its backing file would be one and the same file");
     }
     if (format && !block_format_exists(format)) {
-        return error_set(error, "Unknown backing file format '%s'", format);
+        return error_set(error, "no format has the name '%s' that is given for the backing file",
+                         format);
     }
     if (what->unsafe) {
         return true;
@@ -189,12 +189,12 @@ static bool inspect_backing(const ImgCreate *what, Opts *options, GError **error
     ImgOpen how = { .format = format };
     ImgImage image;
     if (!img_open_error(&image, path, &how, error)) {
-        g_prefix_error(error, "Could not open backing image: ");
+        g_prefix_error(error, "the backing file cannot be opened: ");
         return false;
     }
     bool ok = format || error_set(error,
-                                  "Backing file specified without backing format\n"
-                                  "Detected format of %s.",
+                                  "the backing file's format must be said with -F: what a guest "
+                                  "wrote there may look like another\nIt looks like %s.",
                                   block_node_driver(image.node));
     if (ok && !opts_has(options, "size")) {
         g_autofree char *size =
@@ -209,7 +209,7 @@ static const BlockImageOps *creating_ops(const char *format, GError **error)
 {
     const BlockImageOps *ops = block_image_ops(format, error);
     if (ops && !ops->create) {
-        error_set(error, "Format driver '%s' does not support image creation", format);
+        error_set(error, "images of format '%s' can be read, but not made", format);
         return NULL;
     }
     return ops;
@@ -236,7 +236,8 @@ bool img_create(const ImgCreate *what, Opts *options, GError **error)
         return false;
     }
     if (!opts_has(options, "size")) {
-        return error_set(error, "Image creation needs a size parameter");
+        return error_set(
+            error, "the size is missing: give it behind the name, or a backing file that has it");
     }
     if (!what->quiet) {
         print_formatting(what, ops->create_options, options);
@@ -272,7 +273,7 @@ int img_create_run(ImgArgs *args)
         return 0;
     }
     if (args->count < 1) {
-        return img_usage_error("Expecting image file name");
+        return img_usage_error("give the name of the file that is to be made");
     }
     if (!read_size(args, &what)) {
         return 1;

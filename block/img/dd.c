@@ -58,12 +58,12 @@ static bool copy(BlockNode *from, uint64_t offset, BlockNode *to, uint64_t bytes
         n = MIN(bytes - done, DD_BUFFER);
         ret = block_pread(from, offset + done, data, n);
         if (ret < 0) {
-            report_error("error while reading from input image file: %s", g_strerror(-ret));
+            report_error("if=: cannot read: %s", g_strerror(-ret));
             break;
         }
         ret = block_pwrite(to, done, data, n);
         if (ret < 0) {
-            report_error("error while writing to output image file: %s", g_strerror(-ret));
+            report_error("of=: cannot write: %s", g_strerror(-ret));
         }
     }
     free(data);
@@ -91,7 +91,7 @@ static bool run(const Dd *dd, ImgImage *in, const char *format)
         return false;
     }
     if (dd->skip && offset > length) {
-        report_error("%s: cannot skip to specified offset", dd->in);
+        report_error("%s: skip= goes behind its end: nothing is copied", dd->in);
     }
     if (!img_open(&out, dd->out, &how)) {
         return false;
@@ -116,14 +116,14 @@ int img_dd_run(ImgArgs *args)
         }
     }
     if (!dd.in || !dd.out) {
-        report_error("Must specify both input and output files");
+        report_error("if= and of= are both needed: what is copied, and where to");
         return 1;
     }
     if (!img_open(&in, dd.in, &how)) {
         return 1;
     }
     if (!block_format_exists(format)) {
-        report_error("Unknown file format");
+        report_error("-f or -O: no format has this name");
         img_close(&in);
         return 1;
     }

@@ -52,7 +52,7 @@ typedef struct ImgGiven {
     }
 #define IMG_OPTION_FORMAT                                                                          \
     {                                                                                              \
-        'f', NULL, "FMT", "format of the image; found out when it is not given"                    \
+        'f', NULL, "FMT", "what the image is, if it is not to be guessed"                          \
     }
 #define IMG_OPTION_QUIET                                                                           \
     {                                                                                              \

@@ -120,7 +120,8 @@ static bool show_one(InfoRun *run, const char *filename, const ImgOpen *how, cha
     ImgImage image;
     *next = *next_format = NULL;
     if (g_hash_table_contains(run->seen, filename)) {
-        report_error("Backing file '%s' creates an infinite loop.", filename);
+        report_error("'%s' is met twice in the chain of backing files: it would never end",
+                     filename);
         return false;
     }
     g_hash_table_add(run->seen, g_strdup(filename));
@@ -187,7 +188,7 @@ int img_info_run(ImgArgs *args)
                     .no_backing = true,
                     .no_io = true };
     if (!img_output_is_json(args, &run.json) ||
-        !img_expect_words(args, 1, "Expecting one image file name")) {
+        !img_expect_words(args, 1, "this command works on one image: give its file name")) {
         return 1;
     }
     run.list = json_object_new_array();

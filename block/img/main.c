@@ -35,8 +35,8 @@ static int unknown_command(const char *name)
     }
     g_ptr_array_add(names, NULL);
     g_autofree char *nearest = suggest_nearest(name, (const char *const *)names->pdata);
-    return nearest ? img_usage_error("Command not found: %s (did you mean %s?)", name, nearest)
-                   : img_usage_error("Command not found: %s", name);
+    return nearest ? img_usage_error("there is no command '%s' (did you mean '%s'?)", name, nearest)
+                   : img_usage_error("there is no command '%s'", name);
 }
 
 static int run_command(const ImgCommand *command, int argc, char **argv)
@@ -61,7 +61,7 @@ static int dispatch(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : NULL;
     if (!word) {
-        return img_usage_error("Not enough arguments");
+        return img_usage_error("a command and its arguments are needed");
     }
     if (!strcmp(word, "-h") || !strcmp(word, "--help")) {
         show_help();

@@ -85,7 +85,8 @@ static bool print_entry(const MapEntry *e, bool json, bool last)
         return true;
     }
     if (e->data && !e->has_offset) {
-        report_error("File contains external, encrypted or compressed clusters.");
+        report_error("some of the disk lies where no offset of a file can be said: compressed, "
+                     "encrypted or in another kind of image (--output=json shows it)");
         return false;
     }
     if (e->data && !e->zero) {
@@ -139,7 +140,7 @@ int img_map_run(ImgArgs *args)
     ImgImage image;
     if ((s && !img_parse_size("start offset", s, 0, INT64_MAX, &start)) ||
         (l && !img_parse_size("max length", l, 0, INT64_MAX, &bytes)) ||
-        !img_expect_words(args, 1, "Expecting one image file name") ||
+        !img_expect_words(args, 1, "this command works on one image: give its file name") ||
         !img_output_is_json(args, &json) || !img_open(&image, args->words[0], &how)) {
         return 1;
     }

@@ -43,7 +43,7 @@ static bool load_snapshot(BlockNode *node, const char *snapshot, GError **error)
         return true;
     }
     if (!ops || !ops->snapshot_load) {
-        return error_set(error, "Failed to load snapshot: format '%s' has none",
+        return error_set(error, "images of format '%s' have no snapshots (-l)",
                          block_node_driver(node));
     }
     return ops->snapshot_load(node, snapshot, error);
@@ -58,7 +58,7 @@ static int measure(const char *format, Opts *options, BlockNode *in, bool json)
         return img_fail(error);
     }
     if (!ops->measure) {
-        report_error("Block driver '%s' does not support size measurement", format);
+        report_error("it is not known how much an image of format '%s' would need", format);
         return 1;
     }
     if (!ops->measure(options, in, &result, &error) ||
@@ -81,15 +81,15 @@ int img_measure_run(ImgArgs *args)
         return 1;
     }
     if (args->count > 1) {
-        report_error("At most one filename argument is allowed.");
+        report_error("the needs of one image are measured at a time: more than one name is given");
         return 1;
     }
     if (size && args->count) {
-        report_error("--size N cannot be used together with a filename.");
+        report_error("the size comes from --size or from the image that is named: both were given");
         return 1;
     }
     if (!size && !args->count) {
-        report_error("Either --size N or one filename must be specified.");
+        report_error("nothing to measure: give --size or the name of an image");
         return 1;
     }
     g_autoptr(Opts) options = img_format_options(args);

@@ -114,7 +114,7 @@ static bool copy_part(Rebase *r, uint64_t offset, uint64_t *bytes)
     bool skip = false;
     int ret = find_skip(r, offset, bytes, &skip);
     if (ret < 0) {
-        report_error("error while reading image metadata: %s", g_strerror(-ret));
+        report_error("cannot find out which clusters the image has: %s", g_strerror(-ret));
         return false;
     }
     if (skip) {
@@ -123,17 +123,17 @@ static bool copy_part(Rebase *r, uint64_t offset, uint64_t *bytes)
     *bytes = MIN(*bytes, REBASE_BUFFER);
     ret = img_pread(r->old, offset, r->before, *bytes);
     if (ret < 0) {
-        report_error("error while reading from old backing file");
+        report_error("cannot read the backing file that the image has had");
         return false;
     }
     ret = img_pread(r->fresh.node, offset, r->after, *bytes);
     if (ret < 0) {
-        report_error("error while reading from new backing file");
+        report_error("cannot read the backing file that the image shall have");
         return false;
     }
     ret = write_differences(r, offset, *bytes);
     if (ret < 0) {
-        report_error("Error while writing to COW image: %s", g_strerror(-ret));
+        report_error("cannot write what differs into the image: %s", g_strerror(-ret));
     }
     return ret == 0;
 }
@@ -170,7 +170,7 @@ static bool set_backing(Rebase *r)
         ok = ops->set_backing(r->image.node, name, name ? r->format : NULL, &error);
     }
     if (!ok) {
-        g_prefix_error(&error, "Could not change the backing file to '%s': ", r->backing);
+        g_prefix_error(&error, "the header could not be changed to name '%s': ", r->backing);
         img_fail(error);
     }
     return ok;
@@ -195,7 +195,8 @@ static bool open_fresh(Rebase *r, const ImgArgs *args)
                                 ? g_strdup(r->backing)
                                 : g_build_filename(folder, r->backing, NULL);
     if (!img_open_error(&r->fresh, path, &how, &error)) {
-        g_prefix_error(&error, "Could not open new backing file '%s': ", r->backing);
+        g_prefix_error(&error,
+                       "'%s', which is to be the backing file, cannot be opened: ", r->backing);
         img_fail(error);
         return false;
     }
@@ -211,11 +212,12 @@ int img_rebase_run(ImgArgs *args)
                     .writable = true,
                     .no_backing = unsafe,
                     .cache = img_value(args, "t") };
-    if (!img_expect_words(args, 1, "Expecting one image file name")) {
+    if (!img_expect_words(args, 1, "this command works on one image: give its file name")) {
         return 1;
     }
     if (!r.backing && !unsafe) {
-        return img_usage_error("Must specify backing file (-b) or use unsafe mode (-u)");
+        return img_usage_error(
+            "-b is missing: which backing file shall the image have? ('' for none)");
     }
     r.backing = r.backing ? r.backing : "";
     if (!img_cache_is_valid(how.cache, "cache") ||
@@ -225,7 +227,7 @@ int img_rebase_run(ImgArgs *args)
     }
     bool ok = true;
     if (r.format && !block_format_exists(r.format)) {
-        report_error("Invalid format name: '%s'", r.format);
+        report_error("-F: no format has the name '%s'", r.format);
         ok = false;
     }
     img_progress_start(ok && img_has(args, "p") && !img_has(args, "q"));

@@ -9,7 +9,7 @@ const ImgOption img_resize_options[] = {
     IMG_OPTION_OBJECT,
     IMG_OPTION_IMAGE_OPTS,
     IMG_OPTION_FORMAT,
-    { 0, "preallocation", "MODE", "space for what is added: off, metadata, falloc, full" },
+    { 0, "preallocation", "MODE", "how the new part is allocated: off, metadata, falloc or full" },
     IMG_OPTION_QUIET,
     { 0, "shrink", NULL, "let data behind the new end be lost" },
     IMG_OPTIONS_END,
@@ -26,9 +26,8 @@ static bool parse_wish(const char *text, Wish *wish)
     if (parse_size(text + (wish->sign ? 1 : 0), 1, &wish->bytes)) {
         return true;
     }
-    report_error("Parameter 'size' expects a non-negative number below 2^64\nOptional suffix k, "
-                 "M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\nand exabytes, "
-                 "respectively.");
+    report_error("'size' is 0 to 2^64 - 1 bytes, or + or - and a difference\nA letter may follow "
+                 "the number: k is 1024 bytes, M 1024 times that, and so on with G, T, P, E.");
     return false;
 }
 
@@ -37,13 +36,13 @@ static bool wished_size(const Wish *wish, uint64_t now, uint64_t *size)
     if (wish->sign == '-') {
         *size = wish->bytes < now ? now - wish->bytes : 0;
     } else if (wish->bytes > INT64_MAX - (wish->sign ? now : 0)) {
-        report_error("New image size must be below 8 EiB");
+        report_error("the new size is 8 EiB or more: no disk can be so large");
         return false;
     } else {
         *size = wish->sign ? now + wish->bytes : wish->bytes;
     }
     if (!*size) {
-        report_error("New image size must be positive");
+        report_error("an image of 0 bytes is of no use: the new size has to be at least 1");
         return false;
     }
     *size = ALIGN_UP(*size, 512);
@@ -53,11 +52,12 @@ static bool wished_size(const Wish *wish, uint64_t now, uint64_t *size)
 static bool check_direction(uint64_t now, uint64_t size, bool shrink, const char *preallocation)
 {
     if (size <= now && preallocation) {
-        report_error("Preallocation can only be used for growing images");
+        report_error(
+            "--preallocation is about what is added, and nothing is: the image does not grow");
         return false;
     }
     if (size < now && !shrink) {
-        report_error("Use the --shrink option to perform a shrink operation.");
+        report_error("What is behind the new end would be lost: say --shrink if that is meant.");
         report_warning("Shrinking an image will delete all data beyond the shrunken image's end. "
                        "Before performing such an operation, make sure there is no important "
                        "data there.");
@@ -73,7 +73,7 @@ static bool resize_to(BlockNode *node, uint64_t size, const char *preallocation,
     bool raw = !strcmp(block_node_driver(node), "raw");
     if (preallocation &&
         (!ops || !ops->preallocate || (raw && !strcmp(preallocation, "metadata")))) {
-        return error_set(error, "Unsupported preallocation mode: %s", preallocation);
+        return error_set(error, "images of this format have no preallocation=%s", preallocation);
     }
     if (!block_resize(node, size, error)) {
         return false;
@@ -117,16 +117,17 @@ int img_resize_run(ImgArgs *args)
                     .image_opts = img_has(args, "image-opts"),
                     .writable = true };
     if (preallocation && !g_strv_contains(modes, preallocation)) {
-        report_error("Invalid preallocation mode '%s'", preallocation);
+        report_error("there is no preallocation '%s' (off, metadata, falloc, full)", preallocation);
         return 1;
     }
     if (preallocation && !strcmp(preallocation, "off")) {
         preallocation = NULL;
     }
     if (args->count < 2) {
-        return img_usage_error("Not enough arguments");
+        return img_usage_error("a name and a size are needed");
     }
-    if (!img_expect_words(args, 2, "Expecting image file name and size") ||
+    if (!img_expect_words(
+            args, 2, "one image gets one size: give its file name and then +SIZE, -SIZE or SIZE") ||
         !parse_wish(args->words[1], &wish) || !img_open(&image, args->words[0], &how)) {
         return 1;
     }

@@ -99,8 +99,7 @@ static bool apply(BlockNode *node, const char *name, GError **error)
     }
     g_autofree char *id = find_id(node, name, true, error);
     if (!id) {
-        return (error && *error) ||
-               error_set(error, "Failed to load snapshot: No such file or directory");
+        return (error && *error) || error_set(error, "the image has no such snapshot");
     }
     return ops->snapshot_apply(node, id, error);
 }
@@ -127,7 +126,7 @@ static int change(ImgImage *image, char action, const char *name)
               : action == 'a' ? apply(image->node, name, &error)
                               : delete (image->node, name, &error);
     if (!ok) {
-        g_prefix_error(&error, "Could not %s snapshot '%s': ",
+        g_prefix_error(&error, "cannot %s snapshot '%s': ",
                        action == 'c'   ? "create"
                        : action == 'a' ? "apply"
                                        : "delete",
@@ -155,7 +154,7 @@ int img_snapshot_run(ImgArgs *args)
     if (actions > 1) {
         return img_usage_error("Cannot mix '-l', '-a', '-c', '-d'");
     }
-    if (!img_expect_words(args, 1, "Expecting one image file name") ||
+    if (!img_expect_words(args, 1, "this command works on one image: give its file name") ||
         !img_open(&image, args->words[0], &how)) {
         return 1;
     }

@@ -16,7 +16,7 @@ const ImgCommand img_commands[] = {
     COMMAND(bitmap, "FILENAME BITMAP", "changes persistent dirty bitmaps"),
     COMMAND(check, "FILENAME", "looks for damage in an image, and repairs it"),
     COMMAND(commit, "FILENAME", "writes an overlay's changes into its backing file"),
-    COMMAND(compare, "FILENAME1 FILENAME2", "tells whether two images have the same content"),
+    COMMAND(compare, "FILENAME1 FILENAME2", "tells where two disks differ, if they do"),
     COMMAND(convert, "FILENAME [FILENAME2 [...]] OUTPUT_FILENAME",
             "copies images into a new one, of any format"),
     COMMAND(create, "FILENAME [SIZE]", "makes an empty image"),

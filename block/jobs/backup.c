@@ -382,13 +382,15 @@ static void tell_length(Backup *b)
 static bool check_nodes(BlockNode *source, BlockNode *target, GError **error)
 {
     if (source == target) {
-        return error_set(error, "Source and target cannot be the same");
+        return error_set(error, "the target is the disk itself: a backup needs another node");
     }
     if (target->readonly) {
-        return error_set(error, "Block node is read-only");
+        return error_set(error, "the target was opened read-only: a backup is written to");
     }
     return block_node_length(target) == block_node_length(source) ||
-           error_set(error, "Source and target image have different sizes");
+           error_set(
+               error,
+               "source and target are not of the same size: make the target as large as the disk");
 }
 
 bool backup_start(BlockNode *source, BlockNode *target, MirrorSync sync, BlockBitmap *bitmap,

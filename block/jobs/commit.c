@@ -171,10 +171,10 @@ bool commit_start(BlockNode *active, BlockNode *top, BlockNode *base, const char
                   const JobCommon *common, GError **error)
 {
     if (graph_skip_filters(top) == graph_skip_filters(base)) {
-        return error_set(error, "cannot commit an image into itself");
+        return error_set(error, "'base' and 'top' are the same image: nothing could be committed");
     }
     if (!node_is_below(base, top)) {
-        return error_set(error, "'%s' is not in this backing file chain", base->name);
+        return error_set(error, "'%s' does not lie below the disk that is committed", base->name);
     }
     if (graph_skip_filters(top) == graph_skip_filters(active)) {
         return commit_active(active, base, common, error);

@@ -117,8 +117,10 @@ bool job_check_free(BlockNode *node, GError **error)
     for (guint i = 0; jobs && i < jobs->len; i++) {
         Job *job = jobs->pdata[i];
         if (g_ptr_array_find(job->nodes, node, NULL)) {
-            return error_set(error, "Node '%s' is busy: block device is in use by block job: %s",
-                             job_node_label(node), job->driver->type);
+            return error_set(
+                error,
+                "node '%s' is busy: a job (%s) works with it; cancel it, or wait for its end",
+                job_node_label(node), job->driver->type);
         }
     }
     return true;
@@ -152,12 +154,16 @@ static bool id_is_valid(const char *id)
 static bool check_id(const char *id, GError **error)
 {
     if (!id || !*id) {
-        return error_set(error, "An explicit job ID is required");
+        return error_set(error,
+                         "the job needs a name: 'job-id' (the node has none that could serve)");
     }
     if (!id_is_valid(id)) {
-        return error_set(error, "Invalid job ID '%s'", id);
+        return error_set(
+            error, "'job-id' %s: it begins with a letter; letters, digits, '-', '.' and '_' follow",
+            id);
     }
-    return !job_find(id) || error_set(error, "Job ID '%s' already in use", id);
+    return !job_find(id) ||
+           error_set(error, "there is a job '%s' already: give another 'job-id'", id);
 }
 
 Job *job_new(const JobDriver *driver, const char *id, BlockNode *node, uint64_t speed,
@@ -546,8 +552,10 @@ void job_nap(Job *job, int64_t ns)
 /* Lock held. QEMU's words. */
 static bool allow(const Job *job, const char *verb, bool allowed, GError **error)
 {
-    return allowed || error_set(error, "Job '%s' in state '%s' cannot accept command verb '%s'",
-                                job->id, status_names[job->status], verb);
+    return allowed ||
+           error_set(error,
+                     "job '%s' is %s, where '%s' is not possible (query-jobs tells how far it is)",
+                     job->id, status_names[job->status], verb);
 }
 
 static bool is_alive(const Job *job)
@@ -560,7 +568,7 @@ bool job_pause(Job *job, GError **error)
     g_mutex_lock(&job->lock);
     bool ok = allow(job, "pause", is_alive(job), error);
     if (ok && job->user_paused) {
-        ok = error_set(error, "Job is already paused");
+        ok = error_set(error, "the job is paused already, by the user");
     }
     job->user_paused |= ok;
     g_cond_broadcast(&job->cond); /* who waits for the speed says that it is paused */
@@ -571,7 +579,8 @@ bool job_pause(Job *job, GError **error)
 bool job_resume(Job *job, GError **error)
 {
     g_mutex_lock(&job->lock);
-    bool ok = (job->user_paused || error_set(error, "Can't resume a job that was not paused")) &&
+    bool ok = (job->user_paused ||
+               error_set(error, "the user did not pause this job: there is nothing to resume")) &&
               allow(job, "resume", is_alive(job), error);
     if (ok) {
         job->user_paused = false;
@@ -614,7 +623,8 @@ bool job_cancel_running(Job *job, bool force, GError **error)
 {
     g_mutex_lock(&job->lock);
     bool ok = force || !job->user_paused ||
-              error_set(error, "The block job for device '%s' is currently paused", job->id);
+              error_set(error, "job '%s' is paused: resume it first, so that it can be completed",
+                        job->id);
     g_mutex_unlock(&job->lock);
     return ok && job_cancel(job, force, error);
 }
@@ -625,7 +635,10 @@ bool job_complete(Job *job, GError **error)
     bool ready = job->status == JOB_READY || job->status == JOB_STANDBY;
     bool ok = allow(job, "complete", ready, error);
     if (ok && (job->cancelled || !job->driver->can_complete)) {
-        ok = error_set(error, "The active block job '%s' cannot be completed", job->id);
+        ok = error_set(
+            error,
+            "job '%s' is not ready, or of a kind that ends by itself: it cannot be completed",
+            job->id);
     }
     job->complete_asked |= ok;
     g_cond_broadcast(&job->cond);

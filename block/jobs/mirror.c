@@ -208,7 +208,9 @@ static int mirror_run(Job *job, GError **error)
 {
     Mirror *m = (Mirror *)job;
     if (!m->options.commit && block_node_length(m->target) != m->dirty->length) {
-        error_set(error, "Source and target image have different sizes");
+        error_set(
+            error,
+            "source and target are not of the same size: make the target as large as the disk");
         return -EINVAL;
     }
     int ret = mark_initial(m);
@@ -317,16 +319,16 @@ static bool check_nodes(BlockNode *source, BlockNode *target, const MirrorOption
                         GError **error)
 {
     if (source == target) {
-        return error_set(error, "Can't mirror node into itself");
+        return error_set(error, "the target is the disk itself: a mirror needs another node");
     }
     if (options->replaces && graph_skip_filters(source) != graph_skip_filters(options->replaces)) {
         return error_set(error,
-                         "Cannot replace '%s' by a node mirrored from '%s', because it cannot be "
-                         "guaranteed that doing so would not lead to an abrupt change of visible "
-                         "data",
+                         "'%s' cannot give its place to a copy of '%s': something between the two "
+                         "changes what is read",
                          options->replaces->name, source->name);
     }
-    return !target->readonly || error_set(error, "Block node is read-only");
+    return !target->readonly ||
+           error_set(error, "the target was opened read-only: a mirror is written to");
 }
 
 static unsigned granularity_bits(const MirrorOptions *options)

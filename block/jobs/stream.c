@@ -138,8 +138,8 @@ bool stream_start(BlockNode *device, BlockNode *base, const char *backing_file,
 {
     BlockNode *top = graph_skip_filters(device), *image = graph_skip_filters(base);
     if (base && (image == top || !node_is_below(image, top))) {
-        return error_set(error, "Node '%s' is not a backing image of '%s'", base->name,
-                         job_node_label(device));
+        return error_set(error, "node '%s' does not lie below '%s': there is nothing to stop at",
+                         base->name, job_node_label(device));
     }
     Job *job = job_new(&stream_driver, common->id, device, common->speed, error);
     if (!job) {

@@ -62,7 +62,7 @@ void block_exports_close(void)
 
 static bool need_server(GError **error)
 {
-    return server || error_set(error, "NBD server not running");
+    return server || error_set(error, "there is no NBD server: nbd-server-start starts it");
 }
 
 /* QEMU's SocketAddressLegacy, with its members in "data", or flat. */
@@ -71,7 +71,7 @@ static bool parse_address(json_object *json, GError **error)
     static const char *const types[] = { "inet", "unix", NULL };
     int type = 0;
     if (!json_object_is_type(json, json_type_object)) {
-        return error_set(error, "Invalid parameter type for 'addr', expected: object");
+        return error_set(error, "'addr' has to be of type object");
     }
     g_autoptr(Opts) all = opts_from_json(json, error);
     if (!all) {
@@ -93,7 +93,7 @@ static json_object *server_start(const void *opaque, GError **error)
 {
     const QmpNbdServerStartArgs *args = opaque;
     if (server) {
-        error_set(error, "NBD server already running");
+        error_set(error, "there is an NBD server already: nbd-server-stop ends it");
         return NULL;
     }
     if (args->tls_creds || args->tls_authz) {
@@ -135,7 +135,7 @@ static json_object *server_add(const void *opaque, GError **error)
         return NULL;
     }
     if (!node) {
-        error_set(error, "Cannot find device='%s' nor node-name='%s'", args->device, args->device);
+        error_set(error, "there is no drive '%s' and no node '%s'", args->device, args->device);
         return NULL;
     }
     BlockBitmap *bitmap = args->bitmap ? nbd_find_bitmap(node, args->bitmap, error) : NULL;
@@ -159,7 +159,8 @@ static json_object *server_remove(const void *opaque, GError **error)
     }
     NbdExport *e = nbd_export_find(server, args->name);
     if (!e) {
-        error_set(error, "Export '%s' is not found", args->name);
+        error_set(error, "the NBD server has no export '%s' (query-block-exports lists them)",
+                  args->name);
         return NULL;
     }
     return answer(remove_export(e, args->has_mode ? args->mode : 0, error));
@@ -174,10 +175,12 @@ static bool check_export_args(const QmpBlockExportAddArgs *args, GError **error)
         return error_set(error, "iothread is not available in this version of Vireo");
     }
     if (nbd_export_find(server, args->id)) {
-        return error_set(error, "Block export id '%s' is already in use", args->id);
+        return error_set(error, "there is an export with id '%s' already: ids are unique",
+                         args->id);
     }
     return block_node_find(args->node_name) ||
-           error_set(error, "Cannot find device='' nor node-name='%s'", args->node_name);
+           error_set(error, "there is no node '%s' (query-named-block-nodes lists them)",
+                     args->node_name);
 }
 
 /* Names, which are looked for below the node too, or objects with `node` and `name`. */
@@ -225,7 +228,7 @@ static json_object *export_del(const void *opaque, GError **error)
     const QmpBlockExportDelArgs *args = opaque;
     NbdExport *e = server ? nbd_export_find(server, args->id) : NULL;
     if (!e) {
-        error_set(error, "Export '%s' is not found", args->id);
+        error_set(error, "there is no export '%s' (query-block-exports lists them)", args->id);
         return NULL;
     }
     return answer(remove_export(e, args->has_mode ? args->mode : 0, error));

@@ -276,7 +276,8 @@ static bool check_names(NbdServer *server, const NbdExportOptions *o, GError **e
                          NBD_MAX_STRING);
     }
     if (nbd_server_find_export(server, o->name, strlen(o->name))) {
-        return error_set(error, "NBD server already has export named '%s'", o->name);
+        return error_set(error, "the NBD server offers an export '%s' already: give another name",
+                         o->name);
     }
     return true;
 }
@@ -291,7 +292,7 @@ BlockBitmap *nbd_find_bitmap(BlockNode *node, const char *name, GError **error)
             return bitmap;
         }
     }
-    error_set(error, "Bitmap '%s' is not found", name);
+    error_set(error, "neither the node nor one below it has a bitmap '%s'", name);
     return NULL;
 }
 
@@ -301,7 +302,9 @@ static bool take_bitmap(NbdExport *e, BlockBitmap *bitmap, GError **error)
         return false;
     }
     if (!e->writable && bitmap->enabled && !bitmap->node->readonly) {
-        return error_set(error, "Enabled bitmap '%s' incompatible with readonly export",
+        return error_set(error,
+                         "bitmap '%s' records writes, and nothing writes to a read-only export: "
+                         "disable the bitmap first",
                          bitmap->name);
     }
     if (bitmap->length != block_node_length(e->node)) {
@@ -347,7 +350,9 @@ NbdExport *nbd_export_add(NbdServer *server, const NbdExportOptions *o, GError *
     }
     e->node = block_backend_node(e->backend);
     if (o->writable && block_backend_readonly(e->backend)) {
-        error_set(error, "block node '%s' is read-only: a writable export needs read-only=off",
+        error_set(error,
+                  "node '%s' cannot be written to: export it without writable=on, or open it with "
+                  "read-only=off",
                   e->node->name);
         export_free(e);
         return NULL;
@@ -365,7 +370,7 @@ NbdExport *nbd_export_add(NbdServer *server, const NbdExportOptions *o, GError *
 bool nbd_export_remove(NbdExport *e, bool hard, GError **error)
 {
     if (!hard && e->clients) {
-        return error_set(error, "export '%s' still in use", e->id);
+        return error_set(error, "clients use export '%s': mode=hard throws them out", e->id);
     }
     event_loop_call(e->server->loop, unlink_export, e);
     block_backend_drain(e->backend);

@@ -5,21 +5,22 @@
 #include "block/qcow2/offline.h"
 
 const BlockCreateOption qcow2_amend_options[] = {
-    { "backing_file", BLOCK_OPTION_STRING, "File name of a base image", NULL },
-    { "backing_fmt", BLOCK_OPTION_STRING, "Image format of the base image", NULL },
+    { "backing_file", BLOCK_OPTION_STRING, "The image that lies below this one", NULL },
+    { "backing_fmt", BLOCK_OPTION_STRING, "What the image below is: raw, qcow2 ...", NULL },
     { "compat", BLOCK_OPTION_STRING, "Compatibility level (v2 [0.10] or v3 [1.1])", NULL },
-    { "data_file", BLOCK_OPTION_STRING, "File name of an external data file", NULL },
-    { "data_file_raw", BLOCK_OPTION_BOOL, "The external data file stays valid as a raw image",
-      NULL },
+    { "data_file", BLOCK_OPTION_STRING,
+      "The file that has the guest's data; this one then has tables only", NULL },
+    { "data_file_raw", BLOCK_OPTION_BOOL, "The data file can be read as raw at any time", NULL },
     { "encrypt.iter-time", BLOCK_OPTION_NUMBER, "Milliseconds to spend in PBKDF", NULL },
     { "encrypt.keyslot", BLOCK_OPTION_NUMBER, "The key slot that is changed", NULL },
     { "encrypt.new-secret", BLOCK_OPTION_STRING, "ID of the secret with a password to add", NULL },
     { "encrypt.old-secret", BLOCK_OPTION_STRING, "Slots of this secret's password are erased",
       NULL },
     { "encrypt.state", BLOCK_OPTION_STRING, "What slots become: active, inactive", NULL },
-    { "lazy_refcounts", BLOCK_OPTION_BOOL, "Postpone refcount updates", "off" },
-    { "refcount_bits", BLOCK_OPTION_NUMBER, "Width of a reference count entry in bits", "16" },
-    { "size", BLOCK_OPTION_SIZE, "Virtual disk size", NULL },
+    { "lazy_refcounts", BLOCK_OPTION_BOOL,
+      "Counts on the disk follow later (faster, repaired after a crash)", "off" },
+    { "refcount_bits", BLOCK_OPTION_NUMBER, "Bits of each reference count: 1, 2, 4 ... 64", "16" },
+    { "size", BLOCK_OPTION_SIZE, "Size of the disk that the guest sees", NULL },
     { NULL },
 };
 
@@ -31,7 +32,7 @@ bool qcow2_set_backing(BlockNode *node, const char *file, const char *format, GE
     char *old_file = s->h.backing_file, *old_format = s->h.backing_format;
     bool named = file && *file;
     if (named && strlen(file) > QCOW2_MAX_BACKING_NAME) {
-        return error_set(error, "Backing file name is too long: at most %d bytes",
+        return error_set(error, "the backing file's name has more than %d bytes",
                          QCOW2_MAX_BACKING_NAME);
     }
     if (named && s->h.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW) {
@@ -112,7 +113,7 @@ static bool take_compat(Qcow2 *s, Opts *options, GError **error)
         return true;
     }
     if (!newer && strcmp(compat, "0.10") != 0 && strcmp(compat, "v2") != 0) {
-        return error_set(error, "Unknown compatibility level %s", compat);
+        return error_set(error, "compat=%s: there are 0.10 (v2) and 1.1 (v3)", compat);
     }
     if (!newer) {
         return s->h.version == 2 || qcow2_downgrade(s, error);
@@ -136,8 +137,7 @@ static bool take_lazy(Qcow2 *s, Opts *options, GError **error)
         return true;
     }
     if (s->h.version < 3) {
-        return error_set(error, "Lazy refcounts only supported with compatibility level 1.1 and "
-                                "above (use compat=1.1 or greater)");
+        return error_set(error, "lazy_refcounts=on needs an image of version 3: use compat=1.1");
     }
     s->h.compatible ^= QCOW2_COMPAT_LAZY_REFCOUNTS;
     return qcow2_flush_all(s, error) && qcow2_update_header(s, error);
@@ -150,11 +150,11 @@ static bool take_refcount_bits(Qcow2 *s, Opts *options, GError **error)
         return false;
     }
     if (!bits || bits > 64 || (bits & (bits - 1))) {
-        return error_set(error, "Refcount width must be a power of two and may not exceed 64 bits");
+        return error_set(error, "refcount_bits: 1, 2, 4, 8, 16, 32 or 64");
     }
     if (s->h.version < 3 && bits != 16) {
-        return error_set(error, "Different refcount widths than 16 bits require compatibility "
-                                "level 1.1 or above (use compat=1.1 or greater)");
+        return error_set(
+            error, "an image of version 2 has counts of 16 bits: refcount_bits=16, or compat=1.1");
     }
     return set_refcount_order(s, (uint32_t)__builtin_ctzll(bits), error);
 }

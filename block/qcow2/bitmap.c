@@ -66,7 +66,7 @@ typedef struct Reader {
 static const char *what_is_wrong(const Qcow2BitmapEntry *e)
 {
     uint32_t known = QCOW2_BITMAP_IN_USE | QCOW2_BITMAP_AUTO;
-    return e->extra_size              ? "extra data is not supported"
+    return e->extra_size              ? "it has extra data that nobody explained"
            : e->type != TYPE_TRACKING ? "it is of an unknown type"
            : e->flags & ~known        ? "it has unknown flags"
            : !e->name_size || e->name_size > BITMAP_NAME_MAX ||
@@ -582,13 +582,14 @@ bool qcow2_bitmap_can_store(BlockNode *node, const char *name, uint64_t granular
     uint64_t directory = ALIGN_UP(FIXED + strlen(name), 8);
     guint count = 1;
     if (s->h.version < 3) {
-        return error_set(error, "Cannot store dirty bitmaps in qcow2 v2 files");
+        return error_set(error, "an image of version 2 keeps no bitmaps: 'vireo-img amend -o "
+                                "compat=1.1' makes version 3 of it");
     }
     if (!s->stored_bitmaps) {
         return error_set(error, "the image was opened to be checked");
     }
     if (granularity > 1ULL << BITMAP_MAX_GRAN_BITS) {
-        return error_set(error, "Granularity exceeds maximum (%llu bytes)",
+        return error_set(error, "a granularity of more than %llu bytes cannot be stored",
                          1ULL << BITMAP_MAX_GRAN_BITS);
     }
     for (guint i = 0; node->bitmaps && i < node->bitmaps->len; i++) {
@@ -599,9 +600,10 @@ bool qcow2_bitmap_can_store(BlockNode *node, const char *name, uint64_t granular
         }
     }
     return count > MAX_BITMAPS
-               ? error_set(error, "Maximum number of persistent bitmaps is already reached")
+               ? error_set(error, "an image stores at most 4096 bitmaps: remove one first")
                : directory <= MAX_DIRECTORY ||
-                     error_set(error, "Not enough space in the bitmap directory");
+                     error_set(error,
+                               "the bitmaps' names fill the image's bitmap directory: remove one");
 }
 
 static bool remove_one(Qcow2 *s, void *name, GError **error)

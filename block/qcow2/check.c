@@ -71,8 +71,8 @@ static bool snapshot_l1_usable(Qcow2Checker *c, const Qcow2Snapshot *s)
     }
     if (s->l1_size > QCOW2_MAX_L1_BYTES / 8) {
         qcow2_check_corrupt(c,
-                            "ERROR snapshot %s (%s) l1_size=0x%x: L1 table is too large; snapshot "
-                            "table entry corrupted",
+                            "ERROR snapshot %s (%s): its entry says an L1 table of 0x%x entries, "
+                            "more than there can be",
                             s->about.id, s->about.name, s->l1_size);
         return false;
     }
@@ -86,7 +86,8 @@ static bool count_snapshots(Qcow2Checker *c, GError **error)
         return true;
     }
     if (c->h->data_file || c->h->incompatible & QCOW2_INCOMPAT_DATA_FILE) {
-        qcow2_check_corrupt(c, "ERROR %u snapshots in image with data file", c->h->nb_snapshots);
+        qcow2_check_corrupt(c, "ERROR %u snapshots, though the data lies in a file of its own",
+                            c->h->nb_snapshots);
     }
     g_autoptr(GPtrArray) list = qcow2_snapshots_read(c->file, c->h, &bytes, error);
     if (!list) {
@@ -111,7 +112,10 @@ static void count_bitmap_entry(Qcow2Checker *c, uint64_t entry)
     uint64_t offset = entry & QCOW2_BITMAP_ENTRY_OFFSET;
     if ((entry & QCOW2_BITMAP_ENTRY_RESERVED) || (offset && entry & 1)) {
         qcow2_check_corrupt(
-            c, "ERROR bitmap table entry with reserved bits set: %" G_GINT64_MODIFIER "x", entry);
+            c,
+            "ERROR an entry of a bitmap's table has bits set that must be 0: %" G_GINT64_MODIFIER
+            "x",
+            entry);
     }
     if (offset) {
         qcow2_check_refer(c, offset, qcow2_cluster_size(c->h), 1);

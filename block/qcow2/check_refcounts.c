@@ -66,16 +66,18 @@ static void count_block(Qcow2Checker *c, uint64_t index)
     uint64_t entry = c->reftable[index], offset = entry & QCOW2_REFTABLE_OFFSET;
     uint64_t cluster = offset >> c->h->cluster_bits;
     if (entry & ~QCOW2_REFTABLE_OFFSET) {
-        qcow2_check_corrupt(
-            c, "ERROR refcount table entry %" G_GUINT64_FORMAT " has reserved bits set", index);
+        qcow2_check_corrupt(c,
+                            "ERROR entry %" G_GUINT64_FORMAT
+                            " of the refcount table: bits are set that must be 0",
+                            index);
     } else if (offset & (qcow2_cluster_size(c->h) - 1)) {
         qcow2_check_corrupt(c,
                             "ERROR refcount block %" G_GUINT64_FORMAT
                             " is not cluster aligned; refcount table entry corrupted",
                             index);
     } else if (offset >= c->file_length) {
-        qcow2_check_corrupt(c, "ERROR refcount block %" G_GUINT64_FORMAT " is outside image",
-                            index);
+        qcow2_check_corrupt(
+            c, "ERROR refcount block %" G_GUINT64_FORMAT " lies behind the end of the file", index);
     } else {
         qcow2_check_refer(c, offset, qcow2_cluster_size(c->h), 1);
         g_array_append_val(c->old_structures, cluster);
@@ -84,8 +86,8 @@ static void count_block(Qcow2Checker *c, uint64_t index)
             return;
         }
         qcow2_check_corrupt(
-            c, "ERROR refcount block %" G_GUINT64_FORMAT " refcount=%" G_GUINT64_FORMAT, index,
-            references);
+            c, "ERROR refcount block %" G_GUINT64_FORMAT " is counted %" G_GUINT64_FORMAT " times",
+            index, references);
     }
     c->refcount_corruptions++;
     c->rebuild = true;

@@ -49,7 +49,7 @@ static void check_l1_entry(Qcow2Checker *c, uint64_t entry, bool active)
     uint64_t offset = entry & QCOW2_L1_OFFSET;
     if (entry & QCOW2_L1_RESERVED) {
         qcow2_check_corrupt(
-            c, "ERROR found L1 entry with reserved bits set: %" G_GINT64_MODIFIER "x", entry);
+            c, "ERROR an L1 entry has bits set that must be 0: 0x%" G_GINT64_MODIFIER "x", entry);
     }
     if (!offset) {
         return;
@@ -128,15 +128,16 @@ static void check_compressed(Qcow2Checker *c, const Entry *e, unsigned index,
                             qcow2_compressed_offset(c->h, e->entry));
     }
     if (has_data_file(c)) {
-        qcow2_check_corrupt(
-            c, "ERROR compressed cluster %u with data file, entry=0x%" G_GINT64_MODIFIER "x", index,
-            e->entry);
+        qcow2_check_corrupt(c,
+                            "ERROR cluster %u is compressed, though the data lies in a file of its "
+                            "own: entry 0x%" G_GINT64_MODIFIER "x",
+                            index, e->entry);
         return;
     }
     if (e->bitmap) {
         qcow2_check_corrupt(c,
-                            "ERROR compressed cluster %u with non-zero subcluster allocation "
-                            "bitmap, entry=0x%" G_GINT64_MODIFIER "x",
+                            "ERROR cluster %u is compressed and has a bitmap of subclusters: entry "
+                            "0x%" G_GINT64_MODIFIER "x",
                             index, e->entry);
         return;
     }
@@ -177,8 +178,9 @@ static bool check_data(Qcow2Checker *c, const Entry *e, uint8_t *p, const Qcow2T
 {
     if ((e->bitmap >> 32) & e->bitmap) {
         qcow2_check_corrupt(c,
-                            "ERROR offset=%" G_GINT64_MODIFIER "x: Allocated cluster has corrupted "
-                            "subcluster allocation bitmap",
+                            "ERROR offset=%" G_GINT64_MODIFIER
+                            "x: the bitmap of a cluster's subclusters "
+                            "says both data and zeroes",
                             e->offset);
     }
     if (e->offset & (qcow2_cluster_size(c->h) - 1)) {
@@ -218,15 +220,15 @@ static bool count_table(Qcow2Checker *c, uint8_t *table, const Qcow2TableRef *re
         }
         if (!e.compressed && e.entry & QCOW2_L2_RESERVED) {
             qcow2_check_corrupt(
-                c, "ERROR found l2 entry with reserved bits set: %" G_GINT64_MODIFIER "x", e.entry);
+                c, "ERROR an L2 entry has bits set that must be 0: 0x%" G_GINT64_MODIFIER "x",
+                e.entry);
         }
         if (e.compressed) {
             check_compressed(c, &e, i, ref);
         } else if (e.data) {
             changed |= check_data(c, &e, p, ref, &next);
         } else if (e.bitmap & UINT32_MAX) {
-            qcow2_check_corrupt(
-                c, "ERROR: Unallocated cluster has non-zero subcluster allocation map");
+            qcow2_check_corrupt(c, "ERROR a cluster that lies nowhere has subclusters");
         }
     }
     return changed;

@@ -12,14 +12,14 @@
 #define CHUNK MIB
 
 const BlockCreateOption qcow2_create_options[] = {
-    { "backing_file", BLOCK_OPTION_STRING, "File name of a base image", NULL },
-    { "backing_fmt", BLOCK_OPTION_STRING, "Image format of the base image", NULL },
-    { "cluster_size", BLOCK_OPTION_SIZE, "qcow2 cluster size", "65536" },
+    { "backing_file", BLOCK_OPTION_STRING, "The image that lies below this one", NULL },
+    { "backing_fmt", BLOCK_OPTION_STRING, "What the image below is: raw, qcow2 ...", NULL },
+    { "cluster_size", BLOCK_OPTION_SIZE, "Bytes that are allocated at a time", "65536" },
     { "compat", BLOCK_OPTION_STRING, "Compatibility level (v2 [0.10] or v3 [1.1])", NULL },
     { "compression_type", BLOCK_OPTION_STRING, "How clusters are compressed: zlib, zstd", "zlib" },
-    { "data_file", BLOCK_OPTION_STRING, "File name of an external data file", NULL },
-    { "data_file_raw", BLOCK_OPTION_BOOL, "The external data file stays valid as a raw image",
-      NULL },
+    { "data_file", BLOCK_OPTION_STRING,
+      "The file that has the guest's data; this one then has tables only", NULL },
+    { "data_file_raw", BLOCK_OPTION_BOOL, "The data file can be read as raw at any time", NULL },
     { "encrypt.cipher-alg", BLOCK_OPTION_STRING, "Encryption's cipher algorithm", NULL },
     { "encrypt.cipher-mode", BLOCK_OPTION_STRING, "Encryption's cipher mode", NULL },
     { "encrypt.format", BLOCK_OPTION_STRING, "How the image is encrypted: 'aes', 'luks'", NULL },
@@ -31,11 +31,12 @@ const BlockCreateOption qcow2_create_options[] = {
       NULL },
     { "encryption", BLOCK_OPTION_BOOL, "Encrypt with format 'aes' (deprecated)", NULL },
     { "extended_l2", BLOCK_OPTION_BOOL, "Extended L2 tables", "off" },
-    { "lazy_refcounts", BLOCK_OPTION_BOOL, "Postpone refcount updates", "off" },
-    { "preallocation", BLOCK_OPTION_STRING,
-      "Preallocation mode (allowed values: off, metadata, falloc, full)", "off" },
-    { "refcount_bits", BLOCK_OPTION_NUMBER, "Width of a reference count entry in bits", "16" },
-    { "size", BLOCK_OPTION_SIZE, "Virtual disk size", NULL },
+    { "lazy_refcounts", BLOCK_OPTION_BOOL,
+      "Counts on the disk follow later (faster, repaired after a crash)", "off" },
+    { "preallocation", BLOCK_OPTION_STRING, "What is allocated now: off, metadata, falloc, full",
+      "off" },
+    { "refcount_bits", BLOCK_OPTION_NUMBER, "Bits of each reference count: 1, 2, 4 ... 64", "16" },
+    { "size", BLOCK_OPTION_SIZE, "Size of the disk that the guest sees", NULL },
     { NULL },
 };
 
@@ -49,7 +50,7 @@ static bool take_cluster_size(Qcow2Header *h, Opts *options, GError **error)
     }
     if (!size || (size & (size - 1)) || size < (1u << QCOW2_MIN_CLUSTER_BITS) ||
         size > (1u << QCOW2_MAX_CLUSTER_BITS)) {
-        return error_set(error, "Cluster size must be a power of two between 512 and 2048k");
+        return error_set(error, "cluster_size: a power of two from 512 bytes to 2 MiB");
     }
     h->cluster_bits = (uint32_t)__builtin_ctzll(size);
     return true;
@@ -62,7 +63,7 @@ static bool take_refcount_bits(Qcow2Header *h, Opts *options, GError **error)
         return false;
     }
     if (!bits || bits > 64 || (bits & (bits - 1))) {
-        return error_set(error, "Refcount width must be a power of two and may not exceed 64 bits");
+        return error_set(error, "refcount_bits: 1, 2, 4, 8, 16, 32 or 64");
     }
     h->refcount_order = (uint32_t)__builtin_ctzll(bits);
     return true;
@@ -76,7 +77,7 @@ static bool take_version(Qcow2Header *h, Opts *options, GError **error)
     } else if (!strcmp(compat, "0.10") || !strcmp(compat, "v2")) {
         h->version = 2;
     } else {
-        return error_set(error, "Parameter 'compat' does not accept value '%s'", compat);
+        return error_set(error, "compat=%s: there are 0.10 (v2) and 1.1 (v3)", compat);
     }
     return true;
 }
@@ -90,7 +91,7 @@ static bool take_compression(Qcow2Header *h, Opts *options, GError **error)
     }
 #ifndef HAVE_ZSTD
     if (type == QCOW2_COMPRESSION_ZSTD) {
-        return error_set(error, "Parameter 'compression_type' does not accept value 'zstd': this "
+        return error_set(error, "compression_type=zstd: this "
                                 "program was built without libzstd");
     }
 #endif
@@ -120,11 +121,11 @@ static bool take_backing(Qcow2Header *h, Opts *options, GError **error)
     const char *file = opts_get(options, "backing_file");
     const char *format = opts_get(options, "backing_fmt");
     if (format && !(file && *file)) {
-        return error_set(error, "Backing format cannot be used without backing file");
+        return error_set(error, "backing_fmt says the format of backing_file, which is missing");
     }
     if (file && *file) {
         if (strlen(file) > QCOW2_MAX_BACKING_NAME) {
-            return error_set(error, "Backing file name is too long: at most %d bytes",
+            return error_set(error, "the backing file's name has more than %d bytes",
                              QCOW2_MAX_BACKING_NAME);
         }
         h->backing_file = g_strdup(file);
@@ -135,35 +136,33 @@ static bool take_backing(Qcow2Header *h, Opts *options, GError **error)
 
 static bool check_version2(const Qcow2Header *h, GError **error)
 {
-    const char *what = h->compatible & QCOW2_COMPAT_LAZY_REFCOUNTS ? "Lazy refcounts only"
-                       : h->refcount_order != 4   ? "Different refcount widths than 16 bits only"
-                       : qcow2_has_subclusters(h) ? "Extended L2 entries are only"
-                       : h->compression           ? "Non-zlib compression type is only"
-                       : h->data_file             ? "External data files are only"
-                                                  : NULL;
+    const char *what = h->compatible & QCOW2_COMPAT_LAZY_REFCOUNTS ? "lazy_refcounts=on"
+                       : h->refcount_order != 4                    ? "refcount_bits other than 16"
+                       : qcow2_has_subclusters(h)                  ? "extended_l2=on"
+                       : h->compression ? "compression_type other than zlib"
+                       : h->data_file   ? "data_file"
+                                        : NULL;
     return h->version > 2 || !what ||
-           error_set(error,
-                     "%s supported with compatibility level 1.1 and above (use compat=v3 or "
-                     "greater)",
-                     what);
+           error_set(error, "%s needs an image of version 3: leave out compat=0.10", what);
 }
 
 static bool check_together(const Qcow2Header *h, Qcow2Preallocation mode, GError **error)
 {
     bool raw = h->autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW;
     if (raw && !h->data_file) {
-        return error_set(error, "data_file_raw requires data_file");
+        return error_set(error, "data_file_raw=on is about a data file: data_file= is missing");
     }
     if (raw && h->backing_file) {
-        return error_set(error, "Backing file and data_file_raw cannot be used at the same time");
+        return error_set(error, "data_file_raw=on promises a whole raw image, which an overlay "
+                                "(backing_file) never is");
     }
     if (qcow2_has_subclusters(h) && h->cluster_bits < 14) {
-        return error_set(error, "Extended L2 entries are only supported with cluster sizes of at "
-                                "least 16384 bytes");
+        return error_set(error,
+                         "extended_l2=on needs clusters of at least 16 KiB (cluster_size=16k)");
     }
     if (mode != QCOW2_PREALLOCATION_OFF && h->backing_file && !qcow2_has_subclusters(h)) {
-        return error_set(error, "Backing file and preallocation can only be used at the same time "
-                                "if extended_l2 is on");
+        return error_set(error, "an overlay with preallocation needs extended_l2=on: else new "
+                                "clusters would hide the backing file");
     }
     return check_version2(h, error);
 }
@@ -218,8 +217,8 @@ bool qcow2_layout_plan(Qcow2Layout *l, Qcow2Header *h, bool preallocated, GError
 {
     uint64_t l1 = qcow2_l1_entries(h, h->size);
     if (l1 > QCOW2_MAX_L1_BYTES / 8 || h->size > INT64_MAX) {
-        return error_set(error, "The image size is too large for file format 'qcow2' (try using a "
-                                "larger cluster size)");
+        return error_set(error, "the disk is too large for clusters of this size: use larger "
+                                "ones (cluster_size)");
     }
     uint64_t l1_clusters = clusters_of(h, l1 * 8), crypto = clusters_of(h, h->crypto_length);
     l->data_clusters = preallocated ? clusters_of(h, h->size) : 0;
@@ -415,15 +414,15 @@ bool qcow2_create(BlockNode *file, Opts *options, GError **error)
     Qcow2EncryptOptions encrypt;
     uint64_t size = 0;
     if (!opts_has(options, "size")) {
-        return error_set(error, "Image creation needs a size parameter");
+        return error_set(error, "the size is missing: a disk of how many bytes?");
     }
     if (!opts_get_size(options, "size", &size, error)) {
         return false;
     }
     if (size > INT64_MAX - 511) {
-        return error_set(error,
-                         "Invalid image size specified. Must be between 0 and %" G_GINT64_FORMAT,
-                         INT64_MAX);
+        return error_set(
+            error, "a disk has 0 to %" G_GINT64_FORMAT " bytes: the size is out of this range",
+            INT64_MAX);
     }
     if (!qcow2_header_from_options(&h, options, &mode, &encrypt, error)) {
         return false;

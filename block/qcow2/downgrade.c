@@ -134,16 +134,20 @@ static bool check_features(const Qcow2 *s, GError **error)
     const Qcow2Header *h = &s->h;
     uint64_t others = h->incompatible & ~(uint64_t)QCOW2_INCOMPAT_DIRTY;
     if (h->incompatible & QCOW2_INCOMPAT_DATA_FILE) {
-        return error_set(error, "Cannot downgrade an image with a data file");
-    }
-    if (h->refcount_order != 4) {
-        return error_set(error, "compat=0.10 requires refcount_bits=16");
-    }
-    if (others) {
         return error_set(
             error,
-            "Cannot downgrade an image with incompatible features 0x%" G_GINT64_MODIFIER "x set",
-            others);
+            "the data lies in a file of its own, which version 2 does not know: keep compat=1.1");
+    }
+    if (h->refcount_order != 4) {
+        return error_set(
+            error,
+            "an image of version 2 has counts of 16 bits: refcount_bits=16 has to come first");
+    }
+    if (others) {
+        return error_set(error,
+                         "the image uses features that version 2 does not know: "
+                         "incompatible_features 0x%" G_GINT64_MODIFIER "x",
+                         others);
     }
     return !h->nb_bitmaps ||
            error_set(error,
@@ -158,7 +162,8 @@ static bool check_snapshots(const Qcow2 *s, const GPtrArray *snapshots, GError *
     for (guint i = 0; i < snapshots->len; i++) {
         const Qcow2Snapshot *snapshot = snapshots->pdata[i];
         if (snapshot->about.vm_state_size || snapshot->about.disk_size != s->h.size) {
-            return error_set(error, "Internal snapshots prevent downgrade of image");
+            return error_set(error, "a snapshot has another size than the disk, which version 2 "
+                                    "does not know: delete it first");
         }
         if (snapshot->l1_offset & (s->cluster_size - 1) ||
             snapshot->l1_size > QCOW2_MAX_L1_BYTES / 8) {

@@ -25,7 +25,9 @@ static Sectors *open_aes(const char *key_secret, GError **error)
     const uint8_t *password;
     size_t bytes;
     if (!key_secret) {
-        error_set(error, "Parameter 'encrypt.key-secret' is required for cipher");
+        error_set(
+            error,
+            "'encrypt.key-secret' is missing: it names the -object secret that has the password");
         return NULL;
     }
     if (!secret_find_text(key_secret, &password, &bytes, error)) {
@@ -44,18 +46,19 @@ static bool check_method(const Qcow2 *s, const char *format, const char *key_sec
     if (!h->crypt_method) {
         const char *what = format ? format : "luks";
         return (!format && !key_secret) ||
-               error_set(error, "No encryption in image header, but options specified format '%s'",
+               error_set(error, "the image is not encrypted, and the options say encrypt.format=%s",
                          what);
     }
     if (format && strcmp(format, format_names[h->crypt_method]) != 0) {
-        return error_set(error, "Header reported '%s' encryption format but options specify '%s'",
+        return error_set(error,
+                         "the image's header says %s encryption, the options say encrypt.format=%s",
                          format_names[h->crypt_method], format);
     }
     if (h->crypt_method == QCOW2_CRYPT_AES && !legacy_allowed) {
-        return error_set(error,
-                         "Use of AES-CBC encrypted qcow2 images is no longer supported in system "
-                         "emulators: 'vireo-img convert' makes an image without encryption or with "
-                         "encrypt.format=luks of it");
+        return error_set(
+            error,
+            "the machine runs no disk of qcow2's old AES encryption, which is weak: 'vireo-img "
+            "convert' makes an image without encryption or with encrypt.format=luks of it");
     }
     return h->crypt_method != QCOW2_CRYPT_LUKS || h->crypto_offset ||
            error_set(error, "its header says that it is encrypted with LUKS, but not where the "
@@ -150,8 +153,7 @@ bool qcow2_encrypt_amend(Qcow2 *s, Opts *options, GError **error)
     }
     if (s->h.crypt_method != QCOW2_CRYPT_LUKS) {
         return error_set(error,
-                         "'%s': Only LUKS encryption options can be amended for qcow2 with "
-                         "encryption",
+                         "'%s': its encryption is not LUKS: no password can be added or erased",
                          s->node->filename);
     }
     return luks_amend(&s->encryption->luks, s->node->file, s->h.crypto_offset,
@@ -169,7 +171,8 @@ bool qcow2_encrypt_take(Qcow2EncryptOptions *e, Opts *options, GError **error)
         return false;
     }
     if (opts_has(options, "encryption") && opts_has(options, "encrypt.format")) {
-        return error_set(error, "Options encryption and encrypt.format are mutually exclusive");
+        return error_set(error,
+                         "encryption=on is an old name of encrypt.format=aes: give one of them");
     }
     if (!opts_get_enum(options, "encrypt.format", format_names + 1, &format, error)) {
         return false;
@@ -195,11 +198,13 @@ bool qcow2_encrypt_check(const Qcow2EncryptOptions *e, const Qcow2Header *h, boo
         return true;
     }
     if (!e->key_secret) {
-        return error_set(error, "Parameter 'encrypt.key-secret' is required for cipher");
+        return error_set(
+            error,
+            "'encrypt.key-secret' is missing: it names the -object secret that has the password");
     }
     if (preallocated && h->version < 3) {
-        return error_set(error, "Encryption and preallocation together are only supported with "
-                                "compatibility level 1.1 and above (use compat=v3 or greater)");
+        return error_set(error, "an encrypted image of version 2 cannot be preallocated: leave "
+                                "out compat=0.10 or preallocation");
     }
     return secret_find_text(e->key_secret, &data, &bytes, error);
 }

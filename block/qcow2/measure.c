@@ -23,7 +23,8 @@ static bool count_data(BlockNode *in, uint64_t cluster, uint64_t *sum, GError **
         BlockStatus status;
         int ret = block_status_above(in, NULL, offset, length - offset, &status, NULL);
         if (ret < 0 || !status.bytes) {
-            return error_set_errno(error, ret ? -ret : EIO, "Unable to get block status");
+            return error_set_errno(error, ret ? -ret : EIO,
+                                   "cannot find out where the source has data");
         }
         uint64_t end = offset + status.bytes;
         if (!(status.flags & BLOCK_STATUS_ZERO) && (status.flags & BLOCK_STATUS_DATA)) {
@@ -72,7 +73,8 @@ static bool measure(const Qcow2Header *h, Qcow2Preallocation mode, BlockNode *in
 {
     uint64_t cluster = qcow2_cluster_size(h), size = ALIGN_UP(h->size, cluster), required = 0;
     if (h->size > INT64_MAX || qcow2_l1_entries(h, size) > QCOW2_MAX_L1_BYTES / 8) {
-        return error_set(error, "The image size is too large (try using a larger cluster size)");
+        return error_set(error, "clusters of this size cannot hold so large a disk: the L1 table "
+                                "would be over 32 MiB; use larger ones (cluster_size)");
     }
     if (in && !h->backing_file && !count_data(in, cluster, &required, error)) {
         return false;

@@ -135,7 +135,7 @@ bool qcow2_check_rebuild(Qcow2Checker *c, GError **error)
          i = qcow2_counts_next(&c->found, i + 1)) {
         r.start = i + 1; /* behind the old structures too */
     }
-    qcow2_check_report(c, "Rebuilding refcount structure");
+    qcow2_check_report(c, "all counts of references are written anew");
     for (guint i = 0; i < c->old_structures->len; i++) {
         uint64_t cluster = g_array_index(c->old_structures, uint64_t, i);
         qcow2_counts_set(&c->found, cluster, qcow2_counts_get(&c->found, cluster) - 1);

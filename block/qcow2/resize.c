@@ -101,14 +101,15 @@ bool qcow2_resize(BlockNode *node, uint64_t size, GError **error)
     Qcow2 *s = node->state;
     uint64_t old = s->h.size;
     if (size % 512 || size > INT64_MAX) {
-        return error_set(error, "The new size must be a multiple of 512");
+        return error_set(error, "a disk's size is a multiple of 512 bytes");
     }
     if (s->h.nb_snapshots && s->h.version < 3) {
-        return error_set(error, "Can't resize a version 2 image which has snapshots");
+        return error_set(error, "the image has snapshots, whose sizes version 2 does not know: the "
+                                "size stays ('vireo-img amend -o compat=1.1' helps)");
     }
     if (s->h.has_bitmaps && size != old && !s->stored_bitmaps) {
-        return error_set(error, "Cannot resize qcow2 with persistent bitmaps that were not loaded "
-                                "into memory");
+        return error_set(error, "the image stores bitmaps that were not read, and whose sizes "
+                                "would be wrong: open it so that they are");
     }
     if (size == old) {
         return true;

@@ -48,8 +48,7 @@ static json_object *query_vm_generation_id(const void *args, GError **error)
 {
     Device *dev = vmgenid_find(machine_get());
     if (!dev) {
-        error_set(error, "VM Generation ID device not found: the machine was started without "
-                         "-device vmgenid");
+        error_set(error, "the machine has no generation ID: start it with -device vmgenid");
         return NULL;
     }
     json_object *result = json_object_new_object();

@@ -130,8 +130,7 @@ static bool vmgenid_realize(Device *dev, GError **error)
     Device *fw = fw_cfg_find(dev->machine);
     uint8_t page[VMGENID_PAGE_SIZE] = { 0 };
     if (vmgenid_find(dev->machine)) {
-        return error_set(error, "the machine has a generation ID already: at most one vmgenid "
-                                "device is possible");
+        return error_set(error, "a second vmgenid device: a machine has one generation ID");
     }
     if (!fw || dev->machine->config->no_acpi) {
         return error_set(error,

@@ -407,14 +407,14 @@ static bool drive_codes(const char *order, uint8_t *codes, GError **error)
     static const char drives[] = "acdn";
 
     if (strlen(order) > MAX_ORDER) {
-        return error_set(error, "-boot %s: Too many boot devices for PC: %d at most", order,
+        return error_set(error, "-boot %s: these are too many drives: at most %d", order,
                          MAX_ORDER);
     }
     for (unsigned i = 0; order[i]; i++) {
         const char *found = strchr(drives, order[i] == 'b' ? 'a' : order[i]);
         if (!found) {
             return error_set(error,
-                             "-boot %s: Invalid boot device for PC: '%c' (a floppy, c hard disk, d "
+                             "-boot %s: nothing can be booted from '%c' (a floppy, c hard disk, d "
                              "CD-ROM, n network)",
                              order, order[i]);
         }

@@ -122,7 +122,8 @@ bool smbios_add_oem_file(SmbiosBuilder *b, const char *path, GError **error)
         return false;
     }
     if (memchr(data, 0, len)) {
-        return error_set(error, "-smbios type=11: path=%s: NUL in OEM strings value", path);
+        return error_set(error, "-smbios type=11: path=%s: a zero byte cannot be part of a string",
+                         path);
     }
     g_ptr_array_add(b->oem_strings, g_strndup((char *)data, len));
     return true;

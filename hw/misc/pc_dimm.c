@@ -58,7 +58,8 @@ static bool find_address(PcDimm *dimm, GError **error)
     if (dimm->addr) {
         const PcDimm *other = find_overlap(dimm, dimm->addr);
         if (dimm->addr % align) {
-            return error_set(error, "address must be aligned to 0x%" G_GINT64_MODIFIER "x", align);
+            return error_set(error, "addr= has to be a multiple of 0x%" G_GINT64_MODIFIER "x",
+                             align);
         }
         if (dimm->addr < base || dimm->addr >= end || dimm->size > end - dimm->addr) {
             return error_set(error,
@@ -67,7 +68,7 @@ static bool find_address(PcDimm *dimm, GError **error)
                              "x]",
                              dimm->addr, dimm->addr + dimm->size, base, end);
         }
-        return !other || error_set(error, "address range conflicts with memory device id='%s'",
+        return !other || error_set(error, "addr= lies in the memory of device '%s'",
                                    other->dev.id ? other->dev.id : "(unnamed)");
     }
     uint64_t addr = ALIGN_UP(base, align);
@@ -75,8 +76,8 @@ static bool find_address(PcDimm *dimm, GError **error)
         addr = ALIGN_UP(other->addr + other->size, align);
     }
     if (addr >= end || dimm->size > end - addr) {
-        return error_set(error, "could not find position in guest address space for memory device "
-                                "- memory fragmented due to alignments");
+        return error_set(error, "no gap behind the other memory devices is large enough: raise "
+                                "maxmem, or give addresses (addr=) that leave no gaps");
     }
     dimm->addr = addr;
     return true;
@@ -85,7 +86,8 @@ static bool find_address(PcDimm *dimm, GError **error)
 static bool find_slot(PcDimm *dimm, const AcpiSlots *slots, GError **error)
 {
     if (dimm->slot >= (int32_t)slots->count || dimm->slot < -1) {
-        return error_set(error, "invalid slot number, valid range is [0-%u]", slots->count - 1);
+        return error_set(error, "there is no such slot: they have the numbers 0 to %u (-m slots=)",
+                         slots->count - 1);
     }
     for (uint32_t i = 0; dimm->slot < 0 && i < slots->count; i++) {
         if (!slots->slots[i].enabled) {
@@ -93,7 +95,7 @@ static bool find_slot(PcDimm *dimm, const AcpiSlots *slots, GError **error)
         }
     }
     if (dimm->slot < 0) {
-        return error_set(error, "no free slots available");
+        return error_set(error, "every memory slot is taken: -m slots= says how many there are");
     }
     return !slots->slots[dimm->slot].enabled || error_set(error, "slot %d is busy", dimm->slot);
 }
@@ -104,19 +106,19 @@ static bool check_room(const PcDimm *dimm, GError **error)
     const NumaConfig *numa = machine->config->numa;
     uint64_t total = machine->config->ram_max - machine->config->ram_size;
     if (dimm->size % DIMM_ALIGN) {
-        return error_set(error, "backend memory size must be multiple of 0x%" G_GINT64_MODIFIER "x",
+        return error_set(error,
+                         "the memory's size has to be a multiple of 0x%" G_GINT64_MODIFIER "x",
                          (uint64_t)DIMM_ALIGN);
     }
     if (dimm->size > total - machine->plugged_memory) {
         return error_set(error,
-                         "not enough space, currently 0x%" G_GINT64_MODIFIER
-                         "x in use of total space for memory devices 0x%" G_GINT64_MODIFIER "x",
+                         "this memory does not fit any more: 0x%" G_GINT64_MODIFIER
+                         "x bytes of 0x%" G_GINT64_MODIFIER
+                         "x (maxmem without size) are plugged in",
                          machine->plugged_memory, total);
     }
     if (dimm->node >= (numa ? numa->count : 1)) {
-        return error_set(error,
-                         "the DIMM property node has value %u which exceeds the number of numa "
-                         "nodes: %u",
+        return error_set(error, "node=%u: the machine has NUMA nodes up to, and not including, %u",
                          dimm->node, numa ? numa->count : 1);
     }
     return true;
@@ -146,7 +148,9 @@ static bool dimm_realize(Device *dev, GError **error)
                                 "them, on machines that have them");
     }
     if (!dimm->memdev) {
-        return error_set(error, "'memdev' property is not set");
+        return error_set(
+            error,
+            "'memdev' is missing: it names the -object memory-backend-... that has the memory");
     }
     if (!memory_backend_size(dimm->memdev, &dimm->size, error) || !check_room(dimm, error) ||
         !find_slot(dimm, slots, error)) {

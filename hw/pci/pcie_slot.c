@@ -130,7 +130,7 @@ static bool slot_unplug_request(Bus *bus, Device *child, GError **error)
 
     if ((control & PCI_EXP_SLTCTL_PIC) == PCI_EXP_SLTCTL_PWR_IND_BLINK) {
         return error_set(error,
-                         "Device %s is already in the process of unplug, or its guest is: "
+                         "device %s was asked to leave already, or its guest is about it: "
                          "try again in a few seconds",
                          child->id);
     }

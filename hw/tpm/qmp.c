@@ -34,7 +34,7 @@ static void hmp_tpm(GString *out, char **args)
 {
     json_object *list = tpm_backends_query();
     size_t count = json_object_array_length(list);
-    g_string_append(out, count ? "TPM device:\n" : "TPM device not supported\n");
+    g_string_append(out, count ? "TPM device:\n" : "The machine has no TPM.\n");
     for (size_t i = 0; i < count; i++) {
         json_object *info = json_object_array_get_idx(list, i);
         json_object *options = json_object_object_get(info, "options");

@@ -43,19 +43,19 @@ static bool usb_bus_plug(Bus *base, Device *child, GError **error)
     UsbDevice *dev = (UsbDevice *)child;
     UsbPort *port = dev->port_path ? find_port(bus, dev->port_path) : first_free(bus, dev);
     if (!port) {
-        return dev->port_path ? error_set(error,
-                                          "usb port %s (bus %s) not found (in use?): `info usb` "
-                                          "and the controller's p2 and p3 say which there are",
-                                          dev->port_path, base->name)
-                              : error_set(error,
-                                          "tried to attach usb device %s to a bus with no free "
-                                          "ports: add a usb-hub or another controller",
-                                          child->cls->name);
+        return dev->port_path
+                   ? error_set(error,
+                               "usb port %s (bus %s) is not there or taken: `info usb` and the "
+                               "controller's p2 and p3 say which there are",
+                               dev->port_path, base->name)
+                   : error_set(error,
+                               "no free usb port for %s: add a usb-hub or another controller",
+                               child->cls->name);
     }
     if (port->dev) {
-        return error_set(error, "usb port %s (bus %s) not found (in use?): %s%s%s is there",
-                         port->path, base->name, port->dev->dev.cls->name,
-                         port->dev->dev.id ? " " : "", port->dev->dev.id ? port->dev->dev.id : "");
+        return error_set(error, "usb port %s (bus %s) is taken: %s%s%s is there", port->path,
+                         base->name, port->dev->dev.cls->name, port->dev->dev.id ? " " : "",
+                         port->dev->dev.id ? port->dev->dev.id : "");
     }
     dev->bus = bus;
     dev->port = port;
@@ -142,5 +142,5 @@ void usb_info_dump(Machine *machine, GString *out)
             return;
         }
     }
-    g_string_append(out, "USB support not enabled\n");
+    g_string_append(out, "The machine has no USB controller.\n");
 }

@@ -283,7 +283,7 @@ static bool attach(VirtioNet *net, GError **error)
 {
     net->backend = net_backend_find(net->netdev);
     if (!net->backend) {
-        return error_set(error, "netdev '%s' does not exist; make it with -netdev TYPE,id=%s",
+        return error_set(error, "there is no netdev '%s'; make it with -netdev TYPE,id=%s",
                          net->netdev, net->netdev);
     }
     const char *id = net->vdev.dev->id;

@@ -298,7 +298,7 @@ static bool attach(SerialPort *port, GError **error)
     }
     Chardev *chardev = chardev_find(port->chardev);
     if (!chardev) {
-        return error_set(error, "chardev '%s' does not exist; make it with -chardev BACKEND,id=%s",
+        return error_set(error, "there is no chardev '%s'; make it with -chardev BACKEND,id=%s",
                          port->chardev, port->chardev);
     }
     port->frontend = char_frontend_attach(chardev, &frontend_ops, port, error);

@@ -226,7 +226,9 @@ static void test_a_killed_machine_leaves_inconsistent_bitmaps(void)
     assert_member(&s, "b", "recording", "false");
     g_autofree char *error = qtest_qmp_error(
         s.qts, "{'execute': 'block-dirty-bitmap-clear', 'arguments': {'node': 'n', 'name': 'b'}}");
-    g_assert_cmpstr(error, ==, "Bitmap 'b' is inconsistent and cannot be used");
+    g_assert_cmpstr(error, ==,
+                    "bitmap 'b' is inconsistent: it was not stored when its image was last closed, "
+                    "so it can only be removed");
     bitmap_command(&s, "remove", "'name': 'b'");
     g_assert_null(describe(&s, "b"));
     qtest_stop(s.qts);
@@ -242,42 +244,43 @@ static void test_wrong_commands_are_refused_as_by_qemu(void)
 {
     static const char *const cases[][2] = {
         { "{'execute': 'block-dirty-bitmap-add', 'arguments': {'node': 'none', 'name': 'x'}}",
-          "Cannot find device='none' nor node-name='none'" },
+          "there is no drive 'none' and no node 'none'" },
         { "{'execute': 'block-dirty-bitmap-add', 'arguments': {'node': 'n', 'name': 'b'}}",
-          "Bitmap already exists: b" },
+          "the node has a bitmap of this name already: b" },
         { "{'execute': 'block-dirty-bitmap-add', 'arguments': {'node': 'n', 'name': ''}}",
-          "Bitmap name cannot be empty" },
+          "a bitmap needs a name that is not empty" },
         { "{'execute': 'block-dirty-bitmap-add', 'arguments': {'node': 'n', 'name': 'x', "
           "'granularity': 1000}}",
-          "Granularity must be power of 2 and at least 512" },
+          "a bitmap's granularity is a power of two, 512 bytes or more" },
         { "{'execute': 'block-dirty-bitmap-add', 'arguments': {'node': 't', 'name': 'x', "
           "'persistent': true}}",
-          "Can't store persistent bitmaps to t" },
+          "'t' cannot keep bitmaps in its image (persistent=on): only qcow2 can" },
         { "{'execute': 'block-dirty-bitmap-remove', 'arguments': {'node': 'none', 'name': 'b'}}",
-          "Node 'none' not found" },
+          "there is no node 'none' (query-named-block-nodes lists them)" },
         { "{'execute': 'block-dirty-bitmap-enable', 'arguments': {'node': 'n', 'name': 'x'}}",
-          "Dirty bitmap 'x' not found" },
+          "the node has no bitmap 'x'" },
         { "{'execute': 'block-dirty-bitmap-merge', 'arguments': {'node': 'n', 'target': 'b', "
           "'bitmaps': [{'node': 't', 'name': 's'}]}}",
-          "Bitmaps are of different sizes (destination size is 2097152, source size is 1048576) "
-          "and can't be merged" },
+          "bitmaps of disks of different sizes cannot be merged: the target is of 2097152 bytes, "
+          "the source of 1048576" },
         { BACKUP("'sync': 'incremental'"),
-          "must provide a valid bitmap name for 'incremental' sync mode" },
+          "sync=incremental needs 'bitmap': the name of the bitmap that says what to copy" },
         { BACKUP("'sync': 'bitmap', 'bitmap': 'b'"),
-          "Bitmap sync mode must be given when providing a bitmap" },
+          "'bitmap' needs 'bitmap-mode', which says what becomes of it" },
         { BACKUP("'sync': 'bitmap', 'bitmap': 'x', 'bitmap-mode': 'never'"),
-          "Bitmap 'x' could not be found" },
+          "the source has no bitmap 'x'" },
         { BACKUP("'sync': 'incremental', 'bitmap': 'b', 'bitmap-mode': 'always'"),
-          "Bitmap sync mode must be 'on-success' when using sync mode 'incremental'" },
+          "bitmap-mode has to be on-success (or left out) with sync=incremental" },
         { BACKUP("'sync': 'none', 'bitmap': 'b', 'bitmap-mode': 'always'"),
-          "sync mode 'none' does not produce meaningful bitmap outputs" },
+          "sync=none copies nothing by itself: no bitmap could follow it" },
         { BACKUP("'sync': 'full', 'bitmap': 'b', 'bitmap-mode': 'never'"),
-          "Bitmap sync mode 'never' has no meaningful effect when combined with sync mode 'full'" },
+          "bitmap-mode=never leaves nothing to do with sync=full: the bitmap would be neither read "
+          "nor changed" },
         { BACKUP("'sync': 'full', 'bitmap-mode': 'never'"),
-          "Cannot specify bitmap sync mode without a bitmap" },
+          "bitmap-mode says what becomes of 'bitmap', which is missing" },
         { "{'execute': 'blockdev-mirror', 'arguments': {'device': 'a', 'target': 't', 'sync': "
           "'incremental'}}",
-          "Sync mode 'incremental' not supported" },
+          "sync=incremental: only full, top and none are there" },
     };
     BlockStage s;
     if (!open_stage(&s)) {
@@ -328,7 +331,7 @@ static void test_transactions_do_all_or_nothing(void)
                                                                             "{'type': 'abort', "
                                                                             "'data': {}}]}}",
             s.folder, i, i ? "b" : "x");
-        g_assert_cmpstr(error, ==, "Transaction aborted using Abort action");
+        g_assert_cmpstr(error, ==, "the action 'abort' was met: everything is undone");
         block_wait_job(s.qts, "j", NULL);
         g_assert_null(describe(&s, "x"));
         assert_member(&s, "b", "count", "512");
@@ -364,22 +367,25 @@ static void test_an_export_shows_a_bitmap(void)
     g_autofree char *enabled = qtest_qmp_error(
         s.qts, "{'execute': 'block-export-add', 'arguments': {'type': 'nbd', 'id': 'e', "
                "'node-name': 'n', 'bitmaps': ['b']}}");
-    g_assert_cmpstr(enabled, ==, "Enabled bitmap 'b' incompatible with readonly export");
+    g_assert_cmpstr(enabled, ==,
+                    "bitmap 'b' records writes, and nothing writes to a read-only export: disable "
+                    "the bitmap first");
     bitmap_command(&s, "disable", "'name': 'b'");
     json_object_put(qtest_qmp_ok(
         s.qts, "{'execute': 'block-export-add', 'arguments': {'type': 'nbd', 'id': 'e', "
                "'node-name': 'n', 'bitmaps': ['b']}}"));
     g_autofree char *busy = qtest_qmp_error(
         s.qts, "{'execute': 'block-dirty-bitmap-clear', 'arguments': {'node': 'n', 'name': 'b'}}");
-    g_assert_nonnull(strstr(busy, "in use by another operation"));
+    g_assert_nonnull(strstr(busy, "'b' is busy"));
     g_assert_cmpint(block_img(&s, &out,
                               "map --output=json --image-opts driver=nbd,export=n,server.type=unix,"
                               "server.path=nbd,x-dirty-bitmap=qemu:dirty-bitmap:b"),
                     ==, 0);
     g_assert_nonnull(strstr(out, "{ \"start\": 8192, \"length\": 4096, \"depth\": 0, \"present\": "
                                  "false, \"zero\": false, \"data\": false}"));
-    json_object_put(
-        qtest_qmp_ok(s.qts, "{'execute': 'block-export-del', 'arguments': {'id': 'e'}}"));
+    /* hard: the server may hear only later that the client has gone */
+    json_object_put(qtest_qmp_ok(s.qts, "{'execute': 'block-export-del', 'arguments': {'id': 'e', "
+                                        "'mode': 'hard'}}"));
     bitmap_command(&s, "clear", "'name': 'b'");
     qtest_stop(s.qts);
     block_stage_close(&s);

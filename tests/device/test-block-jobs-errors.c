@@ -31,32 +31,35 @@ static void test_names_that_are_not_there(void)
         const char *command, *class, *text;
     } cases[] = {
         { EXEC("block-stream", "'device': 'x'"), "GenericError",
-          "Cannot find device='x' nor node-name='x'" },
+          "there is no drive 'x' and no node 'x'" },
         { EXEC("block-stream", "'device': 'd', 'base': 'x'"), "GenericError",
-          "Can't find 'x' in the backing chain" },
+          "no image below the disk has the file name 'x'" },
         { EXEC("block-stream", "'device': 'd', 'base-node': 'x'"), "GenericError",
-          "Cannot find device='' nor node-name='x'" },
+          "there is no node 'x' (query-named-block-nodes lists them)" },
         { EXEC("block-stream", "'device': 'd', 'base-node': 'top'"), "GenericError",
-          "Node 'top' is not a backing image of 'd'" },
+          "node 'top' does not lie below 'd': there is nothing to stop at" },
         { EXEC("block-stream", "'device': 'd', 'job-id': '9'"), "GenericError",
-          "Invalid job ID '9'" },
-        { EXEC("block-commit", "'device': 'x'"), "DeviceNotFound", "Device 'x' not found" },
+          "'job-id' 9: it begins with a letter; letters, digits, '-', '.' and '_' follow" },
+        { EXEC("block-commit", "'device': 'x'"), "DeviceNotFound",
+          "there is no drive and no device 'x' (query-block lists them)" },
         { EXEC("block-commit", "'device': 'd', 'top': 'x'"), "GenericError",
-          "Top image file x not found" },
+          "'top': no image of the disk has the file name 'x'" },
         { EXEC("block-commit", "'device': 'd', 'top-node': 'top', 'base-node': 'top'"),
-          "GenericError", "cannot commit an image into itself" },
+          "GenericError", "'base' and 'top' are the same image: nothing could be committed" },
         { EXEC("block-commit", "'device': 'd', 'speed': -1"), "GenericError",
-          "Parameter 'speed' expects a non-negative value" },
+          "'speed' is negative: 0 is no limit" },
         { EXEC("blockdev-mirror", "'device': 'd', 'target': 'x', 'sync': 'full'"), "GenericError",
-          "Cannot find device='x' nor node-name='x'" },
+          "there is no drive 'x' and no node 'x'" },
         { EXEC("drive-mirror", "'device': 'd', 'target': 'no/x.qcow2', 'sync': 'full'"),
           "GenericError", "Could not create 'no/x.qcow2': No such file or directory" },
         { EXEC("blockdev-snapshot", "'node': 'd', 'overlay': 'x'"), "GenericError",
-          "Cannot find device='x' nor node-name='x'" },
+          "there is no drive 'x' and no node 'x'" },
         { EXEC("blockdev-snapshot", "'node': 'd', 'overlay': 'd'"), "GenericError",
-          "The overlay is already in use" },
+          "a device, a job or another node uses the overlay: it must be free to become the top of "
+          "the disk" },
         { EXEC("job-cancel", "'id': 'x'"), "GenericError", "Job not found" },
-        { EXEC("block-job-cancel", "'device': 'x'"), "DeviceNotActive", "Block job 'x' not found" },
+        { EXEC("block-job-cancel", "'device': 'x'"), "DeviceNotActive",
+          "there is no block job 'x' (query-block-jobs lists them)" },
     };
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
         stage_refused(&s, cases[i].command, cases[i].class, cases[i].text);
@@ -86,7 +89,8 @@ static void test_targets_that_do_not_fit(void)
     add_node(&s, "large", "8M", false);
     add_node(&s, "ro", "4M", true);
     add_node(&s, "t", "4M", false);
-    static const char sizes[] = "Source and target image have different sizes";
+    static const char sizes[] =
+        "source and target are not of the same size: make the target as large as the disk";
     static const char *const names[] = { "small", "large" };
     for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
         g_autofree char *command = g_strdup_printf(
@@ -98,28 +102,27 @@ static void test_targets_that_do_not_fit(void)
         g_assert_nonnull(strstr(s.last->str, sizes));
     }
     stage_refused(&s, EXEC("blockdev-mirror", "'device': 'd', 'target': 'ro', 'sync': 'full'"),
-                  "GenericError", "Block node is read-only");
+                  "GenericError", "the target was opened read-only: a mirror is written to");
     stage_refused(&s, EXEC("blockdev-mirror", "'device': 'd', 'target': 'top', 'sync': 'full'"),
-                  "GenericError", "Can't mirror node into itself");
-    static const char range[] = "Parameter 'granularity' expects a value in range [512B, 64MB]";
+                  "GenericError", "the target is the disk itself: a mirror needs another node");
+    static const char range[] = "'granularity' lies between 512 bytes and 64 MiB";
     stage_refused(&s,
                   EXEC("blockdev-mirror",
                        "'device': 'd', 'target': 't', 'sync': 'full', 'granularity': 1000"),
-                  "GenericError", "Parameter 'granularity' expects a power of 2");
+                  "GenericError", "'granularity' has to be a power of two");
     stage_refused(
         &s,
         EXEC("blockdev-mirror", "'device': 'd', 'target': 't', 'sync': 'full', 'granularity': 256"),
         "GenericError", range);
     stage_refused(
         &s, EXEC("blockdev-mirror", "'device': 'd', 'target': 't', 'sync': 'full', 'buf-size': -1"),
-        "GenericError", "Invalid parameter 'buf-size'");
-    stage_refused(
-        &s,
-        EXEC("blockdev-mirror",
-             "'device': 'd', 'target': 't', 'sync': 'full', 'replaces': 'large'"),
-        "GenericError",
-        "Cannot replace 'large' by a node mirrored from 'top', because it cannot be guaranteed "
-        "that doing so would not lead to an abrupt change of visible data");
+        "GenericError", "'buf-size' is negative");
+    stage_refused(&s,
+                  EXEC("blockdev-mirror",
+                       "'device': 'd', 'target': 't', 'sync': 'full', 'replaces': 'large'"),
+                  "GenericError",
+                  "'large' cannot give its place to a copy of 'top': something between the two "
+                  "changes what is read");
     stage_end(&s);
 }
 
@@ -130,7 +133,8 @@ static void test_nodes_that_are_busy(void)
     if (!open_stage(&s)) {
         return;
     }
-    static const char busy[] = "Node 'd' is busy: block device is in use by block job: mirror";
+    static const char busy[] =
+        "node 'd' is busy: a job (mirror) works with it; cancel it, or wait for its end";
     add_node(&s, "t", "4M", false);
     add_node(&s, "u", "4M", false);
     stage_qmp(&s, EXEC("blockdev-mirror", "'device': 'd', 'target': 't', 'sync': 'none', "
@@ -153,9 +157,10 @@ static void test_nodes_that_are_busy(void)
     stage_refused(&s,
                   EXEC("blockdev-mirror", "'device': 'u', 'target': 't', 'sync': 'full', "
                                           "'job-id': 'n'"),
-                  "GenericError", "Node 't' is busy: block device is in use by block job: mirror");
+                  "GenericError",
+                  "node 't' is busy: a job (mirror) works with it; cancel it, or wait for its end");
     stage_refused(&s, EXEC("block-stream", "'device': 't', 'job-id': 'm'"), "GenericError",
-                  "Job ID 'm' already in use");
+                  "there is a job 'm' already: give another 'job-id'");
     stage_work(&s, 8);
     stage_qmp(&s, EXEC("job-cancel", "'id': 'm'"));
     /* What was refused above left nothing behind, but for jobs that were made and went. */

@@ -90,7 +90,7 @@ static void test_stream_in_the_middle(void)
     stage_qmp(&s, EXEC("block-stream", "'device': 'o2', 'job-id': 'j'"));
     stage_expect(&s, "created running " EVENTS_END);
     stage_refused(&s, EXEC("block-stream", "'device': 'o2'"), "GenericError",
-                  "An explicit job ID is required");
+                  "the job needs a name: 'job-id' (the node has none that could serve)");
     close_chain(&s, "o3.qcow2", 2);
 }
 
@@ -329,16 +329,15 @@ static void test_snapshots_inside_the_image(void)
     g_autofree uint8_t *then = stage_copy_model(&s);
     stage_qmp(&s, EXEC("blockdev-snapshot-internal-sync", "'device': 'd', 'name': 'x'"));
     stage_refused(&s, EXEC("blockdev-snapshot-internal-sync", "'device': 'd', 'name': 'x'"),
-                  "GenericError", "Snapshot with name 'x' already exists on device 'd'");
+                  "GenericError", "there is a snapshot 'x' on 'd' already: give another name");
     stage_refused(&s, EXEC("blockdev-snapshot-internal-sync", "'device': 'd', 'name': ''"),
                   "GenericError", "Name is empty");
     stage_work(&s, 20);
     stage_qmp(&s, EXEC("blockdev-snapshot-internal-sync", "'device': 'd', 'name': 'y'"));
     stage_refused(&s, EXEC("blockdev-snapshot-delete-internal-sync", "'device': 'd'"),
-                  "GenericError", "Name or id must be provided");
+                  "GenericError", "say which snapshot: 'id', 'name' or both");
     stage_refused(&s, EXEC("blockdev-snapshot-delete-internal-sync", "'device': 'd', 'id': '7'"),
-                  "GenericError",
-                  "Snapshot with id '7' and name 'null' does not exist on device 'd'");
+                  "GenericError", "no snapshot has the id '7' and the name 'null' on 'd'");
     json_object *gone = qtest_qmp_ok(
         s.qts, EXEC("blockdev-snapshot-delete-internal-sync", "'device': 'd', 'name': 'y'"));
     g_assert_cmpstr(json_text(gone, "id"), ==, "2");
@@ -373,8 +372,9 @@ static void test_finalize_and_dismiss_by_hand(void)
     stage_expect(&s, "created running waiting pending BLOCK_JOB_PENDING");
     g_assert_cmpstr(s.last->str, ==, "{\"type\":\"stream\",\"id\":\"j\"}");
     stage_work(&s, 12);
-    stage_refused(&s, EXEC("job-dismiss", "'id': 'j'"), "GenericError",
-                  "Job 'j' in state 'pending' cannot accept command verb 'dismiss'");
+    stage_refused(
+        &s, EXEC("job-dismiss", "'id': 'j'"), "GenericError",
+        "job 'j' is pending, where 'dismiss' is not possible (query-jobs tells how far it is)");
     stage_qmp(&s, EXEC("job-finalize", "'id': 'j'"));
     stage_expect(&s, "BLOCK_JOB_COMPLETED concluded");
     json_object *jobs = qtest_qmp_ok(s.qts, "{'execute': 'query-jobs'}");
@@ -416,16 +416,18 @@ static void test_pause_resume_and_speed(void)
     stage_qmp(&s, EXEC("job-pause", "'id': 'd'"));
     stage_expect(&s, "paused");
     expect_job(&s, "paused", "true");
-    stage_refused(&s, EXEC("job-pause", "'id': 'd'"), "GenericError", "Job is already paused");
+    stage_refused(&s, EXEC("job-pause", "'id': 'd'"), "GenericError",
+                  "the job is paused already, by the user");
     stage_refused(&s, EXEC("block-job-cancel", "'device': 'd'"), "GenericError",
-                  "The block job for device 'd' is currently paused");
-    stage_refused(&s, EXEC("job-complete", "'id': 'd'"), "GenericError",
-                  "Job 'd' in state 'paused' cannot accept command verb 'complete'");
+                  "job 'd' is paused: resume it first, so that it can be completed");
+    stage_refused(
+        &s, EXEC("job-complete", "'id': 'd'"), "GenericError",
+        "job 'd' is paused, where 'complete' is not possible (query-jobs tells how far it is)");
     stage_work(&s, 12);
     stage_qmp(&s, EXEC("block-job-resume", "'device': 'd'"));
     stage_expect(&s, "running");
     stage_refused(&s, EXEC("block-job-set-speed", "'device': 'd', 'speed': -1"), "GenericError",
-                  "Parameter 'speed' expects a non-negative value");
+                  "'speed' is negative: 0 is no limit");
     stage_qmp(&s, EXEC("block-job-set-speed", "'device': 'd', 'speed': 0"));
     stage_expect(&s, EVENTS_END);
     close_chain(&s, "o3.qcow2", 1);

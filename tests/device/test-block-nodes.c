@@ -155,16 +155,16 @@ static void test_what_cannot_be_made_says_why(void)
     add_file(&s, "f", "image");
     g_autofree char *cluster =
         create(&s, "{'driver': 'qcow2', 'file': 'f', 'size': 65536, 'cluster-size': 3}");
-    g_assert_cmpstr(cluster, ==, "Cluster size must be a power of two between 512 and 2048k");
+    g_assert_cmpstr(cluster, ==, "cluster_size: a power of two from 512 bytes to 2 MiB");
     g_autofree char *missing =
         create(&s, "{'driver': 'file', 'filename': '/nonexistent/folder/x', 'size': 512}");
     g_assert_nonnull(strstr(missing, "No such file or directory"));
     assert_not_created(&s, "{'driver': 'nbd', 'size': 512}",
-                       "Driver does not support blockdev-create");
+                       "images of this driver cannot be created");
     assert_not_created(&s, "{'driver': 'qcow2', 'file': 'f'}", "Parameter 'size' is missing");
     assert_not_created(&s, "{'driver': 'qcow2', 'size': 512}", "Parameter 'file' is missing");
     assert_not_created(&s, "{'driver': 'qcow2', 'file': 'g', 'size': 512}",
-                       "Cannot find device='' nor node-name='g'");
+                       "there is no node 'g' (query-named-block-nodes lists them)");
     assert_not_created(&s, "{'driver': 'qcow2', 'file': 'f', 'size': 512, 'colour': 1}",
                        "Parameter 'options.colour' is unexpected");
     close_machine(&s);
@@ -191,10 +191,11 @@ static void test_trees_of_nodes_are_added_and_deleted(void)
         const char *node, *says;
     } kept[] = {
         { "bf", "Node bf is in use" },
-        { "base", "Node base is not owned by the monitor" },
-        { "tf", "Node tf is not owned by the monitor" },
+        { "base",
+          "node base was not made by -blockdev or blockdev-add: it goes with what made it" },
+        { "tf", "node tf was not made by -blockdev or blockdev-add: it goes with what made it" },
         { "n", "Node n is in use" },
-        { "none", "Failed to find node with node-name='none'" },
+        { "none", "there is no node 'none' (query-named-block-nodes lists them)" },
     };
     for (size_t i = 0; i < G_N_ELEMENTS(kept); i++) {
         g_autofree char *error = qtest_qmp_error(
@@ -276,7 +277,8 @@ static void test_options_change_while_a_node_is_open(void)
     assert_node(&s, "q", "backing_file_depth", "1");
     assert_node(&s, "q", "detect_zeroes", "off");
     assert_node(&s, "q", "cache.no-flush", "false");
-    assert_not_reopened(&s, "{" Q ", 'l2-cache-size': 1048576}", "backing is missing for 'q'");
+    assert_not_reopened(&s, "{" Q ", 'l2-cache-size': 1048576}",
+                        "'backing' of node 'q' is missing: name the node below, or null");
     reopen(&s, "{" Q ", 'l2-cache-size': 1048576, 'backing': null}");
     assert_node(&s, "q", "backing_file_depth", "0");
     close_machine(&s);
@@ -288,18 +290,19 @@ static void test_what_cannot_change_says_so(void)
     if (!open_overlay(&s)) {
         return;
     }
-    assert_not_reopened(&s, "{" Q "}", "Cannot change the option 'l2-cache-size'");
+    assert_not_reopened(&s, "{" Q "}", "'l2-cache-size' of an open node stays as it is");
     assert_not_reopened(&s, "{" Q ", 'l2-cache-size': 4096}",
-                        "Cannot change the option 'l2-cache-size'");
+                        "'l2-cache-size' of an open node stays as it is");
     assert_not_reopened(&s, "{'driver': 'raw', 'node-name': 'q', 'file': 'f'}",
-                        "Cannot change the option 'driver'");
+                        "'driver' of an open node stays as it is");
     assert_not_reopened(&s, "{'driver': 'qcow2', 'node-name': 'q', 'file': 'n'}",
-                        "Cannot change the option 'file'");
+                        "'file' of an open node stays as it is");
     assert_not_reopened(&s, "{'driver': 'file', 'node-name': 'f', 'filename': '/dev/null'}",
-                        "Cannot change the option 'filename'");
-    assert_not_reopened(&s, "{'driver': 'qcow2', 'file': 'f'}", "node-name not specified");
+                        "'filename' of an open node stays as it is");
+    assert_not_reopened(&s, "{'driver': 'qcow2', 'file': 'f'}",
+                        "'node-name' is missing: which node shall be reopened?");
     assert_not_reopened(&s, "{'driver': 'qcow2', 'node-name': 'z'}",
-                        "Failed to find node with node-name='z'");
+                        "there is no node 'z' (query-named-block-nodes lists them)");
     close_machine(&s);
 }
 
@@ -313,7 +316,7 @@ static void test_a_list_is_reopened_whole_or_not_at_all(void)
                         "{" Q ", 'l2-cache-size': 1048576, 'read-only': true, 'backing': 'b'},"
                         "{'driver': 'null-co', 'node-name': 'n', 'size': 1048576, "
                         "'read-only': true}",
-                        "Read-only block node 'n' cannot support read-write users");
+                        "node 'n' cannot become read-only: somebody writes to it");
     assert_node(&s, "q", "ro", "false");
     assert_node(&s, "f", "ro", "false");
     assert_node(&s, "n", "ro", "false");
@@ -378,9 +381,10 @@ static void test_a_qcow2_node_is_resized_under_its_guest(void)
     static const struct {
         const char *arguments, *says;
     } bad[] = {
-        { "'node-name': 'none', 'size': 512", "Cannot find device='' nor node-name='none'" },
+        { "'node-name': 'none', 'size': 512",
+          "there is no node 'none' (query-named-block-nodes lists them)" },
         { "'node-name': 'q', 'size': -5", "Parameter 'size' expects a >0 size" },
-        { "'node-name': 'q', 'size': 1000", "The new size must be a multiple of 512" },
+        { "'node-name': 'q', 'size': 1000", "a disk's size is a multiple of 512 bytes" },
     };
     for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
         g_autofree char *error = qtest_qmp_error(

@@ -203,12 +203,12 @@ static void test_refused(void)
         const char *args, *why;
     } cases[] = {
         { "'driver': 'host-x86_64-cpu', 'socket-id': 1, 'core-id': 1, 'thread-id': 0",
-          "Invalid CPU type, expected cpu type: 'EPYC-x86_64-cpu'" },
+          "all CPUs of a machine are of one type: 'EPYC-x86_64-cpu'" },
         { "'driver': 'EPYC-x86_64-cpu', 'core-id': 1, 'thread-id': 0", "CPU socket-id is not set" },
         { "'driver': 'EPYC-x86_64-cpu', 'socket-id': 2, 'core-id': 1, 'thread-id': 0",
           "Invalid CPU socket-id: 2 must be in range 0:1" },
         { "'driver': 'EPYC-x86_64-cpu', 'socket-id': 0, 'core-id': 0, 'thread-id': 0",
-          "CPU[0] with APIC ID 0 exists" },
+          "CPU 0 (APIC ID 0) is there already" },
         { "'driver': 'EPYC-x86_64-cpu', 'socket-id': 1, 'core-id': 0, 'thread-id': 0, 'node-id': 3",
           "node-id=3 must match" },
     };

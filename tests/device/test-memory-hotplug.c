@@ -165,13 +165,16 @@ static void test_refused(void)
 #define WITH(SIZE) "-m 32M,slots=2,maxmem=288M -object memory-backend-ram,id=m,size=" SIZE " "
     qtest_assert_refused("-object memory-backend-ram,id=m,size=64M -device pc-dimm,memdev=m",
                          "no slots for memory");
-    qtest_assert_refused(WITH("64M") "-device pc-dimm", "'memdev' property is not set");
+    qtest_assert_refused(
+        WITH("64M") "-device pc-dimm",
+        "'memdev' is missing: it names the -object memory-backend-... that has the memory");
     qtest_assert_refused(WITH("64M") "-device pc-dimm,memdev=x", "there is no object 'x'");
-    qtest_assert_refused(WITH("1M") "-device pc-dimm,memdev=m", "must be multiple of");
-    qtest_assert_refused(WITH("512M") "-device pc-dimm,memdev=m", "not enough space");
-    qtest_assert_refused(WITH("64M") "-device pc-dimm,memdev=m,slot=2", "valid range is [0-1]");
-    qtest_assert_refused(WITH("64M") "-device pc-dimm,memdev=m,node=1", "number of numa nodes: 1");
-    qtest_assert_refused(WITH("64M") "-device pc-dimm,memdev=m,addr=0x1000", "must be aligned");
+    qtest_assert_refused(WITH("1M") "-device pc-dimm,memdev=m", "has to be a multiple of");
+    qtest_assert_refused(WITH("512M") "-device pc-dimm,memdev=m", "does not fit any more");
+    qtest_assert_refused(WITH("64M") "-device pc-dimm,memdev=m,slot=2", "numbers 0 to 1");
+    qtest_assert_refused(WITH("64M") "-device pc-dimm,memdev=m,node=1", "not including, 1");
+    qtest_assert_refused(WITH("64M") "-device pc-dimm,memdev=m,addr=0x1000",
+                         "addr= has to be a multiple");
     qtest_assert_refused(WITH("64M") "-device pc-dimm,memdev=m,addr=0x80000000", "must be inside");
     qtest_assert_refused(WITH("64M") "-device pc-dimm,memdev=m,addr=0xffffffffffe00000",
                          "must be inside");
@@ -184,7 +187,7 @@ static void test_refused(void)
     qtest_assert_refused(WITH("64M") "-device pc-dimm,memdev=m,id=d "
                                      "-object memory-backend-ram,id=n,size=64M "
                                      "-device pc-dimm,memdev=n,addr=0x102000000",
-                         "conflicts with memory device id='d'");
+                         "in the memory of device 'd'");
 }
 
 int main(int argc, char **argv)

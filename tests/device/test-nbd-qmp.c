@@ -109,8 +109,9 @@ static void test_mistakes_are_named(void)
     g_autofree char *socket = NULL;
     QTest *qts = start(&socket);
     assert_error(qts, "{'execute': 'nbd-server-add', 'arguments': {'device': 'n0'}}",
-                 "NBD server not running");
-    assert_error(qts, "{'execute': 'nbd-server-stop'}", "NBD server not running");
+                 "there is no NBD server: nbd-server-start starts it");
+    assert_error(qts, "{'execute': 'nbd-server-stop'}",
+                 "there is no NBD server: nbd-server-start starts it");
     assert_error(qts, "{'execute': 'nbd-server-start', 'arguments': {'addr': 5}}", "addr");
     assert_error(qts, "{'execute': 'nbd-server-start', 'arguments': {'addr': {'type': 'fd'}}}",
                  "fd");
@@ -120,19 +121,19 @@ static void test_mistakes_are_named(void)
                  "/nowhere/at/all");
     json_object_put(qtest_qmp_ok(qts, START, socket));
     g_autofree char *again = qtest_qmp_error(qts, START, socket);
-    g_assert_nonnull(strstr(again, "already running"));
+    g_assert_nonnull(strstr(again, "an NBD server already"));
     assert_error(qts, "{'execute': 'nbd-server-add', 'arguments': {'device': 'none'}}", "none");
     assert_error(qts,
                  "{'execute': 'nbd-server-add', 'arguments': {'device': 'd0', 'writable': true}}",
                  "in use by device");
     assert_error(qts, "{'execute': 'nbd-server-remove', 'arguments': {'name': 'x'}}",
-                 "Export 'x' is not found");
+                 "the NBD server has no export 'x'");
     assert_error(qts, "{'execute': 'block-export-del', 'arguments': {'id': 'x'}}",
-                 "Export 'x' is not found");
+                 "there is no export 'x'");
     json_object_put(
         qtest_qmp_ok(qts, "{'execute': 'nbd-server-add', 'arguments': {'device': 'n0'}}"));
     assert_error(qts, "{'execute': 'nbd-server-add', 'arguments': {'device': 'n0'}}",
-                 "already has export named 'n0'");
+                 "an export 'n0' already");
     qtest_stop(qts);
 }
 

@@ -272,10 +272,14 @@ static void what_it_cannot_do_it_says(void)
     static const struct {
         const char *option, *text;
     } cases[] = {
-        { "-s", "-s: not in this version" },      { "-c/dev/nbd0", "nbd-client" },
-        { "-Bmap", "Bitmap 'map' is not found" }, { "--tls-creds=x", "tls-creds is not" },
-        { "--nonsense", "unknown option" },       { "-exyz", "not a number" },
-        { "--cache=wild", "--cache=wild: none" }, { "--discard=maybe", "ignore or unmap" },
+        { "-s", "-s: not in this version" },
+        { "-c/dev/nbd0", "nbd-client" },
+        { "-Bmap", "neither the node nor one below it has a bitmap 'map'" },
+        { "--tls-creds=x", "tls-creds is not" },
+        { "--nonsense", "unknown option" },
+        { "-exyz", "not a number" },
+        { "--cache=wild", "--cache=wild: none" },
+        { "--discard=maybe", "ignore or unmap" },
     };
     Fixture f;
     set_up(&f);

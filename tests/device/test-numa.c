@@ -60,22 +60,21 @@ static void test_host_nodes(void)
 static void test_refused(void)
 {
     qtest_assert_refused("-m 64 -numa node,cpus=0,mem=32", "must add up");
-    qtest_assert_refused("-m 64 -numa node,nodeid=200,mem=64", "Max number of NUMA nodes");
+    qtest_assert_refused("-m 64 -numa node,nodeid=200,mem=64", "at most 128 NUMA nodes");
     qtest_assert_refused("-m 64 -numa node,nodeid=1,mem=64", "Node ID missing: 0");
-    qtest_assert_refused("-m 64 -numa node,mem=32 -numa node,nodeid=0", "Duplicate NUMA nodeid");
+    qtest_assert_refused("-m 64 -numa node,mem=32 -numa node,nodeid=0", "NUMA node 0 already");
     qtest_assert_refused("-m 64 -numa node,cpus=3-1,mem=64", "expected N or N-M");
     qtest_assert_refused("-m 64 -numa node,memdev=none", "there is no object 'none'");
-    qtest_assert_refused("-m 64 -numa node,mem=64,memdev=x", "both mem= and memdev=");
+    qtest_assert_refused("-m 64 -numa node,mem=64,memdev=x", "mem= or memdev=");
     qtest_assert_refused("-m 64 -numa node,mem=64 -numa dist,src=0,dst=1,val=20",
                          "no such node yet");
     qtest_assert_refused("-m 64 -numa node,mem=64 -numa dist,src=0,dst=0,val=9",
-                         "shouldn't be less than 10");
+                         "further away than 10");
     qtest_assert_refused("-m 64 -numa node,mem=64,initiator=0", "hmat=on");
     qtest_assert_refused("-m 64 -numa dust", "none of node, dist");
-    qtest_assert_refused("-object memory-backend-ram,id=m,size=1M,policy=bind",
-                         "host-nodes must be set");
+    qtest_assert_refused("-object memory-backend-ram,id=m,size=1M,policy=bind", "needs host-nodes");
     qtest_assert_refused("-object memory-backend-ram,id=m,size=1M,host-nodes=0",
-                         "host-nodes must be empty");
+                         "leave out host-nodes");
     qtest_assert_refused("-object memory-backend-ram,id=m,size=1M,host-nodes=1-x,policy=bind",
                          "expected N or N-M");
 }

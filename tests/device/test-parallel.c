@@ -202,7 +202,8 @@ static void test_refusals(void)
 {
     qtest_assert_refused("-device isa-parallel", "chardev");
     qtest_assert_refused("-device isa-parallel,chardev=nobody", "nobody");
-    qtest_assert_refused("-parallel null -parallel null -parallel null -parallel null", "too many");
+    qtest_assert_refused("-parallel null -parallel null -parallel null -parallel null",
+                         "these are more");
     qtest_assert_refused("-chardev null,id=a -device isa-parallel,chardev=a,index=3", "at most 3");
     qtest_assert_refused("-chardev null,id=a -parallel null -device isa-parallel,chardev=a,index=0",
                          "index=0");

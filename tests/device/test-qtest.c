@@ -35,13 +35,13 @@ static void test_memory_commands(void)
 static void test_refusals(void)
 {
     QTest *qts = qtest_start("-m 16");
-    expect(qts, "frobnicate", "FAIL Unknown command 'frobnicate'");
+    expect(qts, "frobnicate", "FAIL no such command: 'frobnicate'");
     expect(qts, "readl", "ERR readl wants 1 arguments");
     expect(qts, "readl banana", "ERR 'banana' is not a number");
-    expect(qts, "write 0 4 zz", "ERR invalid argument size");
+    expect(qts, "write 0 4 zz", "ERR the size is no number");
     expect(qts, "write 0 4 0xzz", "ERR 'z' is not a hexadecimal digit");
     expect(qts, "b64write 0 5 AQIDBA==", "ERR the data has 4 bytes, not 5");
-    expect(qts, "irq_intercept_in nobody", "FAIL Unknown device");
+    expect(qts, "irq_intercept_in nobody", "FAIL no such device");
     expect(qts, "set_irq_in ioapic unnamed 9999 1", "FAIL no such line");
     expect(qts, "read 0 0xffffffffffffffff", "ERR a transfer is at most 33554432 bytes");
     expect(qts, "readl 0xfffffffffffffffe", "OK 0x00000000ffffffff");

@@ -133,16 +133,16 @@ static void test_roms_without_a_card(void)
 static void test_wrong_roms_without_a_card(void)
 {
     qtest_assert_refused("-option-rom nix", "-option-rom nix: could not open 'nix'");
-    qtest_assert_refused("-option-rom bootindex=1", "not named");
+    qtest_assert_refused("-option-rom bootindex=1", "'file' is missing");
     qtest_assert_refused("-option-rom x,bootindex=-1", "bootindex");
     qtest_assert_refused("-option-rom x,foo=1", "foo");
     qtest_assert_refused("-option-rom x,bootindex=1 -option-rom y,bootindex=1",
-                         "already been used: by -option-rom x");
+                         "is taken: by -option-rom x");
     write_rom();
     qtest_assert_refused("-option-rom " FILE_NAME " -option-rom ./" FILE_NAME, FILE_NAME);
     qtest_assert_refused("-option-rom " FILE_NAME ",bootindex=1 "
                          "-netdev user,id=n -device virtio-net-pci,netdev=n,bootindex=1",
-                         "already been used: by -option-rom (" FILE_NAME ")");
+                         "is taken: by -option-rom (" FILE_NAME ")");
     g_unlink(FILE_NAME);
 }
 

@@ -173,12 +173,12 @@ static void test_bad_transactions_are_refused(void)
         return;
     }
     assert_refused(&s, "{'actions': [{'type': 'abort', 'data': {}}]}",
-                   "Transaction aborted using Abort action");
+                   "the action 'abort' was met: everything is undone");
     assert_refused(&s, "{'actions': [{'type': 'frob', 'data': {}}]}",
-                   "Parameter 'actions[0].type' does not accept value 'frob'");
+                   "'actions[0].type' cannot be 'frob'");
     assert_refused(&s, "{'properties': {'completion-mode': 'grouped'}, 'actions': [" INTERNAL "]}",
-                   "Action 'blockdev-snapshot-internal-sync' does not support Transaction property "
-                   "completion-mode = grouped");
+                   "action 'blockdev-snapshot-internal-sync' is no job that could end with others: "
+                   "completion-mode=grouped takes jobs only");
     json_object_put(qtest_qmp_ok(s.qts, "{'execute': 'transaction', 'arguments': "
                                         "{'actions': []}}"));
     qtest_stop(s.qts);

@@ -720,7 +720,7 @@ static void test_passing_through_needs_a_scsi_device(void)
     }
     qtest_assert_refused("-device virtio-scsi-pci -drive if=none,id=d,file=/dev/null,format=raw "
                          "-device scsi-generic,drive=d",
-                         "not a regular file");
+                         "no plain file");
     g_unlink(path);
 }
 

@@ -157,7 +157,7 @@ static void convert_compresses(void)
 {
     imgtest_make_raw("made.raw", DATA);
     g_auto(Run) run = imgtest_run(TOOL_VIREO, "convert -c -f raw -O qcow2 made.raw c.qcow2");
-    if (run.status && strstr(run.err, "Compression not supported")) {
+    if (run.status && strstr(run.err, "cannot be compressed")) {
         g_test_skip("this qcow2 does not compress");
         return;
     }
@@ -253,9 +253,9 @@ static void bench_sends_requests(void)
 {
     imgtest_make_raw("a.raw", DATA);
     g_autofree char *text = imgtest_vireo("bench -f raw -c 500 -d 8 -s 8k -S 4k a.raw", 0);
-    g_assert_true(g_str_has_prefix(text, "Sending 500 read requests, 8192 bytes each, 8 in "
-                                         "parallel (starting at offset 0, step size 4096)\n"
-                                         "Run completed in "));
+    g_assert_true(
+        g_str_has_prefix(text, "500 requests (read) of 8192 bytes, 8 of them in flight; the first "
+                               "at offset 0, the next 4096 bytes behind it\nRun completed in "));
     g_free(imgtest_vireo("bench -w -f raw -c 500 -d 8 --pattern 7 --flush-interval 16 a.raw", 0));
     g_free(imgtest_vireo("bench -w -f raw -c 500 -d 8 --flush-interval 16 --no-drain -q a.raw", 0));
     g_free(imgtest_vireo("bench -f raw -c 0 -i threads a.raw", 0));

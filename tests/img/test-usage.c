@@ -146,7 +146,7 @@ static void an_unknown_command_suggests_the_nearest(void)
     g_auto(Run) run = imgtest_run(TOOL_VIREO, "conver");
     g_assert_cmpint(run.status, ==, 1);
     g_assert_nonnull(
-        strstr(run.err, "vireo-img: Command not found: conver (did you mean convert?)"));
+        strstr(run.err, "vireo-img: there is no command 'conver' (did you mean 'convert'?)"));
 }
 
 static void every_command_has_help(void)

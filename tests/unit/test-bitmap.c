@@ -139,7 +139,7 @@ static void aborted_actions_leave_everything_as_it_was(void)
     BitmapAction *again = bitmap_action_add(node, "b", 0, false, false, &error);
     g_assert_no_error(error);
     g_assert_null(bitmap_action_add(node, "c", 0, false, false, &error));
-    g_assert_nonnull(strstr(error->message, "already exists"));
+    g_assert_nonnull(strstr(error->message, "already"));
     bitmap_action_abort(again);
     bitmap_action_abort(remove);
     g_assert_true(bitmap_find(node, "b") == bitmap);
@@ -161,8 +161,8 @@ static void wrong_wishes_are_refused(void)
         bool persistent;
         const char *why;
     } wishes[] = {
-        { "", 0, false, "cannot be empty" },   { "b", 511, false, "power of 2" },
-        { "b", 3000, true, "power of 2" },     { "b", 1ULL << 32, true, "exceeds maximum" },
+        { "", 0, false, "not empty" },         { "b", 511, false, "power of two" },
+        { "b", 3000, true, "power of two" },   { "b", 1ULL << 32, true, "cannot be stored" },
         { "b", 512, false, "needs 1024 MiB" },
     };
     make_image("a", "cluster_size=64k,size=4T");
@@ -178,7 +178,7 @@ static void wrong_wishes_are_refused(void)
     node = open_image("a", true);
     g_autoptr(GError) error = NULL;
     g_assert_null(bitmap_action_add(node, "b", 0, true, false, &error));
-    g_assert_nonnull(strstr(error->message, "qcow2 v2"));
+    g_assert_nonnull(strstr(error->message, "version 2"));
     block_node_unref(node);
 }
 
@@ -402,7 +402,7 @@ static void a_read_only_reopen_stores_them(void)
     g_assert_true(graph_set_readonly(node, true, &error));
     graph_change_end();
     g_assert_null(bitmap_action_clear(node, "b", &error));
-    g_assert_nonnull(strstr(error->message, "readonly"));
+    g_assert_nonnull(strstr(error->message, "read-only"));
     g_assert_true(g_file_get_contents(path, &bytes, &length, NULL));
     g_assert_true(g_file_set_contents(copy, bytes, (gssize)length, NULL));
     BlockNode *other = open_image("copy", false);
@@ -554,7 +554,7 @@ static void increments_hold_the_disk_as_it_was(void)
             start_backup(&s, names[i + 1], MIRROR_BITMAP, "b", BACKUP_BITMAP_ON_SUCCESS, 8 * MIB);
             BlockBitmap *bitmap = bitmap_find(s.node, "b");
             g_assert_null(bitmap_action_remove(s.node, "b", &error));
-            g_assert_nonnull(strstr(error->message, "in use by another operation"));
+            g_assert_nonnull(strstr(error->message, "is busy"));
             g_clear_error(&error);
             load_begin(&s.load);
             wait_for_job();

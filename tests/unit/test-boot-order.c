@@ -87,7 +87,7 @@ static void test_an_index_given_twice_is_refused(void)
     g_assert_true(device_set_prop(second, "drive", "b", NULL));
     g_assert_true(device_set_prop(second, "bootindex", "1", NULL));
     g_assert_false(device_realize(second, machine, NULL, &error));
-    g_assert_nonnull(strstr(error->message, "bootindex 1 has already been used"));
+    g_assert_nonnull(strstr(error->message, "bootindex=1 is taken"));
     g_assert_nonnull(strstr(error->message, "virtio-blk-pci"));
     device_free(second);
 

@@ -204,7 +204,7 @@ static void test_an_id_is_taken_once(void)
     g_autoptr(GError) error = NULL;
     g_autoptr(Opts) o = opts_parse("null,id=c0", "backend", NULL);
     g_assert_null(chardev_new(o, &error));
-    g_assert_nonnull(strstr(error->message, "already exists"));
+    g_assert_nonnull(strstr(error->message, "chardev 'c0' already"));
     drop("c0");
 }
 

@@ -227,8 +227,8 @@ static void bad_options_say_what_is_wrong(void)
     ASSERT_REFUSED(add("file=%s,format=raw,size=1000", image), "512");
     ASSERT_REFUSED(add("file=ssh://host/x,format=raw"), "'ssh:'");
     ASSERT_REFUSED(add("file=.,format=raw"), "'.'");
-    ASSERT_REFUSED(add("file=/dev/null,format=raw"), "not a regular file");
-    ASSERT_REFUSED(add("driver=host_device,filename=%s", image), "not a block device");
+    ASSERT_REFUSED(add("file=/dev/null,format=raw"), "no plain file");
+    ASSERT_REFUSED(add("driver=host_device,filename=%s", image), "no block device");
     ASSERT_REFUSED(add("file=%s,format=raw,force-share=on", image), "force-share");
     ASSERT_REFUSED(add("file=%s,format=raw,media=cdrom,readonly=off", image), "cdrom");
     ASSERT_REFUSED(add("file=%s,format=raw,node-name=1bad", image), "1bad");
@@ -241,7 +241,7 @@ static void bad_options_say_what_is_wrong(void)
 static void fifo_does_not_block_the_start(void)
 {
     g_assert_cmpint(mkfifo("test-drive-fifo", 0600), ==, 0);
-    ASSERT_REFUSED(add("file=test-drive-fifo,format=raw,readonly=on"), "not a regular file");
+    ASSERT_REFUSED(add("file=test-drive-fifo,format=raw,readonly=on"), "no plain file");
     unlink("test-drive-fifo");
 }
 
@@ -435,7 +435,7 @@ static void qemu_and_vireo_refuse_each_others_image(void)
         }
     }
     g_assert_true(refused);
-    g_assert_nonnull(strstr(last_error->message, "Is another process using"));
+    g_assert_nonnull(strstr(last_error->message, "another process has it open"));
     close(in[1]);
     close(in[0]);
     waitpid(pid, NULL, 0);

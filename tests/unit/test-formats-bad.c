@@ -409,7 +409,7 @@ static void vmdk_descriptor_is_checked(void)
         { FLAT_TYPE "RW 8 FLAT \"disk.raw\" 6140\n", "truncated" },
         { FLAT_TYPE "RW 8 FLAT \"not there\" 0\n", "not there" },
         { FLAT_TYPE "RW 8 FLAT \"\" 0\n", "extent ''" },
-        { FLAT_TYPE "RW 8 FLAT \".\" 0\n", "not a regular file" },
+        { FLAT_TYPE "RW 8 FLAT \".\" 0\n", "no plain file" },
         { FLAT_TYPE "RW 8 SPARSE \"disk.raw\"\n", "sparse extent" },
         { FLAT_TYPE "RW 8 VMFSSPARSE \"disk.raw\"\n", "COWD" },
         { "CID=xyz\n" FLAT_TYPE "RW 8 FLAT \"disk.raw\" 0\n", "CID 'xyz'" },

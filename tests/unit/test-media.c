@@ -173,7 +173,7 @@ static void a_locked_door_is_asked_for_or_forced(void)
     g_autoptr(GError) none = NULL;
     cd_open(&cd, "cd0", true);
     block_backend_set_locked(cd.backend, true);
-    ASSERT_FAILS(block_media_eject(cd.backend, false, &error), "locked and force");
+    ASSERT_FAILS(block_media_eject(cd.backend, false, &error), "force=true");
     g_assert_cmpint(cd.asked, ==, 1);
     g_assert_false(cd.last_forced);
     g_assert_cmpint(read_byte(&cd), ==, 'a');
@@ -192,14 +192,14 @@ static void the_tray_must_be_open_for_a_medium_to_move(void)
     Cd cd;
     g_autoptr(GError) none = NULL;
     cd_open(&cd, "cd0", true);
-    ASSERT_FAILS(block_media_remove(cd.backend, &error), "is not open");
-    ASSERT_FAILS(block_media_insert(cd.backend, "none", &error), "is not open");
+    ASSERT_FAILS(block_media_remove(cd.backend, &error), "is shut");
+    ASSERT_FAILS(block_media_insert(cd.backend, "none", &error), "is shut");
     g_assert_true(block_media_open_tray(cd.backend, false, &none));
     g_assert_cmpint(cd.unloads, ==, 1);
-    ASSERT_FAILS(block_media_insert(cd.backend, "none", &error), "already is a medium");
+    ASSERT_FAILS(block_media_insert(cd.backend, "none", &error), "holds a medium");
     g_assert_true(block_media_remove(cd.backend, &none));
     g_assert_true(block_media_remove(cd.backend, &none)); /* nothing more to take */
-    ASSERT_FAILS(block_media_insert(cd.backend, "none", &error), "'none' not found");
+    ASSERT_FAILS(block_media_insert(cd.backend, "none", &error), "no node 'none'");
     g_autofree char *text = g_strdup_printf(
         "driver=raw,node-name=other,read-only=on,file.driver=file,file.filename=%s", cd.paths[1]);
     g_autoptr(Opts) opts = opts_parse(text, NULL, &none);
@@ -221,7 +221,7 @@ static void a_drive_without_a_tray_tells_of_each_change(void)
     g_autoptr(GError) none = NULL;
     cd_open(&cd, NULL, false);
     g_assert_cmpint(read_byte(&cd), ==, -ENOMEDIUM);
-    ASSERT_FAILS(block_media_open_tray(cd.backend, false, &error), "does not have a tray");
+    ASSERT_FAILS(block_media_open_tray(cd.backend, false, &error), "has no tray");
     g_assert_true(
         block_media_change(cd.backend, cd.paths[0], "raw", false, BLOCK_READONLY_RETAIN, &none));
     g_assert_cmpint(cd.loads, ==, 1);
@@ -277,9 +277,9 @@ static void drives_are_found_by_drive_device_and_neither(void)
     cd_open(&cd, "cd0", true);
     g_assert_true(block_backend_find("cd0", NULL, &none) == cd.backend);
     g_assert_true(block_backend_find(NULL, "dev", &none) == cd.backend);
-    ASSERT_FAILS(block_backend_find("dev", NULL, &error), "'dev' not found");
-    ASSERT_FAILS(block_backend_find("cd0", "dev", &error), "exactly one");
-    ASSERT_FAILS(block_backend_find(NULL, NULL, &error), "exactly one");
+    ASSERT_FAILS(block_backend_find("dev", NULL, &error), "no device 'dev'");
+    ASSERT_FAILS(block_backend_find("cd0", "dev", &error), "either by 'id'");
+    ASSERT_FAILS(block_backend_find(NULL, NULL, &error), "either by 'id'");
     cd_close(&cd);
 }
 

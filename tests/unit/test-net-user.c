@@ -440,7 +440,7 @@ static void test_taken_port_is_an_error_at_start(void)
     g_autofree char *text =
         g_strdup_printf("user,id=n,hostfwd=tcp:127.0.0.1:%u-:22", ntohs(in.sin_port));
     g_autofree char *expected =
-        g_strdup_printf("could not set up host forwarding rule 'tcp:127.0.0.1:%u-:22': port %u: "
+        g_strdup_printf("hostfwd 'tcp:127.0.0.1:%u-:22': the host's port %u cannot be opened: "
                         "Address already in use",
                         ntohs(in.sin_port), ntohs(in.sin_port));
     g_autoptr(GError) error = NULL;

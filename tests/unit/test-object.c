@@ -73,16 +73,16 @@ static void test_wrong_objects_are_refused(void)
 {
     assert_refused("iothraed", "a", "{}", "did you mean 'iothread'");
     assert_refused("iothread", "0a", "{}", "expects an identifier");
-    assert_refused("iothread", "a", "{\"nosuch\":1}", "'iothread.nosuch' not found");
+    assert_refused("iothread", "a", "{\"nosuch\":1}", "iothread has no property 'nosuch'");
     assert_refused("iothread", "a", "{\"poll-max-ns\":\"x\"}", "poll-max-ns");
     assert_refused("iothread", "a", "{\"poll-max-ns\":-1}", "negative");
-    assert_refused("memory-backend-ram", "a", "{}", "size 0");
+    assert_refused("memory-backend-ram", "a", "{}", "'size' is missing");
     assert_refused("memory-backend-file", "a", "{\"size\":\"1M\"}", "mem-path");
     assert_refused("memory-backend-file", "a", "{\"size\":\"1M\",\"mem-path\":\"/nosuch/dir/f\"}",
                    "/nosuch/dir/f");
     assert_refused("rng-random", "a", "{\"filename\":\"/nosuch\"}", "/nosuch");
     g_assert_nonnull(create("iothread", "twice", "{}", NULL));
-    assert_refused("iothread", "twice", "{}", "duplicate");
+    assert_refused("iothread", "twice", "{}", "an object 'twice' already");
     objects_delete_all();
 }
 

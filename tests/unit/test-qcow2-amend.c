@@ -137,7 +137,9 @@ static void test_amend(void)
     g_assert_false(amend(node, "cluster_size=4k", &error));
     g_clear_error(&error);
     g_assert_false(amend(node, "compat=0.10", &error));
-    g_assert_cmpstr(error->message, ==, "compat=0.10 requires refcount_bits=16");
+    g_assert_cmpstr(
+        error->message, ==,
+        "an image of version 2 has counts of 16 bits: refcount_bits=16 has to come first");
     g_clear_error(&error);
     BlockSnapshot about = { .name = (char *)"one" };
     g_assert_true(qcow2_snapshot_create(node, &about, &error));
@@ -204,9 +206,10 @@ static void test_what_level_0_10_does_not_have(void)
     static const struct {
         const char *options, *says;
     } bad[] = {
-        { "size=1M,extended_l2=on", "Cannot downgrade an image with incompatible features 0x10 "
-                                    "set" },
-        { "size=1M,refcount_bits=32", "compat=0.10 requires refcount_bits=16" },
+        { "size=1M,extended_l2=on",
+          "the image uses features that version 2 does not know: incompatible_features 0x10" },
+        { "size=1M,refcount_bits=32",
+          "an image of version 2 has counts of 16 bits: refcount_bits=16 has to come first" },
     };
     for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
         g_autoptr(GError) error = NULL;

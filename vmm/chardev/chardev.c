@@ -26,8 +26,8 @@ static const struct {
     { "braille", "braille displays are not supported" },
     { "parallel", "parallel ports are not supported" },
     { "parport", "parallel ports are not supported" },
-    { "spicevmc", "SPICE is not supported" },
-    { "spiceport", "SPICE is not supported" },
+    { "spicevmc", "this program has no SPICE" },
+    { "spiceport", "this program has no SPICE" },
     { "qemu-vdagent", "there is no clipboard channel" },
     { "dbus", "the D-Bus display is not supported" },
     { "console", "it exists on Windows only" },
@@ -85,7 +85,7 @@ static bool id_check(const char *id, GError **error)
                          id);
     }
     if (chardev_find(id)) {
-        return error_set(error, "a chardev with id '%s' already exists", id);
+        return error_set(error, "there is a chardev '%s' already: ids are unique", id);
     }
     return true;
 }
@@ -265,7 +265,7 @@ void chardev_foreach(void (*fn)(Chardev *chardev, void *opaque), void *opaque)
 
 void chardevs_help(GString *out)
 {
-    g_string_append(out, "Available chardev backend types:\n");
+    g_string_append(out, "Back ends of -chardev:\n");
     for (size_t i = 0; i < G_N_ELEMENTS(classes); i++) {
         g_string_append_printf(out, "  %-10s %s\n", classes[i]->name, classes[i]->desc);
     }

@@ -307,7 +307,7 @@ static int ending_signal_fd(void)
 static bool wait_for_client(SocketChardev *s, GError **error)
 {
     g_autofree char *where = chardev_filename(&s->base);
-    report_info("info: waiting for connection on: %s", where);
+    report_info("info: the machine waits for a client of %s", where);
     struct pollfd fds[] = { { .fd = s->listen_fd, .events = POLLIN },
                             { .fd = ending_signal_fd(), .events = POLLIN } };
     while (s->fd < 0 && !(fds[1].revents & POLLIN)) {

@@ -12,7 +12,7 @@ static const DeviceClass *find_class(const char *driver, GError **error)
     const DeviceClass *cls = device_class_find(driver);
     if (!cls) {
         g_autofree char *near = device_class_suggest(driver);
-        error_set(error, "'%s' is not a valid device model name%s%s%s", driver,
+        error_set(error, "there is no device '%s'%s%s%s", driver,
                   near ? " (did you mean '" : " (-device help lists them)", near ? near : "",
                   near ? "'?)" : "");
     }
@@ -110,11 +110,12 @@ static Bus *find_bus(Machine *machine, const DeviceClass *cls, const char *name,
 {
     Bus *bus = bus_find(machine, name);
     if (!bus) {
-        error_set(error, "Bus '%s' not found", name);
+        error_set(error, "there is no bus '%s' (`info qtree` shows them)", name);
         return NULL;
     }
     if (bus->type != cls->bus) {
-        error_set(error, "Device '%s' can't go on %s bus", cls->name, bus_type_name(bus->type));
+        error_set(error, "device '%s' does not fit on a bus of kind %s", cls->name,
+                  bus_type_name(bus->type));
         return NULL;
     }
     return bus;
@@ -132,7 +133,7 @@ static bool check_id(Machine *machine, const char *id, GError **error)
                          id);
     }
     if (device_find(machine, id)) {
-        return error_set(error, "Duplicate ID '%s' for device", id);
+        return error_set(error, "there is a device '%s' already: ids are unique", id);
     }
     return true;
 }
@@ -143,7 +144,7 @@ static Device *add_locked(Machine *machine, Opts *options, GError **error)
     const char *id = opts_get(options, "id");
     const char *bus_name = opts_get(options, "bus");
     if (!driver) {
-        error_set(error, "Parameter 'driver' is missing");
+        error_set(error, "'driver' is missing: -device help lists what there is");
         return NULL;
     }
     const DeviceClass *cls = find_class(driver, error);
@@ -152,7 +153,7 @@ static Device *add_locked(Machine *machine, Opts *options, GError **error)
     }
     if (cls->internal) {
         error_set(error,
-                  "Parameter 'driver' expects a pluggable device type: '%s' is built into "
+                  "'%s' cannot be added: it is built into "
                   "the boards that have it",
                   driver);
         return NULL;
@@ -160,7 +161,7 @@ static Device *add_locked(Machine *machine, Opts *options, GError **error)
     if (cls->category == DEVICE_CATEGORY_CPU) {
         g_autofree char *type = machine_cpu_type(machine);
         if (!g_str_equal(driver, type)) {
-            error_set(error, "Invalid CPU type, expected cpu type: '%s'", type);
+            error_set(error, "all CPUs of a machine are of one type: '%s'", type);
             return NULL;
         }
     }

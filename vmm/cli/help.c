@@ -51,7 +51,7 @@ static void print_machine(const MachineClass *cls, void *opaque)
 
 void help_machines(void)
 {
-    printf("Supported machines are:\n");
+    printf("Machines (-machine NAME):\n");
     machine_class_foreach(print_machine, NULL);
 }
 
@@ -72,7 +72,7 @@ bool help_accel(const char *accel, GError **error)
 {
     g_autoptr(GPtrArray) lines = g_ptr_array_new_with_free_func(g_free);
     if (g_strcmp0(accel, "qtest") == 0) {
-        printf("There are no options for qtest.\n");
+        printf("The accelerator qtest has no options.\n");
         return true;
     }
     if (accel && !g_str_equal(accel, "kvm")) {

@@ -87,12 +87,11 @@ bool cli_finish(Cli *cli, GError **error)
         return false;
     }
     if (config->smp.maxcpus > config->cls->max_cpus) {
-        return error_set(error,
-                         "-smp: Invalid SMP CPUs %u. The max CPUs supported by machine '%s' is %u",
+        return error_set(error, "-smp: %u CPUs are more than machine '%s' can have: %u at most",
                          config->smp.maxcpus, config->cls->name, config->cls->max_cpus);
     }
     if (!config->kernel && (config->initrd || config->append)) {
-        return error_set(error, "-%s only allowed with -kernel option",
+        return error_set(error, "-%s is of use with -kernel alone",
                          config->initrd ? "initrd" : "append");
     }
     config->nographic = cli->nographic;
@@ -158,7 +157,7 @@ bool cli_opt_object(Cli *cli, const char *value, GError **error)
     }
     const char *type = opts_get(opts, "qom-type");
     if (g_strcmp0(type, "help") == 0) {
-        printf("List of user creatable objects:\n");
+        printf("Types of -object:\n");
         object_class_foreach(print_object_class, NULL);
         cli->help_shown = true;
         return true;
@@ -325,7 +324,7 @@ bool cli_opt_tpmdev(Cli *cli, const char *value, GError **error)
 bool cli_opt_serial(Cli *cli, const char *value, GError **error)
 {
     if (cli->serials->len == G_N_ELEMENTS(cli->config.serial)) {
-        return error_set(error, "too many serial ports: a machine has %zu",
+        return error_set(error, "a machine has %zu serial ports: these are more",
                          G_N_ELEMENTS(cli->config.serial));
     }
     return add_text(cli->serials, value);
@@ -374,7 +373,7 @@ bool cli_opt_vga(Cli *cli, const char *value, GError **error)
 bool cli_opt_parallel(Cli *cli, const char *value, GError **error)
 {
     if (cli->parallels->len == G_N_ELEMENTS(cli->config.parallel)) {
-        return error_set(error, "too many parallel ports: a machine has %zu",
+        return error_set(error, "a machine has %zu parallel ports: these are more",
                          G_N_ELEMENTS(cli->config.parallel));
     }
     return add_text(cli->parallels, value);

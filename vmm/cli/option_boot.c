@@ -57,10 +57,10 @@ static bool check_drives(const char *key, const char *drives, GError **error)
     unsigned seen = 0;
     for (const char *p = drives; *p; p++) {
         if (*p < 'a' || *p > 'p') {
-            return error_set(error, "%s=%s: Invalid boot device '%c'", key, drives, *p);
+            return error_set(error, "%s=%s: '%c' is no drive", key, drives, *p);
         }
         if (seen & 1U << (*p - 'a')) {
-            return error_set(error, "%s=%s: Boot device '%c' was given twice", key, drives, *p);
+            return error_set(error, "%s=%s: '%c' is there twice", key, drives, *p);
         }
         seen |= 1U << (*p - 'a');
     }
@@ -161,11 +161,10 @@ bool cli_opt_option_rom(Cli *cli, const char *value, GError **error)
         return false;
     }
     if (!file || !*file) {
-        return error_set(error, "the ROM's file is not named");
+        return error_set(error, "'file' is missing: which ROM?");
     }
     if (other) {
-        return error_set(error, "The bootindex %d has already been used: by -option-rom %s", index,
-                         other->file);
+        return error_set(error, "bootindex=%d is taken: by -option-rom %s", index, other->file);
     }
     OptionRom *rom = g_new0(OptionRom, 1);
     rom->file = g_strdup(file);

@@ -120,7 +120,7 @@ bool cli_opt_machine(Cli *cli, const char *value, GError **error)
         const MachineClass *cls = machine_class_find(type);
         if (!cls) {
             g_autofree char *near = machine_class_suggest(type);
-            return error_set(error, "unsupported machine type '%s'%s%s%s", type,
+            return error_set(error, "there is no machine '%s'%s%s%s", type,
                              near ? "; did you mean '" : " (-machine help lists them)",
                              near ? near : "", near ? "'?" : "");
         }
@@ -198,7 +198,7 @@ bool cli_opt_smp(Cli *cli, const char *value, GError **error)
             return false;
         }
         if (given && number == 0) {
-            return error_set(error, "Invalid CPU topology: %s must be greater than zero", known[i]);
+            return error_set(error, "-smp %s=0: at least 1", known[i]);
         }
         *fields[i] = (unsigned)number;
     }
@@ -221,8 +221,8 @@ static bool set_memory_slots(Cli *cli, Opts *opts, GError **error)
     }
     if (max < config->ram_size) {
         return error_set(error,
-                         "invalid value of maxmem: maximum memory size (%s) must be at "
-                         "least the initial memory size",
+                         "maxmem=%s is less than the memory that the machine starts "
+                         "with: it counts that memory too",
                          text);
     }
     if (slots && max == config->ram_size) {
@@ -252,7 +252,7 @@ bool cli_opt_m(Cli *cli, const char *value, GError **error)
         return error_set(error, "a machine needs at least 1 MiB of memory");
     }
     if (cli->config.ram_size > MAX_RAM) {
-        return error_set(error, "ram size too large: at most 16 TiB");
+        return error_set(error, "a machine has at most 16 TiB of memory");
     }
     cli->config.ram_size = ALIGN_UP(cli->config.ram_size, 8 * KIB);
     return set_memory_slots(cli, opts, error) && opts_check_unused(opts, "-m", known, error);
@@ -291,7 +291,7 @@ bool cli_opt_name(Cli *cli, const char *value, GError **error)
 bool cli_opt_uuid(Cli *cli, const char *value, GError **error)
 {
     if (!g_uuid_string_is_valid(value)) {
-        return error_set(error, "failed to parse UUID string: wrong format "
+        return error_set(error, "a UUID has 32 hexadecimal digits "
                                 "(xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx)");
     }
     unsigned byte = 0;

@@ -62,10 +62,11 @@ static bool node_memory(NumaConfig *numa, NumaNode *node, Opts *opts, GError **e
     const char *memdev = opts_get(opts, "memdev");
     bool before = numa->sized, was_memdev = before && numa_has_backends(numa);
     if (mem && memdev) {
-        return error_set(error, "cannot specify both mem= and memdev=");
+        return error_set(error, "give mem= or memdev=: both say how much memory the node has");
     }
     if (before && ((mem && was_memdev) || (memdev && !was_memdev))) {
-        return error_set(error, "mem= and memdev= cannot be used together, on any nodes");
+        return error_set(
+            error, "some nodes with mem= and others with memdev=: all have to be of one kind");
     }
     if (mem && !parse_size(mem, MIB, &node->size)) {
         return error_set(error, "mem=%s: expected a size (MiB, or with a suffix)", mem);
@@ -87,11 +88,11 @@ static bool numa_node(NumaConfig *numa, Opts *opts, GError **error)
         return false;
     }
     if (id >= NUMA_MAX_NODES) {
-        return error_set(error, "Max number of NUMA nodes reached: %u", NUMA_MAX_NODES);
+        return error_set(error, "a machine has at most %u NUMA nodes", NUMA_MAX_NODES);
     }
     NumaNode *node = &numa->nodes[id];
     if (node->present) {
-        return error_set(error, "Duplicate NUMA nodeid: %u", (unsigned)id);
+        return error_set(error, "there is a NUMA node %u already", (unsigned)id);
     }
     node->present = true;
     node->initiator = NUMA_NO_NODE;
@@ -119,11 +120,14 @@ static bool numa_dist(NumaConfig *numa, Opts *opts, GError **error)
         return false;
     }
     if (value < NUMA_DISTANCE_LOCAL) {
-        return error_set(error, "NUMA distance (%u) is invalid, it shouldn't be less than %u",
-                         (unsigned)value, NUMA_DISTANCE_LOCAL);
+        return error_set(
+            error,
+            "-numa dist: val=%u: another node is further away than %u (this is the node itself)",
+            (unsigned)value, NUMA_DISTANCE_LOCAL);
     }
     if (src == dst && value != NUMA_DISTANCE_LOCAL) {
-        return error_set(error, "Local distance of node %u should be %u", src, NUMA_DISTANCE_LOCAL);
+        return error_set(error, "-numa dist: from node %u to itself it is %u, always", src,
+                         NUMA_DISTANCE_LOCAL);
     }
     numa->distance[src][dst] = (uint8_t)value;
     numa->has_distances = true;

@@ -41,7 +41,8 @@ static const CliOption options[] = {
       cli_opt_device },
     { "global", NULL, "DRIVER.PROP=VALUE|driver=DRIVER,property=PROP,value=VALUE", "Standard",
       "set a property of all devices of that kind, the board's own among them", cli_opt_global },
-    { "name", NULL, "[guest=]NAME[,process=NAME]", "Standard", "name of the guest", cli_opt_name },
+    { "name", NULL, "[guest=]NAME[,process=NAME]", "Standard", "what the guest is called",
+      cli_opt_name },
     { "uuid", NULL, "UUID", "Standard", "the machine's UUID (SMBIOS)", cli_opt_uuid },
     { "smbios", NULL, "file=FILE | type=N[,FIELD=VALUE...]", "Standard",
       "fields of the SMBIOS tables (types 0, 1, 2, 3, 4, 8, 11, 17, 41), or a whole structure",
@@ -138,7 +139,7 @@ static const CliOption options[] = {
       "a monitor on a -chardev", cli_opt_mon },
 
     { "S", NULL, NULL, "Run", "do not start the CPUs (QMP cont does)", cli_opt_stopped },
-    { "no-reboot", NULL, NULL, "Run", "exit instead of rebooting", cli_opt_no_reboot },
+    { "no-reboot", NULL, NULL, "Run", "end when the guest wants to reboot", cli_opt_no_reboot },
     { "no-shutdown", NULL, NULL, "Run", "stop instead of exiting", cli_opt_no_shutdown },
     { "watchdog-action", NULL, "reset|shutdown|poweroff|inject-nmi|pause|debug|none", "Run",
       "what an expired watchdog does", cli_opt_watchdog_action },

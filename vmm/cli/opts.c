@@ -185,9 +185,9 @@ static Opts *opts_parse_json_text(const char *text, GError **error)
     json_tokener_free(tokener);
     Opts *opts = NULL;
     if (code != json_tokener_success) {
-        error_set(error, "JSON parse error at byte %zu: %s", end, json_tokener_error_desc(code));
+        error_set(error, "JSON: byte %zu: %s", end, json_tokener_error_desc(code));
     } else if (end < len && text[end + strspn(text + end, " \t\r\n")]) {
-        error_set(error, "JSON parse error: text behind the object: '%.32s'", text + end);
+        error_set(error, "JSON: text behind the object: '%.32s'", text + end);
     } else {
         opts = opts_from_json(object, error);
     }
@@ -289,8 +289,7 @@ bool opts_get_enum(Opts *opts, const char *key, const char *const *names, int *v
         }
     }
     g_autofree char *all = g_strjoinv(", ", (char **)names);
-    return error_set(error, "Parameter '%s' does not accept value '%s' (it takes: %s)", key, text,
-                     all);
+    return error_set(error, "'%s' cannot be '%s' (it takes: %s)", key, text, all);
 }
 
 /* "key" itself, or "key.N". */

@@ -33,16 +33,15 @@ bool smp_complete(SmpConfig *smp, bool prefer_sockets, GError **error)
     smp->maxcpus = maxcpus ? maxcpus : (unsigned)product;
     smp->cpus = smp->cpus ? smp->cpus : smp->maxcpus;
     if (product != smp->maxcpus) {
-        return error_set(
-            error,
-            "Invalid CPU topology: product of the hierarchy must match maxcpus: sockets "
-            "(%u) * dies (%u) * cores (%u) * threads (%u) != maxcpus (%u)",
-            smp->sockets, smp->dies, smp->cores, smp->threads, smp->maxcpus);
+        return error_set(error,
+                         "the parts do not make up maxcpus: sockets "
+                         "(%u) * dies (%u) * cores (%u) * threads (%u) != maxcpus (%u)",
+                         smp->sockets, smp->dies, smp->cores, smp->threads, smp->maxcpus);
     }
     if (smp->cpus > smp->maxcpus) {
         return error_set(error,
-                         "Invalid CPU topology: maxcpus (%u) must be equal to or greater than "
-                         "smp (%u)",
+                         "maxcpus (%u) counts every CPU that may ever be there, and cpus "
+                         "(%u) are there from the start",
                          smp->maxcpus, smp->cpus);
     }
     return true;

@@ -50,9 +50,8 @@ bool boot_order_check(const Device *dev, GError **error)
         return true;
     }
     g_autofree char *path = clash.other ? device_path(clash.other) : g_strdup("-option-rom");
-    return error_set(error,
-                     "The bootindex %d has already been used: by %s (%s); give each device its own",
-                     index, path, clash.other ? clash.other->cls->name : rom->file);
+    return error_set(error, "bootindex=%d is taken: by %s (%s); give each device its own", index,
+                     path, clash.other ? clash.other->cls->name : rom->file);
 }
 
 char *device_firmware_path(const Device *dev)

@@ -223,7 +223,7 @@ void device_help_class(const DeviceClass *cls, GString *out)
     g_autoptr(GPtrArray) lines = g_ptr_array_new_with_free_func(g_free);
     device_class_foreach_prop(cls, collect_line, lines);
     if (lines->len == 0) {
-        g_string_append_printf(out, "There are no options for %s.\n", cls->name);
+        g_string_append_printf(out, "%s has no options.\n", cls->name);
         return;
     }
     help_options(cls->name, lines, out);

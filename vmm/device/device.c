@@ -73,17 +73,17 @@ static const Property *find_settable(Device *dev, const char *name, size_t *base
         Nearest nearest = { .word = name, .distance = G_MAXUINT };
         device_class_foreach_prop(dev->cls, find_nearest, &nearest);
         if (nearest.best && word_is_near(name, nearest.distance)) {
-            error_set(error, "Property '%s.%s' not found; did you mean '%s'?", dev->cls->name, name,
+            error_set(error, "%s has no property '%s'; did you mean '%s'?", dev->cls->name, name,
                       nearest.best);
         } else {
-            error_set(error, "Property '%s.%s' not found", dev->cls->name, name);
+            error_set(error, "%s has no property '%s' (-device NAME,help lists them)",
+                      dev->cls->name, name);
         }
         return NULL;
     }
     if (dev->stage == DEVICE_REALIZED && !prop->live) {
-        error_set(error,
-                  "Attempt to set property '%s' on device '%s' (type '%s') after it was realized",
-                  name, dev->id ? dev->id : "", dev->cls->name);
+        error_set(error, "'%s' cannot change any more: device '%s' (%s) is made", name,
+                  dev->id ? dev->id : "", dev->cls->name);
         return NULL;
     }
     return prop;
@@ -124,7 +124,7 @@ json_object *device_get_prop(Device *dev, const char *name, GError **error)
     size_t base;
     const Property *prop = device_class_find_prop(dev->cls, name, &base);
     if (!prop) {
-        error_set(error, "Property '%s.%s' not found", dev->cls->name, name);
+        error_set(error, "%s has no property '%s'", dev->cls->name, name);
         return NULL;
     }
     return property_get_json((uint8_t *)dev + base, prop);
@@ -143,12 +143,14 @@ static bool check_bus(Device *dev, Machine *machine, Bus **bus, GError **error)
     if (!*bus && cls->bus != BUS_SYSTEM) {
         *bus = bus_find_for(machine, cls->bus);
         if (!*bus) {
-            return error_set(error, "No '%s' bus found for device '%s'", bus_type_name(cls->bus),
-                             cls->name);
+            return error_set(error,
+                             "no %s bus for device '%s': the machine, or a controller (-device), "
+                             "has to bring one",
+                             bus_type_name(cls->bus), cls->name);
         }
     }
     if (*bus && (*bus)->type != cls->bus) {
-        return error_set(error, "Device '%s' can't go on %s bus", cls->name,
+        return error_set(error, "device '%s' does not fit on a bus of kind %s", cls->name,
                          bus_type_name((*bus)->type));
     }
     return true;

@@ -18,7 +18,7 @@ bool device_global_add(const DeviceClass *cls, const char *property, const char 
 {
     size_t base;
     if (!device_class_find_prop(cls, property, &base)) {
-        return error_set(error, "Property '%s.%s' not found", cls->name, property);
+        return error_set(error, "%s has no property '%s'", cls->name, property);
     }
     Device *trial = device_new(cls, NULL);
     bool ok = device_set_prop(trial, property, value, error);

@@ -19,12 +19,12 @@ bool device_hotplug_check(const Machine *machine, const DeviceClass *cls, const 
     }
     if (!bus || !bus->hotplug) {
         return error_set(error,
-                         "Bus '%s' does not support hotplugging; start with -S, or name the device "
-                         "on the command line",
+                         "bus '%s' takes devices only before the machine starts; start with -S, or "
+                         "name the device on the command line",
                          bus ? bus->name : "main-system-bus");
     }
     return cls->hotpluggable ||
-           error_set(error, "Device '%s' does not support hotplugging", cls->name);
+           error_set(error, "a device '%s' cannot come or go while the machine runs", cls->name);
 }
 
 void device_hotplugged(Device *dev)

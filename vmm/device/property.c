@@ -148,8 +148,7 @@ static bool enum_store(void *base, const Property *prop, const char *value, GErr
         }
     }
     g_autofree char *all = g_strjoinv(", ", (char **)names);
-    return error_set(error, "Parameter '%s' does not accept value '%s'; it can be: %s", prop->name,
-                     value, all);
+    return error_set(error, "'%s' cannot be '%s'; it can be: %s", prop->name, value, all);
 }
 
 static bool mac_store(void *base, const Property *prop, const char *value, GError **error)
@@ -210,7 +209,7 @@ bool property_set_string(void *base, const Property *prop, const char *value, GE
 {
     bool on;
     if (prop->get) {
-        return error_set(error, "Property '%s' is read-only", prop->name);
+        return error_set(error, "property '%s' can be read, but not set", prop->name);
     }
     switch (prop->type) {
     case PROP_TYPE_BOOL:
@@ -241,7 +240,7 @@ bool property_set_string(void *base, const Property *prop, const char *value, GE
 
 static bool fail_type(const Property *prop, const char *expected, GError **error)
 {
-    return error_set(error, "Invalid parameter type for '%s', expected: %s", prop->name, expected);
+    return error_set(error, "'%s' has to be of type %s", prop->name, expected);
 }
 
 static bool number_set_json(void *base, const Property *prop, json_object *value, GError **error)
@@ -270,7 +269,7 @@ bool property_set_json(void *base, const Property *prop, json_object *value, GEr
 {
     enum json_type type = json_object_get_type(value);
     if (prop->get) {
-        return error_set(error, "Property '%s' is read-only", prop->name);
+        return error_set(error, "property '%s' can be read, but not set", prop->name);
     }
     if (prop->type == PROP_TYPE_JSON) {
         if (type != json_type_array && type != json_type_object) {

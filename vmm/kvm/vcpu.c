@@ -213,7 +213,7 @@ static void vcpu_handle_internal_error(KvmVcpu *vcpu, struct kvm_run *run)
     for (unsigned i = 0; i < count; i++) {
         g_string_append_printf(data, "%s0x%llx", i ? " " : "; data: ", run->internal.data[i]);
     }
-    kvm_vcpu_internal_error(vcpu, "KVM internal error, suberror %u (%s)%s", run->internal.suberror,
+    kvm_vcpu_internal_error(vcpu, "KVM gave up: internal error %u (%s)%s", run->internal.suberror,
                             internal_error_name(run->internal.suberror), data->str);
 }
 

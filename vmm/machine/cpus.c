@@ -62,7 +62,7 @@ bool machine_cpu_plug(Machine *machine, unsigned index, Device *dev, GError **er
 {
     MachineCpu *cpu = &machine->cpus[index];
     if (cpu->present) {
-        return error_set(error, "CPU[%u] with APIC ID %u exists", index,
+        return error_set(error, "CPU %u (APIC ID %u) is there already", index,
                          smp_apic_id(&machine->config->smp, index));
     }
     if (machine->finished && !machine_cpus_may_change(machine, error)) {

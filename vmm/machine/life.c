@@ -166,7 +166,7 @@ bool machine_cont(Machine *machine, GError **error)
         return true;
     }
     if (state == RUN_STATE_INTERNAL_ERROR || state == RUN_STATE_SHUTDOWN) {
-        return error_set(error, "Resetting the Virtual Machine is required");
+        return error_set(error, "the machine has ended: reset it first (system_reset)");
     }
     set_state(machine, RUN_STATE_RUNNING, true);
     unhalt(machine);

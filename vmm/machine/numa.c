@@ -92,7 +92,7 @@ static bool complete_cpus(NumaConfig *numa, const SmpConfig *smp, GError **error
         return false;
     }
     if (numa->cpu_nodes > smp->maxcpus) {
-        return error_set(error, "CPU index (%u) should be smaller than maxcpus (%u)",
+        return error_set(error, "-numa node,cpus=: there is no CPU %u: maxcpus is %u",
                          numa->cpu_nodes - 1, smp->maxcpus);
     }
     bool given = numa->cpu_nodes > 0;

@@ -211,7 +211,7 @@ static void cmd_write(char **words)
     }
     size_t digits = strlen(words[3]);
     if (digits < 3 || !g_str_has_prefix(words[3], "0x")) {
-        reply("ERR invalid argument size");
+        reply("ERR the size is no number");
         return;
     }
     g_autofree uint8_t *data = g_malloc0(size + 1);
@@ -318,7 +318,7 @@ static void intercept(bool on)
 static void cmd_irq_intercept_in(char **words)
 {
     if (!is_ioapic(words[1])) {
-        reply("FAIL Unknown device");
+        reply("FAIL no such device");
         return;
     }
     intercept(true);
@@ -338,7 +338,7 @@ static void cmd_set_irq_in(char **words)
     uint64_t pin;
     uint64_t level;
     if (!is_ioapic(words[1])) {
-        reply("FAIL Unknown device");
+        reply("FAIL no such device");
     } else if (number(words[3], &pin) && number(words[4], &level)) {
         if (pin >= server.machine->gsi_count) {
             reply("FAIL no such line");
@@ -414,7 +414,7 @@ static void run_line(const char *line)
             return;
         }
     }
-    reply("FAIL Unknown command '%s'", words[0]);
+    reply("FAIL no such command: '%s'", words[0]);
 }
 
 /* ---- Lines ---- */

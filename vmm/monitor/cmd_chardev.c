@@ -48,7 +48,7 @@ static json_object *chardev_add(const void *opaque, GError **error)
     g_autoptr(Opts) options = opts_from_json(all, error);
     json_object_put(all);
     if (chardev_find(args->id)) {
-        error_set(error, "Chardev with id '%s' already exists", args->id);
+        error_set(error, "there is a chardev '%s' already: ids are unique", args->id);
         return NULL;
     }
     Chardev *chardev = options ? chardev_new(options, error) : NULL;
@@ -67,7 +67,7 @@ static json_object *chardev_remove(const void *opaque, GError **error)
 {
     const QmpChardevRemoveArgs *args = opaque;
     if (!chardev_find(args->id)) {
-        error_set(error, "Chardev '%s' not found", args->id);
+        error_set(error, "there is no chardev '%s' (query-chardev lists them)", args->id);
         return NULL;
     }
     return chardev_delete(args->id, error) ? qmp_ok() : NULL;
@@ -77,7 +77,7 @@ static Chardev *find_device(const char *id, GError **error)
 {
     Chardev *chardev = chardev_find(id);
     if (!chardev) {
-        error_set(error, "Device '%s' not found", id);
+        error_set(error, "there is no chardev '%s' (query-chardev lists them)", id);
     }
     return chardev;
 }
@@ -104,7 +104,7 @@ static json_object *ringbuf_read(const void *opaque, GError **error)
         return NULL;
     }
     if (args->size <= 0) {
-        error_set(error, "size must be greater than zero");
+        error_set(error, "'size' has to be at least 1");
         return NULL;
     }
     g_autoptr(GByteArray) data = g_byte_array_new();

@@ -118,7 +118,7 @@ static bool set_props(CpuModel *model, json_object *props, GError **error)
         return true;
     }
     if (!json_object_is_type(props, json_type_object)) {
-        return error_set(error, "Invalid parameter type for 'model.props', expected: object");
+        return error_set(error, "'model.props' has to be of type object");
     }
     json_object_object_foreach(props, key, value)
     {

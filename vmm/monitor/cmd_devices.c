@@ -69,7 +69,7 @@ static json_object *list_type(const char *type, bool devices_only, GError **erro
     const ObjectClass *object = cls || devices_only ? NULL : object_class_find(type);
     if (!cls && !object) {
         g_autofree char *near = device_class_suggest(type);
-        error_set_code(error, VIREO_ERROR_DEVICE_NOT_FOUND, "Device '%s' not found%s%s%s", type,
+        error_set_code(error, VIREO_ERROR_DEVICE_NOT_FOUND, "there is no device '%s'%s%s%s", type,
                        near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
         return NULL;
     }
@@ -194,7 +194,7 @@ static bool list_folder(const char *path, json_object *list)
 
 static void *no_path(const char *path, GError **error)
 {
-    error_set_code(error, VIREO_ERROR_DEVICE_NOT_FOUND, "Device '%s' not found", path);
+    error_set_code(error, VIREO_ERROR_DEVICE_NOT_FOUND, "there is no device '%s'", path);
     return NULL;
 }
 
@@ -225,7 +225,7 @@ static const Property *object_prop(const Object *obj, const char *name, GError *
             return prop;
         }
     }
-    error_set(error, "Property '%s.%s' not found", obj->cls->name, name);
+    error_set(error, "%s has no property '%s' (qom-list lists them)", obj->cls->name, name);
     return NULL;
 }
 

@@ -75,7 +75,7 @@ static json_object *system_wakeup(const void *args, GError **error)
 {
     Machine *machine = machine_get();
     if (!machine->can_sleep) {
-        error_set(error, "wake-up from suspend is not supported by this guest");
+        error_set(error, "a machine of this kind does not sleep: there is nothing to wake");
         return NULL;
     }
     if (machine_run_state(machine) != RUN_STATE_SUSPENDED) {

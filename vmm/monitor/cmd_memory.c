@@ -38,7 +38,7 @@ void balloon_unregister(void *opaque)
 static bool need_balloon(GError **error)
 {
     return balloon_ops || error_set_code(error, VIREO_ERROR_DEVICE_NOT_ACTIVE,
-                                         "No balloon device has been activated");
+                                         "the machine has no balloon: -device virtio-balloon-pci");
 }
 
 static json_object *query_balloon(const void *args, GError **error)
@@ -235,7 +235,7 @@ static void hmp_xp(GString *out, char **args)
             g_string_append_printf(out, "%s%016" G_GINT64_MODIFIER "x:", i ? "\n" : "", addr);
         }
         if (!dma_read(machine_get()->memory, addr, data, format.size)) {
-            g_string_append(out, " Cannot access memory");
+            g_string_append(out, " no RAM here");
             break;
         }
         dump_item(out, &format, load_le(data, format.size));

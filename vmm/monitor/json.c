@@ -142,7 +142,7 @@ static size_t feed_piece(JsonReader *reader, const char *data, size_t len)
     }
     len = MIN(len, MAX_CHUNK);
     if (memchr(data, '\0', len)) {
-        fail(reader, "JSON parse error, stray '\\0'");
+        fail(reader, "JSON: a zero byte ('\\0') is not part of it");
         return 0;
     }
     json_object *value = json_tokener_parse_ex(reader->tokener, data, (int)len);
@@ -150,8 +150,7 @@ static size_t feed_piece(JsonReader *reader, const char *data, size_t len)
     size_t used = status == json_tokener_continue ? len
                                                   : json_tokener_get_parse_end(reader->tokener);
     if (status != json_tokener_success && status != json_tokener_continue) {
-        g_autofree char *message =
-            g_strdup_printf("JSON parse error, %s", json_tokener_error_desc(status));
+        g_autofree char *message = g_strdup_printf("JSON: %s", json_tokener_error_desc(status));
         json_object_put(value);
         fail(reader, message);
         return 0;
@@ -160,8 +159,8 @@ static size_t feed_piece(JsonReader *reader, const char *data, size_t len)
     reader->tokens += count_tokens(data, used);
     if (reader->bytes > MAX_BYTES || reader->tokens > MAX_TOKENS) {
         json_object_put(value);
-        fail(reader, reader->bytes > MAX_BYTES ? "JSON token size limit exceeded"
-                                               : "JSON token count limit exceeded");
+        fail(reader, reader->bytes > MAX_BYTES ? "JSON: this value is too large"
+                                               : "JSON: this value has too many parts");
     } else if (status == json_tokener_success) {
         json_reader_reset(reader);
         reader->value(reader->opaque, value);

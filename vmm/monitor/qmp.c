@@ -67,8 +67,8 @@ json_object *qmp_execute(const char *command, json_object *arguments, GError **e
     const QmpCommandDesc *desc = qmp_command_find(command);
     const QmpHandler *handler = desc ? monitor_find_qmp(command) : NULL;
     if (!handler) {
-        error_set_code(error, VIREO_ERROR_COMMAND_NOT_FOUND, "The command %s has not been found",
-                       command);
+        error_set_code(error, VIREO_ERROR_COMMAND_NOT_FOUND,
+                       "there is no command %s (query-commands lists them)", command);
         return NULL;
     }
     void *args = qmp_args_new(desc, arguments, error);
@@ -97,18 +97,18 @@ static bool known_member(const QmpMode *mode, const char *name)
 static bool read_request(const QmpMode *mode, json_object *request, QmpRequest *out, GError **error)
 {
     if (!json_object_is_type(request, json_type_object)) {
-        return error_set(error, "QMP input must be a JSON object");
+        return error_set(error, "a request is a JSON object: {\"execute\": ...}");
     }
     json_object *command = NULL;
     json_object_object_foreach(request, key, value)
     {
         if (!known_member(mode, key)) {
-            return error_set(error, "QMP input member '%s' is unexpected", key);
+            return error_set(error, "a request has no member '%s'", key);
         }
         bool execute = strcmp(key, "execute") == 0;
         if (execute || strcmp(key, "exec-oob") == 0) {
             if (!json_object_is_type(value, json_type_string)) {
-                return error_set(error, "QMP input member '%s' must be a string", key);
+                return error_set(error, "a request's '%s' has to be a string", key);
             }
             if (command) {
                 return error_set(error, "QMP input has both 'execute' and 'exec-oob'");
@@ -117,13 +117,13 @@ static bool read_request(const QmpMode *mode, json_object *request, QmpRequest *
             out->oob = !execute;
         } else if (strcmp(key, "arguments") == 0) {
             if (!json_object_is_type(value, json_type_object)) {
-                return error_set(error, "QMP input member 'arguments' must be an object");
+                return error_set(error, "a request's 'arguments' have to be an object");
             }
             out->arguments = value;
         }
     }
     if (!command) {
-        return error_set(error, "QMP input lacks member 'execute'");
+        return error_set(error, "a request without 'execute' asks for nothing");
     }
     out->command = json_object_get_string(command);
     return true;
@@ -158,16 +158,17 @@ static json_object *run_request(QmpMode *mode, const QmpRequest *request, GError
     bool capabilities = strcmp(request->command, "qmp_capabilities") == 0;
     if (!mode->negotiated && !capabilities) {
         error_set_code(error, VIREO_ERROR_COMMAND_NOT_FOUND,
-                       "Expecting capabilities negotiation with 'qmp_capabilities'");
+                       "'qmp_capabilities' has to come first: it ends the negotiation");
         return NULL;
     }
     if (mode->negotiated && capabilities) {
         error_set_code(error, VIREO_ERROR_COMMAND_NOT_FOUND,
-                       "Capabilities negotiation is already complete, command ignored");
+                       "'qmp_capabilities' was given before: once is enough, nothing is changed");
         return NULL;
     }
     if (request->oob && desc && !desc->oob) {
-        error_set(error, "The command %s does not support OOB", request->command);
+        error_set(error, "the command %s has to wait its turn: use 'execute', not 'exec-oob'",
+                  request->command);
         return NULL;
     }
     return capabilities ? negotiate(mode, desc, request->arguments, error)

@@ -7,7 +7,7 @@
 
 static bool fail_type(const char *name, const char *expected, GError **error)
 {
-    return error_set(error, "Invalid parameter type for '%s', expected: %s", name, expected);
+    return error_set(error, "'%s' has to be of type %s", name, expected);
 }
 
 static bool fail_range(const QmpType *type, const char *name, GError **error)
@@ -70,8 +70,7 @@ static bool check_enum(const QmpType *type, const char *name, json_object *value
         return fail_type(name, "string", error);
     }
     const char *text = json_object_get_string(value);
-    return enum_index(type, text) >= 0 ||
-           error_set(error, "Parameter '%s' does not accept value '%s'", name, text);
+    return enum_index(type, text) >= 0 || error_set(error, "'%s' cannot be '%s'", name, text);
 }
 
 static bool check_integer(const QmpType *type, const char *name, json_object *value, GError **error)

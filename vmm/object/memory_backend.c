@@ -39,7 +39,7 @@ typedef struct MemoryBackend {
         PROP_ENUM("policy", MemoryBackend, policy, MEMORY_POLICY_DEFAULT, policies,                \
                   "how the host takes it from them"),                                              \
         PROP_BOOL("reserve", MemoryBackend, reserve, true,                                         \
-                  "reserve swap space or huge pages at the start")
+                  "take swap space or huge pages at once")
 
 static const Property ram_props[] = {
     COMMON_PROPS(false),
@@ -105,11 +105,12 @@ static bool host_nodes_read(const MemoryBackend *backend, uint64_t *nodes, bool 
         return false;
     }
     if (*any && backend->policy == MEMORY_POLICY_DEFAULT) {
-        return error_set(error, "host-nodes must be empty for policy default, or you should "
-                                "explicitly specify a policy other than default");
+        return error_set(error, "policy=default takes memory from anywhere: leave out host-nodes, "
+                                "or choose another policy");
     }
     if (!*any && backend->policy != MEMORY_POLICY_DEFAULT) {
-        return error_set(error, "host-nodes must be set for policy %s", policies[backend->policy]);
+        return error_set(error, "policy=%s needs host-nodes: the nodes that memory is taken from",
+                         policies[backend->policy]);
     }
     return true;
 }
@@ -118,13 +119,14 @@ static bool memory_backend_complete(Object *obj, GError **error)
 {
     MemoryBackend *backend = (MemoryBackend *)obj;
     if (backend->size == 0) {
-        return error_set(error, "can't create backend with size 0 (size=SIZE says how much)");
+        return error_set(error, "'size' is missing: how much memory is it?");
     }
     if (backend->prealloc_threads == 0) {
         return error_set(error, "prealloc-threads must be at least 1");
     }
     if (obj->cls == &memory_backend_file_class && !backend->mem_path) {
-        return error_set(error, "mem-path property not set");
+        return error_set(
+            error, "'mem-path' is missing: the file, or a folder for one, that has the memory");
     }
     uint64_t nodes[RAM_HOST_NODES / 64] = { 0 };
     bool any = false;

@@ -95,7 +95,7 @@ static bool set_one_prop(Object *obj, const char *name, json_object *value, GErr
         prop++;
     }
     if (!prop->name) {
-        return error_set(error, "Property '%s.%s' not found", obj->cls->name, name);
+        return error_set(error, "%s has no property '%s'", obj->cls->name, name);
     }
     if (json_object_is_type(value, json_type_string)) {
         return property_set_string(obj, prop, json_object_get_string(value), error);
@@ -136,8 +136,7 @@ static bool check_new_id(const char *id, GError **error)
                          id);
     }
     if (object_find(id)) {
-        return error_set(error,
-                         "attempt to add duplicate property '%s' to object (type 'container')", id);
+        return error_set(error, "there is an object '%s' already: ids are unique", id);
     }
     return true;
 }
@@ -147,7 +146,7 @@ Object *object_create(const char *type, const char *id, json_object *props, GErr
     const ObjectClass *cls = object_class_find(type);
     if (!cls) {
         g_autofree char *near = suggest_class(type);
-        error_set(error, "invalid object type: %s%s%s%s", type, near ? " (did you mean '" : "",
+        error_set(error, "there is no object type '%s'%s%s%s", type, near ? " (did you mean '" : "",
                   near ? near : "", near ? "'?)" : "");
         return NULL;
     }
@@ -200,11 +199,12 @@ bool object_delete(const char *id, GError **error)
 {
     Object *obj = object_find(id);
     if (!obj) {
-        return error_set(error, "object '%s' not found", id);
+        return error_set(error, "there is no object '%s'", id);
     }
     if (obj->cls->can_be_deleted ? !obj->cls->can_be_deleted(obj, error) : obj->users > 0) {
-        return error && *error ? false
-                               : error_set(error, "object '%s' is in use, can not be deleted", id);
+        return error && *error
+                   ? false
+                   : error_set(error, "object '%s' is in use: first delete what uses it", id);
     }
     g_ptr_array_remove(objects, obj);
     object_free(obj);

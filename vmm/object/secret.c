@@ -160,8 +160,8 @@ static void secret_finalize(Object *obj)
 static bool secret_load(Secret *s, GError **error)
 {
     if (!s->data_text == !s->file) {
-        return error_set(error, s->file ? "'file' and 'data' are mutually exclusive"
-                                        : "Must provide 'file' or 'data'");
+        return error_set(error, s->file ? "give 'file' or 'data': a secret has one source"
+                                        : "'data' or 'file' is missing: what is the secret?");
     }
     if (s->iv && !s->keyid) {
         return error_set(error, "iv= is of use with keyid= only");
@@ -204,7 +204,7 @@ bool secret_find(const char *id, const uint8_t **data, size_t *bytes, GError **e
         return error_set(error, "No secret with id '%s'", id);
     }
     if (obj->cls != &secret_class) {
-        return error_set(error, "Object with id '%s' is not a secret", id);
+        return error_set(error, "object '%s' is of another type than secret", id);
     }
     *data = ((Secret *)obj)->data;
     *bytes = ((Secret *)obj)->bytes;
@@ -215,5 +215,5 @@ bool secret_find_text(const char *id, const uint8_t **data, size_t *bytes, GErro
 {
     return secret_find(id, data, bytes, error) &&
            (g_utf8_validate((const char *)*data, (gssize)*bytes, NULL) ||
-            error_set(error, "Data from secret %s is not valid UTF-8", id));
+            error_set(error, "secret %s: its bytes are no text (UTF-8)", id));
 }
