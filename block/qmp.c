@@ -5,6 +5,7 @@
 #include <string.h>
 #include "block/internal.h"
 #include "block/jobs/job.h"
+#include "vmm/monitor/later.h"
 #include "vmm/monitor/monitor.h"
 #include "vmm/monitor/qmp-schema.h"
 
@@ -44,6 +45,7 @@ static json_object *query_stats(const void *opaque, GError **error)
 static json_object *blockdev_add(const void *opaque, GError **error)
 {
     const QmpBlockdevAddArgs *args = opaque;
+    later_allow(); /* for the keys of encrypted images */
     if (!args->node_name) {
         error_set(error, "'node-name' is missing: without it nobody could use or delete the node");
         return NULL;

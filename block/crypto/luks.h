@@ -59,9 +59,19 @@ uint64_t luks_header_bytes(const LuksOptions *options);
  * h->key_bytes, the caller frees); NULL: error. */
 uint8_t *luks_new(LuksHeader *h, const LuksOptions *options, GError **error);
 
-/* The master key by a password; NULL: error. slot (may be NULL): which one it is. */
+/* luks_unlock.c. The master key by a password; NULL: error. The key is derived in a thread: a
+ * command that allows it is answered later (later.h), others wait here, until the process is told
+ * to end. */
 uint8_t *luks_unlock(const LuksHeader *h, BlockNode *node, uint64_t base, const void *password,
                      size_t bytes, GError **error);
+/* What lies in a slot; luks_free_material() wipes it. NULL: error. */
+uint8_t *luks_read_material(const LuksHeader *h, unsigned slot, BlockNode *node, uint64_t base,
+                            GError **error);
+void luks_free_material(const LuksHeader *h, unsigned slot, uint8_t *material);
+/* 1: key (h->key_bytes) is the master key; 0: another password's; -1: error. Deciphers material in
+ * place. Any thread; takes as long as the slot's iterations say. */
+int luks_open_slot(const LuksHeader *h, unsigned slot, uint8_t *material, const void *password,
+                   size_t bytes, uint8_t *key, GError **error);
 /* Whether a slot opens with the password: 1, 0; -1: error. */
 int luks_slot_matches(const LuksHeader *h, unsigned slot, BlockNode *node, uint64_t base,
                       const void *password, size_t bytes, GError **error);

@@ -97,55 +97,54 @@ static bool make_digest(const LuksHeader *h, const uint8_t *key, uint8_t *digest
                          h->digest_iterations, digest, LUKS_DIGEST_BYTES, error);
 }
 
-/* 1: key is the master key; 0: another password's; -1: error. */
-static int open_slot(const LuksHeader *h, const LuksSlot *slot, BlockNode *node, uint64_t base,
-                     const void *password, size_t bytes, uint8_t *key, GError **error)
+uint8_t *luks_read_material(const LuksHeader *h, unsigned slot, BlockNode *node, uint64_t base,
+                            GError **error)
 {
-    uint64_t length = material_bytes(h, slot);
-    uint8_t digest[LUKS_DIGEST_BYTES];
-    Sectors *sectors = slot_sectors(h, slot, password, bytes, error);
-    if (!sectors) {
-        return -1;
-    }
+    uint64_t length = material_bytes(h, &h->slots[slot]);
     uint8_t *material = crypto_key_alloc(length);
-    int ret = node_pread(node, material_offset(slot, base), material, length);
-    ret = ret ? ret : sectors_run(sectors, false, 0, material, length);
-    bool ok = ret == 0 || error_set_errno(error, -ret, "cannot read key material");
-    ok = ok && af_merge(h->hash, material, h->key_bytes, slot->stripes, key, error) &&
-         make_digest(h, key, digest, error);
-    crypto_key_free(material, length);
-    sectors_free(sectors);
-    return !ok ? -1 : memcmp(digest, h->digest, sizeof(digest)) == 0;
+    int ret = node_pread(node, material_offset(&h->slots[slot], base), material, length);
+    if (ret) {
+        error_set_errno(error, -ret, "key slot %u: cannot read key material", slot);
+        luks_free_material(h, slot, material);
+        return NULL;
+    }
+    return material;
 }
 
-uint8_t *luks_unlock(const LuksHeader *h, BlockNode *node, uint64_t base, const void *password,
-                     size_t bytes, GError **error)
+void luks_free_material(const LuksHeader *h, unsigned slot, uint8_t *material)
 {
-    uint8_t *key = crypto_key_alloc(h->key_bytes);
-    for (unsigned i = 0; i < LUKS_SLOTS; i++) {
-        int ret = h->slots[i].active
-                      ? open_slot(h, &h->slots[i], node, base, password, bytes, key, error)
-                      : 0;
-        if (ret > 0) {
-            return key;
-        }
-        if (ret < 0) {
-            g_prefix_error(error, "key slot %u: ", i);
-            crypto_key_free(key, h->key_bytes);
-            return NULL;
-        }
+    crypto_key_free(material, material_bytes(h, &h->slots[slot]));
+}
+
+int luks_open_slot(const LuksHeader *h, unsigned slot, uint8_t *material, const void *password,
+                   size_t bytes, uint8_t *key, GError **error)
+{
+    const LuksSlot *s = &h->slots[slot];
+    uint8_t digest[LUKS_DIGEST_BYTES];
+    Sectors *sectors = slot_sectors(h, s, password, bytes, error);
+    int ret = sectors ? sectors_run(sectors, false, 0, material, material_bytes(h, s)) : 0;
+    bool ok = sectors && (ret == 0 || error_set_errno(error, -ret, "cannot decipher it")) &&
+              af_merge(h->hash, material, h->key_bytes, s->stripes, key, error) &&
+              make_digest(h, key, digest, error);
+    sectors_free(sectors);
+    if (!ok) {
+        g_prefix_error(error, "key slot %u: ", slot);
+        return -1;
     }
-    crypto_key_free(key, h->key_bytes);
-    error_set(error, "no key slot opens with the password of the secret");
-    return NULL;
+    return memcmp(digest, h->digest, sizeof(digest)) == 0;
 }
 
 int luks_slot_matches(const LuksHeader *h, unsigned slot, BlockNode *node, uint64_t base,
                       const void *password, size_t bytes, GError **error)
 {
+    uint8_t *material = luks_read_material(h, slot, node, base, error);
+    if (!material) {
+        return -1;
+    }
     uint8_t *key = crypto_key_alloc(h->key_bytes);
-    int ret = open_slot(h, &h->slots[slot], node, base, password, bytes, key, error);
+    int ret = luks_open_slot(h, slot, material, password, bytes, key, error);
     crypto_key_free(key, h->key_bytes);
+    luks_free_material(h, slot, material);
     return ret;
 }
 

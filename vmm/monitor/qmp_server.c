@@ -7,6 +7,7 @@
 #include <string.h>
 #include "vmm/event/loop.h"
 #include "vmm/monitor/json.h"
+#include "vmm/monitor/later.h"
 #include "vmm/monitor/monitor.h"
 #include "vmm/monitor/qmp.h"
 #include "vmm/monitor/server.h"
@@ -24,8 +25,10 @@ typedef struct QmpSession {
     bool connected;
     QmpMode mode;
     JsonReader reader;
-    GQueue requests;    /* json_object * */
-    GByteArray *output; /* not taken yet */
+    GQueue requests;     /* json_object * */
+    json_object *held;   /* is answered later; NULL: none */
+    LaterCommand *later; /* of held */
+    GByteArray *output;  /* not taken yet */
     LoopTask task;
 } QmpSession;
 
@@ -58,21 +61,45 @@ static void answer(QmpSession *session, json_object *request)
     json_object_put(response);
 }
 
+static void run_again(void *opaque);
+
+/* Takes the references of both. */
+static void run(QmpSession *session, LaterCommand *later, json_object *request)
+{
+    later_command_begin(later);
+    json_object *response = qmp_dispatch(&session->mode, request);
+    if (later_command_end(later) && session->connected) {
+        session->later = later;
+        session->held = request;
+    } else {
+        later_command_free(later);
+        send_json(session, response);
+        json_object_put(request);
+    }
+    json_object_put(response);
+}
+
 static void run_next(void *opaque)
 {
     QmpSession *session = opaque;
-    if (session->output->len >= OUTPUT_HIGH) {
-        return; /* on_writable() goes on */
+    if (session->held || session->output->len >= OUTPUT_HIGH) {
+        return; /* run_again() or on_writable() goes on */
     }
     json_object *request = g_queue_pop_head(&session->requests);
     if (request) {
-        answer(session, request);
-        json_object_put(request);
+        run(session, later_command_new(run_again, session), request);
     }
     if (!g_queue_is_empty(&session->requests)) {
         event_loop_post(event_loop_main(), &session->task);
     }
     char_accept_input(session->frontend);
+}
+
+static void run_again(void *opaque)
+{
+    QmpSession *session = opaque;
+    run(session, g_steal_pointer(&session->later), g_steal_pointer(&session->held));
+    event_loop_post(event_loop_main(), &session->task);
 }
 
 static void on_request(void *opaque, json_object *request)
@@ -101,6 +128,8 @@ static void forget_requests(QmpSession *session)
     while ((request = g_queue_pop_head(&session->requests))) {
         json_object_put(request);
     }
+    g_clear_pointer(&session->held, json_object_put);
+    g_clear_pointer(&session->later, later_command_free);
 }
 
 /* ---- The character device's side ---- */
