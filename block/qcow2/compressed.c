@@ -129,6 +129,9 @@ static size_t deflate_bytes(const uint8_t *from, size_t length, uint8_t *to, siz
 
 static size_t pack(const Qcow2 *s, const uint8_t *from, size_t length, uint8_t *to, size_t room)
 {
+    if (!qcow2_is_packable(from, length)) {
+        return 0;
+    }
 #ifdef HAVE_ZSTD
     if (s->h.compression == QCOW2_COMPRESSION_ZSTD) {
         size_t n = ZSTD_compress(to, room, from, length, 3);

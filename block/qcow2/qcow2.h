@@ -348,6 +348,8 @@ bool qcow2_zero_step(Qcow2Op *op);     /* zero.c */
 /* The piece's bytes, which begin `skip` bytes into a compressed cluster (compressed.c). */
 void qcow2_read_compressed(Qcow2Piece *piece, uint64_t entry, uint64_t skip);
 bool qcow2_compressed_step(Qcow2Op *op); /* writes one cluster compressed */
+/* False: packing the data gains nothing worth its time (packable.c). Any thread. */
+bool qcow2_is_packable(const uint8_t *data, size_t length);
 /* Goes on as `need` says: false: op is parked; where it failed op->ret says so. */
 bool qcow2_op_took(Qcow2Op *op, Qcow2Need need, int error);
 
