@@ -136,8 +136,13 @@ static bool flush_block(Qcow2Checker *c, uint64_t index, GError **error)
     uint64_t first = index * per_block(c), offset = c->reftable[index] & QCOW2_REFTABLE_OFFSET;
     g_autofree uint8_t *data = g_malloc(size);
     int ret = node_pread(c->file, offset, data, size);
-    for (uint64_t i = 0; !ret && i < per_block(c) && first + i < c->disk.clusters; i++) {
-        qcow2_refcount_set(data, c->h->refcount_order, i, qcow2_counts_get(&c->disk, first + i));
+    for (uint64_t i = 0; !ret && i < per_block(c); i++) {
+        if (first + i < c->disk.clusters) {
+            qcow2_refcount_set(data, c->h->refcount_order, i,
+                               qcow2_counts_get(&c->disk, first + i));
+        } else if (c->fix & BLOCK_FIX_LEAKS) { /* behind the file's end, which this may move */
+            qcow2_refcount_set(data, c->h->refcount_order, i, 0);
+        }
     }
     ret = ret ? ret : node_pwrite(c->file, offset, data, size);
     c->changed = true;

@@ -382,6 +382,50 @@ static void test_corrupt_image(void)
     disk_close(&d);
 }
 
+static void guess_again(Disk *d)
+{
+    d->qts = qtest_start("-drive if=none,id=d,node-name=n,file='%s' "
+                         "-device virtio-blk-pci,id=v,drive=d",
+                         d->path);
+    driver_start(d);
+}
+
+/* HARDENING 17: nobody said that the image is raw. The guest writes a qcow2 header that names a
+ * file of the host's, or another format's: it is refused, and the next start finds the same raw
+ * image. */
+static void test_guessed_raw(void)
+{
+    static const char magics[][9] = { "QFI\xfb",      "QED",      "KDMV",    "COWD",
+                                      "LUKS\xba\xbe", "vhdxfile", "conectix" };
+    g_autofree char *here = g_get_current_dir();
+    Disk d = { .path = g_build_filename(here, "test-disk-errors.raw", NULL) };
+    int fd = open(d.path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    g_assert_cmpint(ftruncate(fd, DISK_BYTES), ==, 0);
+    close(fd);
+    guess_again(&d);
+    d.slots[0] = (Slot){ qtest_alloc(d.qts, 64, 64), qtest_alloc(d.qts, PART, 4096),
+                         qtest_alloc(d.qts, 64, 64) };
+    for (size_t i = 0; i < G_N_ELEMENTS(magics); i++) {
+        qtest_memset(d.qts, d.slots[0].data, 0, PART);
+        qtest_memwrite(d.qts, d.slots[0].data, magics[i], 8);
+        submit(&d, 0, T_OUT, 0);
+        qvirtqueue_wait(d.vq, NULL);
+        g_assert_cmphex(status_of(&d, 0), ==, S_IOERR);
+        submit(&d, 0, T_OUT, PART); /* elsewhere it is data like any other */
+        qvirtqueue_wait(d.vq, NULL);
+        g_assert_cmphex(status_of(&d, 0), ==, S_OK);
+    }
+    qvirtqueue_free(d.vq);
+    qvirtio_free(d.dev);
+    qtest_stop(d.qts);
+    expect_file(&d, 0, 0);
+    guess_again(&d);
+    json_object *list = qtest_qmp_ok(d.qts, "{'execute':'query-block'}");
+    g_assert_cmpstr(json_text(json_object_array_get_idx(list, 0), "inserted.drv"), ==, "raw");
+    json_object_put(list);
+    disk_close(&d);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -394,6 +438,8 @@ int main(int argc, char **argv)
     g_test_add_func("/disk-errors/report-goes-to-the-guest", test_report);
     g_test_add_func("/disk-errors/ignore-says-ok-to-the-guest", test_ignore);
     g_test_add_func("/disk-errors/a-full-file-system-stops-by-default", test_no_space);
+    g_test_add_func("/disk-errors/a-guest-makes-no-other-format-of-a-guessed-raw-image",
+                    test_guessed_raw);
     g_test_add_func("/disk-errors/a-corrupt-image-fails-and-is-told-of", test_corrupt_image);
     return g_test_run();
 }

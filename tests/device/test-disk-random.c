@@ -225,6 +225,16 @@ static void stop_and_go_on(Random *r)
     qmp(r, "{'execute':'cont'}");
 }
 
+/* Limits come, change and go with requests under way. */
+static void change_limits(Random *r)
+{
+    qmp(r,
+        "{'execute':'block_set_io_throttle','arguments':{'device':'d','bps':0,'bps_rd':0,'bps_wr':"
+        "0,"
+        "'iops':%u,'iops_rd':0,'iops_wr':0}}",
+        draw(r, 3) * (500 + draw(r, 2000)));
+}
+
 /* Refused, whether or not a job has the disk; and no harm is done. */
 static void ask_the_impossible(Random *r)
 {
@@ -234,7 +244,7 @@ static void ask_the_impossible(Random *r)
         "{'execute':'drive-mirror','arguments':{'device':'d','job-id':'k','target':'/no/where',"
         "'mode':'existing','sync':'full'}}",
         "{'execute':'blockdev-snapshot-internal-sync','arguments':{'device':'d','name':''}}",
-        "{'execute':'eject','arguments':{'id':'v'}}",
+        "{'execute':'eject','arguments':{'device':'d'}}",
         "{'execute':'blockdev-del','arguments':{'node-name':'n0'}}",
     };
     g_free(qtest_qmp_error(r->load.qts, "%s", commands[draw(r, G_N_ELEMENTS(commands))]));
@@ -358,7 +368,7 @@ static void one_life(uint32_t seed, unsigned steps)
     static void (*const acts[])(Random *) = {
         put_overlay,    put_overlay,    take_snapshot,      delete_snapshot, resize,
         start_stream,   start_commit,   start_commit,       start_backup,    change_bitmaps,
-        stop_and_go_on, change_bitmaps, ask_the_impossible,
+        stop_and_go_on, change_bitmaps, ask_the_impossible, change_limits,
     };
     Random r = { .rand = g_rand_new_with_seed(seed) };
     g_test_message("seed %u", seed);
