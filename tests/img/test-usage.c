@@ -141,6 +141,36 @@ static void wrong_command_lines_leave_no_file(void)
     g_free(imgtest_vireo("info new", 1));
 }
 
+/* One line that says so, with status 1, and the image is what it was: nothing wraps around. */
+static void sizes_that_overflow_are_refused(void)
+{
+    static const char *const commands[] = {
+        "create -f qcow2 new 8E",
+        "create -f qcow2 new 9223372036854775807",
+        "create -f qcow2 new 18446744073709551616",
+        "create -f qcow2 -o cluster_size=512 new 1P",
+        "create -f qcow2 -o preallocation=metadata new 4E",
+        "create -f raw new 9223372036854775807",
+        "resize -f qcow2 old +8E",
+        "resize -f qcow2 old +9223372036854775807",
+        "resize -f qcow2 old 9223372036854775807",
+        "resize -f qcow2 old 4E",
+        "resize -f qcow2 --shrink old -2M",
+        "resize -f raw old +9223372036854775807",
+        "dd -f raw bs=9223372036854775807 count=3 if=old of=new",
+    };
+    g_free(imgtest_vireo("create -q -f qcow2 old 1M", 0));
+    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
+        g_auto(Run) run = imgtest_run(TOOL_VIREO, commands[i]);
+        g_test_message("%s", commands[i]);
+        g_assert_cmpint(run.status, ==, 1);
+        g_assert_true(g_str_has_prefix(run.err, "vireo-img: "));
+        g_autofree char *info = imgtest_vireo("info -f qcow2 old", 0);
+        g_assert_nonnull(strstr(info, "virtual size: 1 MiB"));
+    }
+    g_free(imgtest_vireo("check -f qcow2 old", 0));
+}
+
 static void an_unknown_command_suggests_the_nearest(void)
 {
     g_auto(Run) run = imgtest_run(TOOL_VIREO, "conver");
@@ -173,6 +203,7 @@ int main(int argc, char **argv)
                     wrong_command_lines_are_refused_as_by_qemu_img);
     g_test_add_func("/img/usage/wrong_command_lines_leave_no_file",
                     wrong_command_lines_leave_no_file);
+    g_test_add_func("/img/usage/sizes_that_overflow_are_refused", sizes_that_overflow_are_refused);
     g_test_add_func("/img/usage/an_unknown_command_suggests_the_nearest",
                     an_unknown_command_suggests_the_nearest);
     g_test_add_func("/img/usage/every_command_has_help", every_command_has_help);
