@@ -9,6 +9,7 @@
 #include "net/net.h"
 #include "vmm/chardev/chardev.h"
 #include "vmm/cli/device_add.h"
+#include "vmm/gdbstub/gdbstub.h"
 #include "vmm/machine/qtest.h"
 #include "vmm/monitor/monitor.h"
 #include "vmm/object/object.h"
@@ -473,6 +474,15 @@ static bool make_qtest(const Cli *cli, Machine *machine, GError **error)
            (!id || qtest_server_start(machine, chardev_find(id), cli->qtest_log, error));
 }
 
+static bool make_gdbstub(const Cli *cli, Machine *machine, GError **error)
+{
+    if (cli->gdb && !gdbstub_start(machine, cli->gdb, error)) {
+        g_prefix_error(error, "-gdb %s: ", cli->gdb);
+        return false;
+    }
+    return true;
+}
+
 /* ---- Disks that fail ---- */
 
 static void stop_on_io_error(void)
@@ -512,7 +522,8 @@ Machine *start_machine(Cli *cli, GError **error)
     }
     Machine *machine = machine_new(&cli->config, error);
     if (!machine || !make_devices(cli, machine, error) || !make_monitors(cli, error) ||
-        !machine_finish(machine, error) || !make_qtest(cli, machine, error)) {
+        !machine_finish(machine, error) || !make_qtest(cli, machine, error) ||
+        !make_gdbstub(cli, machine, error)) {
         start_undo(machine);
         return NULL;
     }
@@ -525,6 +536,7 @@ void start_undo(Machine *machine)
 {
     event_loop_cancel_task(event_loop_main(), &retry_task);
     block_jobs_end();
+    gdbstub_stop();
     monitors_close();
     qtest_server_stop();
     machine_free(machine);

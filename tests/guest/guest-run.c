@@ -133,6 +133,13 @@ const char *guest_run_disk(GuestRun *run, const char *name, gsize bytes)
     return g_intern_string(path);
 }
 
+const char *guest_run_path(GuestRun *run, const char *name)
+{
+    g_autofree char *path = g_build_filename(run->dir, name, NULL);
+
+    return g_intern_string(path);
+}
+
 void guest_run_qmp(GuestRun *run)
 {
     run->want_qmp = true;

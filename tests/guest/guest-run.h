@@ -26,6 +26,9 @@ void guest_run_args(GuestRun *run, const char *format, ...) G_GNUC_PRINTF(2, 3);
 /* Makes a raw disk of random bytes in the run's own folder; the path is the run's. */
 const char *guest_run_disk(GuestRun *run, const char *name, gsize bytes);
 
+/* A path for a file or socket in the run's own folder; the path is the run's. */
+const char *guest_run_path(GuestRun *run, const char *name);
+
 void guest_run_start(GuestRun *run);
 
 /* Waits until the guest has printed the text; fails the test if the VMM ends or falls silent. */

@@ -8,6 +8,7 @@
 #include "vmm/chardev/chardev.h"
 #include "vmm/cli/device_add.h"
 #include "vmm/device/boot_order.h"
+#include "vmm/gdbstub/gdbstub.h"
 #include "vmm/machine/numa.h"
 #include "vmm/object/object.h"
 #include "vmm/util/bytes.h"
@@ -408,6 +409,18 @@ bool cli_opt_daemonize(Cli *cli, const char *value, GError **error)
 bool cli_opt_pidfile(Cli *cli, const char *value, GError **error)
 {
     cli->pidfile = value;
+    return true;
+}
+
+bool cli_opt_gdb(Cli *cli, const char *value, GError **error)
+{
+    cli->gdb = value;
+    return true;
+}
+
+bool cli_opt_s(Cli *cli, const char *value, GError **error)
+{
+    cli->gdb = GDBSTUB_DEFAULT;
     return true;
 }
 

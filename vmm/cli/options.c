@@ -139,6 +139,11 @@ static const CliOption options[] = {
       "a monitor on a -chardev", cli_opt_mon },
 
     { "S", NULL, NULL, "Run", "do not start the CPUs (QMP cont does)", cli_opt_stopped },
+    { "gdb", NULL, "DEV", "Run",
+      "serve gdb: tcp::1234, unix:PATH,server=on, chardev:ID ... (as -serial), none; with -S from "
+      "the first instruction on",
+      cli_opt_gdb },
+    { "s", NULL, NULL, "Run", "same as -gdb tcp::1234", cli_opt_s },
     { "no-reboot", NULL, NULL, "Run", "end when the guest wants to reboot", cli_opt_no_reboot },
     { "no-shutdown", NULL, NULL, "Run", "stop instead of exiting", cli_opt_no_shutdown },
     { "watchdog-action", NULL, "reset|shutdown|poweroff|inject-nmi|pause|debug|none", "Run",
@@ -172,8 +177,6 @@ static const struct {
     { "virtfs", "this version has no shared folders" },
     { "fsdev", "this version has no shared folders" },
     { "sandbox", "this version has no seccomp filter" },
-    { "gdb", "this version has no GDB stub" },
-    { "s", "this version has no GDB stub" },
     { "loadvm", "this version cannot save and load machines" },
     { "incoming", "this version cannot migrate" },
     { "only-migratable", "this version cannot migrate" },

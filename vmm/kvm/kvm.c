@@ -335,4 +335,5 @@ const AccelOps kvm_accel = {
     .dirty_log_stop = kvm_dirty_log_stop,
     .dirty_log_sync = kvm_dirty_log_sync,
     .vcpu_thread_id = kvm_vcpu_thread_id,
+    .debug = &kvm_arch_debug,
 };

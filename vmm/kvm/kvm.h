@@ -50,8 +50,10 @@ typedef struct KvmVcpu {
     pthread_t thread;
     int thread_id;
     bool thread_started;
-    bool parked;  /* under KvmState.lock */
-    bool plugged; /* under KvmState.lock: it exists for the guest; fd stays open after */
+    bool parked;          /* under KvmState.lock */
+    bool plugged;         /* under KvmState.lock: it exists for the guest; fd stays open after */
+    DebugRun debug_run;   /* changed while it is parked */
+    DebugStop debug_stop; /* its own thread, or anybody while it is parked */
 } KvmVcpu;
 
 typedef struct KvmSlot {
@@ -203,6 +205,9 @@ void kvm_arch_before_run(KvmVcpu *vcpu);
 void kvm_arch_vcpu_nmi(KvmVcpu *vcpu); /* the vCPU's thread */
 /* The vCPU's thread. False: not an exit of this architecture. */
 bool kvm_arch_handle_exit(KvmVcpu *vcpu);
+/* The vCPU's thread: whether an instruction that KVM could not emulate is a breakpoint of gdb. */
+bool kvm_arch_failed_at_breakpoint(KvmVcpu *vcpu);
+extern const AccelDebugOps kvm_arch_debug;
 uint64_t kvm_arch_processor_id(const Machine *machine); /* AccelOps */
 /* AccelOps of a split irqchip. */
 void kvm_arch_user_irqchip_set(Machine *machine, const UserIrqchip *chip);

@@ -208,6 +208,10 @@ static const char *internal_error_name(unsigned suberror)
 
 static void vcpu_handle_internal_error(KvmVcpu *vcpu, struct kvm_run *run)
 {
+    if (run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION &&
+        kvm_arch_failed_at_breakpoint(vcpu)) {
+        return;
+    }
     g_autoptr(GString) data = g_string_new(NULL);
     unsigned count = MIN(run->internal.ndata, G_N_ELEMENTS(run->internal.data));
     for (unsigned i = 0; i < count; i++) {
@@ -327,10 +331,13 @@ static void vcpu_complete_exit(KvmVcpu *vcpu)
         if (vcpu_run_immediate(vcpu) < 0) {
             return;
         }
-        if (vcpu->run->exit_reason != KVM_EXIT_IO && vcpu->run->exit_reason != KVM_EXIT_MMIO) {
+        uint32_t reason = vcpu->run->exit_reason;
+        if (reason == KVM_EXIT_IO || reason == KVM_EXIT_MMIO || reason == KVM_EXIT_DEBUG) {
+            vcpu_handle_exit(vcpu, vcpu->run);
+        }
+        if (reason != KVM_EXIT_IO && reason != KVM_EXIT_MMIO) {
             return;
         }
-        vcpu_handle_exit(vcpu, vcpu->run);
     }
 }
 
@@ -590,7 +597,9 @@ void kvm_vcpus_resume(Machine *machine)
     kvm->fresh = false;
     g_mutex_lock(&kvm->lock);
     for (unsigned i = 0; i < kvm->vcpu_count; i++) {
-        vcpu_unrequest(&kvm->vcpus[i], VCPU_REQUEST_PARK);
+        if (kvm->vcpus[i].debug_run != DEBUG_RUN_HELD) {
+            vcpu_unrequest(&kvm->vcpus[i], VCPU_REQUEST_PARK);
+        }
     }
     g_cond_broadcast(&kvm->resume_cond);
     g_mutex_unlock(&kvm->lock);

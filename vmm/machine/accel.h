@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "vmm/device/irq.h"
+#include "vmm/machine/debug.h"
 #include "vmm/machine/machine.h"
 
 typedef enum IrqchipMode {
@@ -113,6 +114,7 @@ typedef struct AccelOps {
     void (*dirty_log_stop)(Machine *machine, RamBlock *block);
     void (*dirty_log_sync)(Machine *machine, RamBlock *block);
     int (*vcpu_thread_id)(Machine *machine, unsigned index);
+    const AccelDebugOps *debug; /* NULL: there are no vCPUs to debug */
 } AccelOps;
 
 extern const AccelOps kvm_accel;

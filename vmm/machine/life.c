@@ -63,6 +63,7 @@ static const char *const run_state_names[RUN_STATE_COUNT] = {
     [RUN_STATE_WATCHDOG] = "watchdog",
     [RUN_STATE_SAVE_VM] = "save-vm",
     [RUN_STATE_RESTORE_VM] = "restore-vm",
+    [RUN_STATE_DEBUG] = "debug",
     [RUN_STATE_SUSPENDED] = "suspended",
 };
 

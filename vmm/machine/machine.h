@@ -33,6 +33,7 @@ typedef enum RunState {
     RUN_STATE_WATCHDOG,
     RUN_STATE_SAVE_VM,
     RUN_STATE_RESTORE_VM,
+    RUN_STATE_DEBUG,     /* at a break- or watchpoint, or after a step, of gdb */
     RUN_STATE_SUSPENDED, /* the guest sleeps in S3: vCPUs are parked, clocks and devices go on */
     RUN_STATE_COUNT,
 } RunState;

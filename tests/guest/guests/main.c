@@ -31,6 +31,7 @@ static const struct {
     { "cpuid", test_cpuid },
     { "nmi", test_nmi },
     { "cpu-hotplug", test_cpu_hotplug },
+    { "debug", test_debug },
 };
 
 void guest_main(void)

@@ -29,3 +29,4 @@ void test_acpi(void);
 void test_cpuid(void);
 void test_nmi(void);
 void test_cpu_hotplug(void);
+void test_debug(void);

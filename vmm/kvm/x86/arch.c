@@ -100,6 +100,7 @@ bool cpu_features_offered(const Machine *machine, uint32_t words[FEATURE_WORDS])
 void kvm_arch_cleanup(KvmState *kvm)
 {
     KvmArch *arch = kvm->arch;
+    x86_debug_forget(kvm);
     x86_state_free(arch->power_on[0]);
     x86_state_free(arch->power_on[1]);
     g_free(arch->msr_list);
@@ -243,7 +244,9 @@ static bool vcpu_power_on(KvmVcpu *vcpu, GError **error)
 bool kvm_arch_vcpu_plugged(KvmVcpu *vcpu, GError **error)
 {
     state_zero_tsc(vcpu->kvm->arch->power_on[vcpu->index ? 1 : 0]);
-    return vcpu_power_on(vcpu, error);
+    return vcpu_power_on(vcpu, error) &&
+           (x86_debug_plugged(vcpu) ||
+            error_set(error, "KVM does not give vCPU %u gdb's breakpoints", vcpu->index));
 }
 
 void kvm_arch_vcpus_reset(KvmState *kvm)
@@ -323,6 +326,9 @@ bool kvm_arch_handle_exit(KvmVcpu *vcpu)
         vcpu->run->msr.error = 1; /* the guest gets a general protection fault */
         return true;
     case KVM_EXIT_X86_BUS_LOCK:
+        return true;
+    case KVM_EXIT_DEBUG:
+        x86_debug_exit(vcpu);
         return true;
     default:
         return false;

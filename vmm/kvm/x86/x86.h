@@ -83,6 +83,7 @@ struct KvmArch {
     X86VcpuState *power_on[2];
     struct kvm_clock_data clock; /* at the pause */
     bool clock_valid;
+    DebugBreaks breaks; /* gdb's; changed while vCPUs are parked */
 };
 
 /* ---- cpuid.c ---- */
@@ -102,6 +103,12 @@ bool x86_state_put(KvmVcpu *vcpu, X86VcpuState *state, GError **error);
 bool x86_msr_set(KvmVcpu *vcpu, uint32_t index, uint64_t value);
 /* What KVM offers in an MSR that lists features; 0 when it has none. */
 uint64_t x86_feature_msr(KvmState *kvm, uint32_t index);
+
+/* ---- debug.c ---- */
+void x86_debug_exit(KvmVcpu *vcpu); /* the vCPU's thread */
+/* A vCPU that comes stops at the machine's breakpoints too; false: KVM refuses. */
+bool x86_debug_plugged(KvmVcpu *vcpu);
+void x86_debug_forget(KvmState *kvm);
 
 /* ---- irqchip.c ---- */
 void x86_ioapic_eoi(KvmVcpu *vcpu); /* the vCPU's thread */
