@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lablib import harness  # noqa: E402
@@ -14,6 +15,7 @@ from lablib.guest import Guest, scratch  # noqa: E402
 
 SYMBOL = "__x64_sys_newuname"  # what uname(1) ends in
 MARK = "GDB_GOES_ON"
+GDB_PATIENCE = 90  # seconds of a gdb that waits for nothing
 
 SCRIPT = """
 set pagination off
@@ -46,6 +48,8 @@ def run_gdb(guest, kind, socket, addresses):
                                  banner=addresses["linux_banner"]))
     gdb = subprocess.Popen(["gdb", "-nx", "-batch", "-x", path], stdout=subprocess.PIPE,
                            stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True)
+    end = threading.Timer(GDB_PATIENCE, gdb.kill)
+    end.start()
     text = ""
     for line in gdb.stdout:
         text += line
@@ -53,6 +57,7 @@ def run_gdb(guest, kind, socket, addresses):
             break
     guest.console.send("for i in 1 2 3; do uname -r; done; echo UNAMED$((40+2))\n")
     text += gdb.stdout.read()
+    end.cancel()
     assert gdb.wait() == 0, text
     guest.console.expect(r"UNAMED42\r?\n", 60)
     return text
