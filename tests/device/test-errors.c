@@ -47,6 +47,7 @@ static void test_files(void)
         { "-serial file:/nonexistent/x", "'/nonexistent/x': No such file" },
         { "-serial unix:/nonexistent/x,server=on,wait=off", "'/nonexistent/x': No such file" },
         { "-pidfile /nonexistent/x", "'/nonexistent/x': No such file" },
+        { "-s", "-gdb tcp::1234: the accelerator 'qtest' has no vCPUs" },
     };
     expect_errors(cases, G_N_ELEMENTS(cases));
 }

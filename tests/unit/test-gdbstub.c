@@ -402,6 +402,7 @@ static void test_stop_reasons(Fixture *f, const void *data)
         assert_answer(&f->session, "c", "");
         g_assert_true(machine_is_running(machine));
         machine_stop(machine, cases[i].state);
+        gdb_session_settled(&f->session);
         g_assert_nonnull(strstr(f->session.output->str, cases[i].answer));
     }
     /* From an internal error nothing goes on: gdb is told why, and that it has stopped. */

@@ -72,8 +72,8 @@ static void find_stopper(GdbSession *session)
     }
 }
 
-/* A guest that sleeps or is about to end has not stopped for gdb: it goes on, or the session ends.
- */
+/* A guest that sleeps has not stopped for gdb: it goes on. Whether one that has shut down is still
+ * there to be looked at (-no-shutdown), gdb_session_settled() knows. */
 void gdb_stopped(GdbSession *session, RunState state)
 {
     if (state == RUN_STATE_SUSPENDED) {
@@ -83,7 +83,14 @@ void gdb_stopped(GdbSession *session, RunState state)
     session->stop_cpu = gdb_present_cpu(session, session->stop_cpu);
     find_stopper(session);
     session->g_cpu = session->c_cpu = session->stop_cpu;
-    if (session->reply_owed) {
+    if (session->reply_owed && state != RUN_STATE_SHUTDOWN) {
+        gdb_send_stop(session);
+    }
+}
+
+void gdb_session_settled(GdbSession *session)
+{
+    if (session->reply_owed && machine_run_state(session->machine) == RUN_STATE_SHUTDOWN) {
         gdb_send_stop(session);
     }
 }

@@ -126,7 +126,7 @@ void gdb_cmd_read_memory(GdbSession *session, const char *args)
     len = MIN(len, MEMORY_MAX);
     g_autofree uint8_t *data = g_malloc(len);
     size_t got = gdb_memory_view(session, &regs, &view)
-                     ? debug_read(session->machine, view, addr, data, len)
+                     ? debug_memory_read(session->machine, view, addr, data, len)
                      : 0;
     if (!got) {
         gdb_reply_error(session, EFAULT);
@@ -143,7 +143,7 @@ static void write_memory(GdbSession *session, uint64_t addr, const uint8_t *data
     const DebugRegs *view;
     reply_ok(session,
              gdb_memory_view(session, &regs, &view) &&
-                 debug_write(session->machine, view, addr, data, len) == len,
+                 debug_memory_write(session->machine, view, addr, data, len) == len,
              EFAULT);
 }
 

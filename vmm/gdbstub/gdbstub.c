@@ -16,8 +16,8 @@ typedef struct GdbServer {
     CharFrontend *frontend;
     char *chardev_id; /* NULL: of a -chardev, which stays */
     bool connected;
-    bool busy;       /* a packet is being answered */
-    LoopTask ending; /* the machine's end is told once the loop goes on, else by gdbstub_stop() */
+    bool busy;        /* a packet is being answered */
+    LoopTask telling; /* of a stop */
 } GdbServer;
 
 static GdbServer *server;
@@ -73,17 +73,20 @@ static void on_event(void *opaque, CharEvent event)
     }
 }
 
-/* A stop that the machine's own doing has caused is told outside of on_read(). */
+/* A stop of the machine, told from the loop: when the process ends with it, gdbstub_stop() tells.
+ */
 static void tell_stop(void *opaque)
 {
-    flush(opaque);
+    GdbServer *s = opaque;
+    gdb_session_settled(&s->session);
+    flush(s);
 }
 
 static void machine_changed(void *opaque, RunState state, bool running)
 {
     GdbServer *s = opaque;
     if (!running && s->connected) {
-        event_loop_post(event_loop_main(), &s->ending);
+        event_loop_post(event_loop_main(), &s->telling);
     }
 }
 
@@ -115,7 +118,7 @@ static char *complete_device(const char *device, GError **error)
 
 static void server_free(GdbServer *s)
 {
-    event_loop_cancel_task(event_loop_main(), &s->ending);
+    event_loop_cancel_task(event_loop_main(), &s->telling);
     machine_remove_run_notifier(s->session.machine, machine_changed, s);
     set_connected(s, false);
     if (s->frontend) {
@@ -160,7 +163,7 @@ static bool open_server(Machine *machine, const char *device, GError **error)
     GdbServer *s = g_new0(GdbServer, 1);
     gdb_session_init(&s->session, machine);
     s->chardev_id = own ? g_strdup(chardev_id(chardev)) : NULL;
-    s->ending = (LoopTask)LOOP_TASK_INIT(tell_stop, s);
+    s->telling = (LoopTask)LOOP_TASK_INIT(tell_stop, s);
     s->frontend = char_frontend_attach(chardev, &ops, s, error);
     if (!s->frontend) {
         server_free(s);

@@ -313,5 +313,7 @@ void gdb_session_closed(GdbSession *session)
 
 void gdb_session_exited(GdbSession *session)
 {
-    gdb_reply(session, "W00");
+    if (session->reply_owed) {
+        gdb_reply(session, "W00");
+    }
 }

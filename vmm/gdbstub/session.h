@@ -48,7 +48,6 @@ typedef struct GdbSession {
     bool no_ack, multiprocess, swbreak, hwbreak;
     bool physical;         /* addresses are guest-physical: Qqemu.PhyMemMode */
     bool reply_owed;       /* the client waits for the machine to stop */
-    bool ended;            /* detached or killed: nothing more is served */
     unsigned sstep;        /* SSTEP_... */
     unsigned g_cpu, c_cpu; /* of Hg, Hc */
     unsigned list_next;    /* of qsThreadInfo */
@@ -67,8 +66,8 @@ void gdb_session_cleanup(GdbSession *session);
 void gdb_session_opened(GdbSession *session); /* a client is there: the machine stops */
 void gdb_session_closed(GdbSession *session); /* it is gone: its breakpoints too */
 void gdb_session_feed(GdbSession *session, const uint8_t *data, size_t len);
-void gdb_session_machine_changed(GdbSession *session, RunState state, bool running);
-void gdb_session_exited(GdbSession *session); /* the process ends */
+void gdb_session_settled(GdbSession *session); /* the loop goes on after the machine has stopped */
+void gdb_session_exited(GdbSession *session);  /* the process ends, or the service */
 
 void gdb_reply(GdbSession *session, const char *format, ...) G_GNUC_PRINTF(2, 3);
 void gdb_reply_data(GdbSession *session, const GString *data);

@@ -108,9 +108,9 @@ bool debug_translate(Machine *machine, const DebugRegs *regs, uint64_t linear, u
 /* Copies through the page tables, or with regs NULL at physical addresses: RAM, and for reads ROM;
  * a debugger's look touches no registers of devices. Returns the bytes that went before the first
  * that did not. */
-size_t debug_read(Machine *machine, const DebugRegs *regs, uint64_t addr, uint8_t *data,
-                  size_t len);
-size_t debug_write(Machine *machine, const DebugRegs *regs, uint64_t addr, const uint8_t *data,
-                   size_t len);
+size_t debug_memory_read(Machine *machine, const DebugRegs *regs, uint64_t addr, uint8_t *data,
+                         size_t len);
+size_t debug_memory_write(Machine *machine, const DebugRegs *regs, uint64_t addr,
+                          const uint8_t *data, size_t len);
 
 #endif

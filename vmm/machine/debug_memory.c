@@ -112,13 +112,14 @@ static size_t copy(Machine *machine, const DebugRegs *regs, uint64_t addr, uint8
     return done;
 }
 
-size_t debug_read(Machine *machine, const DebugRegs *regs, uint64_t addr, uint8_t *data, size_t len)
+size_t debug_memory_read(Machine *machine, const DebugRegs *regs, uint64_t addr, uint8_t *data,
+                         size_t len)
 {
     return copy(machine, regs, addr, data, len, false);
 }
 
-size_t debug_write(Machine *machine, const DebugRegs *regs, uint64_t addr, const uint8_t *data,
-                   size_t len)
+size_t debug_memory_write(Machine *machine, const DebugRegs *regs, uint64_t addr,
+                          const uint8_t *data, size_t len)
 {
     return copy(machine, regs, addr, (uint8_t *)data, len, true);
 }
