@@ -198,12 +198,12 @@ static void hmp_gdbserver(GString *out, char **args)
     const char *device = args[0] ? args[0] : GDBSTUB_DEFAULT;
     GError *error = NULL;
     if (!gdbstub_start(machine_get(), device, &error)) {
-        g_prefix_error(&error, "Could not open gdbserver on device '%s': ", device);
+        g_prefix_error(&error, "gdbserver %s: ", device);
         hmp_error(out, error);
     } else if (g_str_equal(device, "none")) {
-        g_string_append(out, "Disabled gdbserver\n");
+        g_string_append(out, "gdb is not served any more\n");
     } else {
-        g_string_append_printf(out, "Waiting for gdb connection on device '%s'\n", device);
+        g_string_append_printf(out, "gdb is served on %s\n", device);
     }
 }
 
