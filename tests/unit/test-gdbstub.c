@@ -153,7 +153,7 @@ static void test_acknowledgements(Fixture *f, const void *data)
 /* A client that only says '-' makes no output without end. */
 static void test_resend_is_bounded(Fixture *f, const void *data)
 {
-    g_autofree char *said = ask(&f->session, "g");
+    g_free(ask(&f->session, "g"));
     for (int i = 0; i < 100000; i++) {
         gdb_session_feed(&f->session, (const uint8_t *)"-", 1);
     }
