@@ -161,6 +161,7 @@ typedef struct Drive {
     struct ThrottleGroup *throttle; /* its I/O limits, or NULL */
     bool claimed;
 } Drive;
+extern const char *const drive_options[]; /* its keys, NULL-terminated */
 Drive *drive_add(Opts *options, const char *default_interface, GError **error);
 /* Units of a bus of if=ide on this machine (2 when never said): what index= means. */
 void drive_set_ide_units(unsigned units);

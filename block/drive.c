@@ -276,7 +276,7 @@ static bool read_readonly(Drive *drive, NodeDefaults *node, Opts *options, GErro
     return true;
 }
 
-static const char *const drive_options[] = {
+const char *const drive_options[] = {
     "file",
     "format",
     "if",

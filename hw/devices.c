@@ -102,11 +102,19 @@ const DeviceClass *const device_classes[] = {
 };
 
 const MachineClass *const machine_classes[] = {
-    &microvm_machine_class,          &i440fx_machine_classes[PC_7_2],
-    &i440fx_machine_classes[PC_7_1], &i440fx_machine_classes[PC_7_0],
-    &i440fx_machine_classes[PC_6_2], &i440fx_machine_classes[PC_6_1],
-    &i440fx_machine_classes[PC_6_0], &q35_machine_classes[PC_7_2],
-    &q35_machine_classes[PC_7_1],    &q35_machine_classes[PC_7_0],
-    &q35_machine_classes[PC_6_2],    &q35_machine_classes[PC_6_1],
-    &q35_machine_classes[PC_6_0],    NULL,
+    &microvm_machine_class,
+    &i440fx_machine_classes[PC_7_2],
+    &i440fx_machine_classes[PC_7_1],
+    &i440fx_machine_classes[PC_7_0],
+    &i440fx_machine_classes[PC_6_2],
+    &i440fx_machine_classes[PC_6_1],
+    &i440fx_machine_classes[PC_6_0],
+    &q35_machine_classes[PC_7_2],
+    &q35_machine_classes[PC_7_1],
+    &q35_machine_classes[PC_7_0],
+    &q35_machine_classes[PC_6_2],
+    &q35_machine_classes[PC_6_1],
+    &q35_machine_classes[PC_6_0],
+    &none_machine_class,
+    NULL,
 };

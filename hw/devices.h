@@ -93,5 +93,6 @@ extern const DeviceClass scsi_hd_class, scsi_cd_class, scsi_block_class, scsi_ge
 extern const MachineClass microvm_machine_class;
 extern const MachineClass i440fx_machine_classes[]; /* by PcVersion: hw/board/versions.h */
 extern const MachineClass q35_machine_classes[];
+extern const MachineClass none_machine_class;
 
 #endif

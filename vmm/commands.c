@@ -12,13 +12,11 @@
 #include "vmm/gdbstub/commands.h"
 
 const MonitorCommands *const all_monitor_commands[] = {
-    &control_commands,     &machine_commands, &info_commands,
-    &memory_commands,      &cpu_commands,     &device_commands,
-    &acpi_commands,        &pci_commands,     &usb_commands,
-    &chardev_commands,     &block_commands,   &block_info_commands,
-    &media_commands,       &net_commands,     &input_commands,
-    &tpm_commands,         &export_commands,  &limit_commands,
-    &job_commands,         &copy_commands,    &snapshot_commands,
-    &transaction_commands, &create_commands,  &reopen_commands,
-    &bitmap_commands,      &gdb_commands,     NULL,
+    &control_commands,    &machine_commands,  &info_commands,        &memory_commands,
+    &cpu_commands,        &device_commands,   &qom_commands,         &acpi_commands,
+    &pci_commands,        &usb_commands,      &chardev_commands,     &block_commands,
+    &block_info_commands, &media_commands,    &net_commands,         &input_commands,
+    &tpm_commands,        &export_commands,   &limit_commands,       &job_commands,
+    &copy_commands,       &snapshot_commands, &transaction_commands, &create_commands,
+    &reopen_commands,     &bitmap_commands,   &gdb_commands,         NULL,
 };

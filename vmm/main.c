@@ -9,9 +9,11 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
+#include "block/block.h"
 #include "hw/devices.h"
 #include "vmm/chardev/chardev.h"
 #include "vmm/cli/cli.h"
+#include "vmm/cli/params.h"
 #include "vmm/event/loop.h"
 #include "vmm/commands.h"
 #include "vmm/memory/rcu.h"
@@ -181,6 +183,7 @@ int main(int argc, char **argv)
     device_classes_register(device_classes);
     machine_classes_register(machine_classes);
     monitor_commands_register(all_monitor_commands);
+    cli_params_add("drive", drive_options);
     rcu_thread_register();
     int status = EXIT_SUCCESS;
     if (!cli_parse(&cli, argc, argv, &error)) {

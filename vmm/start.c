@@ -2,13 +2,16 @@
 /* Assembling a machine from the command line. */
 #include "vmm/start.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include "block/block.h"
 #include "config.h"
 #include "net/net.h"
 #include "vmm/chardev/chardev.h"
 #include "vmm/cli/device_add.h"
+#include "vmm/cli/params.h"
 #include "vmm/gdbstub/gdbstub.h"
 #include "vmm/machine/qtest.h"
 #include "vmm/monitor/monitor.h"
@@ -425,7 +428,6 @@ static bool make_monitor_list(GPtrArray *texts, const char *option, bool qmp, bo
 static bool make_mon(Opts *opts, GError **error)
 {
     static const char *const modes[] = { "readline", "control", NULL };
-    static const char *const known[] = { "chardev", "mode", "pretty", NULL };
     int mode = 0;
     bool pretty = false;
     const char *id = opts_get(opts, "chardev");
@@ -435,7 +437,7 @@ static bool make_mon(Opts *opts, GError **error)
     }
     return opts_get_enum(opts, "mode", modes, &mode, error) &&
            opts_get_bool(opts, "pretty", &pretty, error) &&
-           opts_check_unused(opts, "-mon", known, error) &&
+           cli_check_params(opts, "-mon", "mon", error) &&
            (mode ? monitor_add_qmp(chardev, pretty, error) : monitor_add_hmp(chardev, error));
 }
 
@@ -516,6 +518,12 @@ static const BlockErrorHooks block_hooks = { .emit = monitor_emit, .stop = stop_
 Machine *start_machine(Cli *cli, GError **error)
 {
     block_set_error_hooks(&block_hooks);
+    if (cli->config.mem_lock && mlockall(MCL_CURRENT | MCL_FUTURE) < 0) {
+        error_set_errno(error, errno,
+                        "-overcommit mem-lock=on: cannot lock memory (ulimit -l says how much may "
+                        "be)");
+        return NULL;
+    }
     if (!make_backends(cli, error)) {
         start_undo(NULL);
         return NULL;

@@ -285,6 +285,12 @@ static bool i440fx_reset(Machine *machine)
     return pc_check_reset(machine, ok, error);
 }
 
+static const BoardDevice i440fx_named[] = {
+    { "i440fx", "i440FX-pcihost" },
+    { "fw_cfg", "fw_cfg_io" },
+    { NULL },
+};
+
 #define I440FX_CLASS(ID, VERSION, ...)                                                             \
     [ID] = { .name = "pc-i440fx-" VERSION,                                                         \
              .desc = "Standard PC (i440FX + PIIX, 1996)",                                          \
@@ -293,6 +299,7 @@ static bool i440fx_reset(Machine *machine)
              .max_cpus = 255,                                                                      \
              .cpu_hotplug = true,                                                                  \
              .size = sizeof(I440fxBoard),                                                          \
+             .named = i440fx_named,                                                                \
              .props = i440fx_props,                                                                \
              .build = i440fx_build,                                                                \
              .finish = i440fx_finish,                                                              \

@@ -278,6 +278,12 @@ static bool q35_reset(Machine *machine)
     return pc_check_reset(machine, ok, error);
 }
 
+static const BoardDevice q35_named[] = {
+    { "q35", "q35-pcihost" },
+    { "fw_cfg", "fw_cfg_io" },
+    { NULL },
+};
+
 #define Q35_CLASS(ID, VERSION, ...)                                                                \
     [ID] = { .name = "pc-q35-" VERSION,                                                            \
              .desc = "Standard PC (Q35 + ICH9, 2009)",                                             \
@@ -286,6 +292,7 @@ static bool q35_reset(Machine *machine)
              .max_cpus = 255,                                                                      \
              .cpu_hotplug = true,                                                                  \
              .size = sizeof(Q35Board),                                                             \
+             .named = q35_named,                                                                   \
              .props = q35_props,                                                                   \
              .build = q35_build,                                                                   \
              .finish = q35_finish,                                                                 \

@@ -75,7 +75,7 @@ static void test_wrong_objects_are_refused(void)
     assert_refused("iothread", "0a", "{}", "expects an identifier");
     assert_refused("iothread", "a", "{\"nosuch\":1}", "iothread has no property 'nosuch'");
     assert_refused("iothread", "a", "{\"poll-max-ns\":\"x\"}", "poll-max-ns");
-    assert_refused("iothread", "a", "{\"poll-max-ns\":-1}", "negative");
+    assert_refused("iothread", "a", "{\"poll-max-ns\":-1}", "a number from 0 to");
     assert_refused("memory-backend-ram", "a", "{}", "'size' is missing");
     assert_refused("memory-backend-file", "a", "{\"size\":\"1M\"}", "mem-path");
     assert_refused("memory-backend-file", "a", "{\"size\":\"1M\",\"mem-path\":\"/nosuch/dir/f\"}",

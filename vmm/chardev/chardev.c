@@ -241,6 +241,11 @@ bool chardev_delete(const char *id, GError **error)
     return true;
 }
 
+const char *chardev_backend(const Chardev *c)
+{
+    return c->cls->name;
+}
+
 const char *chardev_id(const Chardev *c)
 {
     return c->id;
@@ -275,6 +280,18 @@ void chardev_backends_foreach(void (*fn)(const char *name, void *opaque), void *
 {
     for (size_t i = 0; i < G_N_ELEMENTS(classes); i++) {
         fn(classes[i]->name, opaque);
+    }
+}
+
+void chardev_options_foreach(void (*fn)(const char *name, void *opaque), void *opaque)
+{
+    for (const char *const *name = common_options; *name; name++) {
+        fn(*name, opaque);
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(classes); i++) {
+        for (const char *const *name = classes[i]->options; name && *name; name++) {
+            fn(*name, opaque);
+        }
     }
 }
 

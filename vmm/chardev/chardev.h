@@ -48,12 +48,15 @@ Chardev *chardev_new_legacy(const char *text, const char *id, GError **error);
 Chardev *chardev_find(const char *id);
 bool chardev_delete(const char *id, GError **error); /* not while in use */
 const char *chardev_id(const Chardev *chardev);
+const char *chardev_backend(const Chardev *chardev); /* "socket", "null" ... */
 char *chardev_filename(
     const Chardev *chardev); /* query-chardev: "unix:/run/x,server=on", "pty:/dev/pts/3" */
 bool chardev_frontend_open(const Chardev *chardev);
 void chardev_foreach(void (*fn)(Chardev *chardev, void *opaque), void *opaque);
 void chardevs_help(GString *out);
 void chardev_backends_foreach(void (*fn)(const char *name, void *opaque), void *opaque);
+/* The options that -chardev takes: the common ones, then every back end's; repeats. */
+void chardev_options_foreach(void (*fn)(const char *name, void *opaque), void *opaque);
 void chardev_close_all(void); /* at exit: flushes what can be flushed, restores the terminal */
 /* Puts the terminal back as it was. Async-signal-safe: for handlers of fatal signals; any thread.
  */

@@ -3,6 +3,7 @@
 #include "vmm/cli/device_add.h"
 
 #include <string.h>
+#include "vmm/cli/params.h"
 #include "vmm/device/hotplug.h"
 #include "vmm/machine/cpus.h"
 #include "vmm/machine/machine.h"
@@ -22,7 +23,6 @@ static const DeviceClass *find_class(const char *driver, GError **error)
 /* QEMU's long form, for drivers whose names have a dot: driver=D,property=P,value=V. */
 static bool add_global_opts(const char *text, GError **error)
 {
-    static const char *const keys[] = { "driver", "property", "value", NULL };
     g_autoptr(Opts) opts = opts_parse(text, NULL, error);
     if (!opts) {
         return false;
@@ -33,7 +33,7 @@ static bool add_global_opts(const char *text, GError **error)
         return error_set(error, "'%s': driver=, property= and value= go together", text);
     }
     const DeviceClass *cls = find_class(driver, error);
-    return cls && opts_check_unused(opts, "global", keys, error) &&
+    return cls && cli_check_params(opts, "global", "global", error) &&
            device_global_add(cls, property, value, error);
 }
 
@@ -170,6 +170,7 @@ static Device *add_locked(Machine *machine, Opts *options, GError **error)
         return NULL;
     }
     Device *dev = device_new(cls, id);
+    dev->by_user = true;
     dev->hotplugged = machine_run_state(machine) != RUN_STATE_PRELAUNCH;
     if (set_props(dev, options, error) && device_realize(dev, machine, bus, error)) {
         if (dev->hotplugged) {

@@ -5,30 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 #include "vmm/kvm/x86/cpu_model.h"
+#include "vmm/machine/options.h"
 
-typedef struct HelpOption {
-    const char *name, *type, *desc, *preset;
-} HelpOption;
-
-/* What the command line takes on every board. */
-static const HelpOption machine_options[] = {
-    { "accel", "kvm|qtest", "What runs the guest", "kvm" },
-    { "acpi", "bool", "ACPI tables", "on" },
-    { "dump-guest-core", "bool", "Guest memory in Vireo's core dumps", "on" },
-    { "hmat", "bool", "Tell latencies and bandwidths of -numa in ACPI", "off" },
+static const MachineOption kvm_options[] = {
     { "kernel-irqchip", "on|split", "Interrupt controllers in the kernel, or the local APICs alone",
-      "on" },
-    { "mem-merge", "bool", "Let the kernel merge equal pages", "on" },
-    { "memory-backend", "str", "The memory backend that is the main memory", NULL },
-    { "pit", "OnOffAuto", "The interval timer", "auto" },
+      "on", NULL },
 };
 
-static const HelpOption kvm_options[] = {
-    { "kernel-irqchip", "on|split", "Interrupt controllers in the kernel, or the local APICs alone",
-      "on" },
-};
-
-static void add_option(GPtrArray *lines, const HelpOption *option)
+static void add_option(GPtrArray *lines, const MachineOption *option)
 {
     g_ptr_array_add(lines,
                     help_option_line(option->name, option->type, option->desc, option->preset));
@@ -62,8 +46,8 @@ void help_machine(const MachineClass *cls)
     for (const Property *prop = cls->props; prop && prop->name; prop++) {
         g_ptr_array_add(lines, property_help_line(prop));
     }
-    for (size_t i = 0; i < G_N_ELEMENTS(machine_options); i++) {
-        add_option(lines, &machine_options[i]);
+    for (const MachineOption *option = machine_options; option->name; option++) {
+        add_option(lines, option);
     }
     print_options(title, lines);
 }

@@ -7,6 +7,7 @@
 #include "config.h"
 #include "vmm/chardev/chardev.h"
 #include "vmm/cli/device_add.h"
+#include "vmm/cli/params.h"
 #include "vmm/device/boot_order.h"
 #include "vmm/gdbstub/gdbstub.h"
 #include "vmm/machine/numa.h"
@@ -94,6 +95,14 @@ bool cli_finish(Cli *cli, GError **error)
     if (!config->kernel && (config->initrd || config->append)) {
         return error_set(error, "-%s is of use with -kernel alone",
                          config->initrd ? "initrd" : "append");
+    }
+    if (config->cls->bare) {
+        if (config->kernel || config->ram_size != DEFAULT_RAM || config->memory_backend) {
+            return error_set(error, "machine '%s' has neither memory nor CPUs: no -%s for it",
+                             config->cls->name, config->kernel ? "kernel" : "m");
+        }
+        config->ram_size = 0;
+        config->ram_max = 0;
     }
     config->nographic = cli->nographic;
     config->nodefaults = cli->nodefaults;
@@ -426,11 +435,10 @@ bool cli_opt_s(Cli *cli, const char *value, GError **error)
 
 bool cli_opt_msg(Cli *cli, const char *value, GError **error)
 {
-    static const char *const known[] = { "timestamp", NULL };
     bool timestamp = false;
     g_autoptr(Opts) opts = opts_parse(value, NULL, error);
     if (!opts || !opts_get_bool(opts, "timestamp", &timestamp, error) ||
-        !opts_check_unused(opts, "-msg", known, error)) {
+        !cli_check_params(opts, "-msg", "msg", error)) {
         return false;
     }
     report_set_timestamp(timestamp);

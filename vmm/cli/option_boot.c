@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "vmm/boot/boot.h"
+#include "vmm/cli/params.h"
 #include "vmm/device/boot_order.h"
 
 #define MAX_WAIT_MS 0xffff
@@ -103,8 +104,6 @@ static bool take_wait(Opts *opts, const char *key, int *out, GError **error)
 
 bool cli_opt_boot(Cli *cli, const char *value, GError **error)
 {
-    static const char *const known[] = { "order",       "once",           "menu",   "splash",
-                                         "splash-time", "reboot-timeout", "strict", NULL };
     g_autoptr(Opts) opts = opts_parse(value, "order", error);
     BootConfig *boot = &cli->config.boot;
     if (!opts) {
@@ -121,7 +120,7 @@ bool cli_opt_boot(Cli *cli, const char *value, GError **error)
            opts_get_bool(opts, "strict", &boot->strict, error) &&
            take_wait(opts, "splash-time", &boot->splash_time, error) &&
            take_wait(opts, "reboot-timeout", &boot->reboot_timeout, error) &&
-           opts_check_unused(opts, "-boot", known, error);
+           cli_check_params(opts, "-boot", "boot-opts", error);
 }
 
 /* ---- What firmware is told ---- */
@@ -148,7 +147,6 @@ bool cli_opt_fw_cfg(Cli *cli, const char *value, GError **error)
 
 bool cli_opt_option_rom(Cli *cli, const char *value, GError **error)
 {
-    static const char *const known[] = { "romfile", "bootindex", NULL };
     g_autoptr(Opts) opts = opts_parse(value, "romfile", error);
     uint64_t number = 0;
     if (!opts || !opts_get_uint(opts, "bootindex", INT32_MAX, &number, error)) {
@@ -157,7 +155,7 @@ bool cli_opt_option_rom(Cli *cli, const char *value, GError **error)
     const char *file = opts_get(opts, "romfile");
     int index = opts_get(opts, "bootindex") ? (int)number : -1;
     const OptionRom *other = index < 0 ? NULL : option_rom_find(cli->config.option_roms, index);
-    if (!opts_check_unused(opts, "-option-rom", known, error)) {
+    if (!cli_check_params(opts, "-option-rom", "option-rom", error)) {
         return false;
     }
     if (!file || !*file) {

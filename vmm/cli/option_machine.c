@@ -6,6 +6,7 @@
 #include <string.h>
 #include "vmm/cli/device_add.h"
 #include "vmm/cli/help.h"
+#include "vmm/cli/params.h"
 #include "vmm/kvm/x86/cpu_model.h"
 #include "vmm/machine/watchdog.h"
 #include "vmm/util/bytes.h"
@@ -182,7 +183,7 @@ bool cli_opt_cpu(Cli *cli, const char *value, GError **error)
 
 bool cli_opt_smp(Cli *cli, const char *value, GError **error)
 {
-    static const char *const known[] = { "cpus",  "maxcpus", "sockets", "dies",
+    static const char *const names[] = { "cpus",  "maxcpus", "sockets", "dies",
                                          "cores", "threads", NULL };
     g_autoptr(Opts) opts = opts_parse(value, "cpus", error);
     if (!opts) {
@@ -191,18 +192,18 @@ bool cli_opt_smp(Cli *cli, const char *value, GError **error)
     SmpConfig *smp = &cli->config.smp;
     unsigned *fields[] = { &smp->cpus, &smp->maxcpus, &smp->sockets,
                            &smp->dies, &smp->cores,   &smp->threads };
-    for (size_t i = 0; known[i]; i++) {
+    for (size_t i = 0; names[i]; i++) {
         uint64_t number = 0;
-        bool given = opts_has(opts, known[i]);
-        if (!opts_get_uint(opts, known[i], MAX_CPUS, &number, error)) {
+        bool given = opts_has(opts, names[i]);
+        if (!opts_get_uint(opts, names[i], MAX_CPUS, &number, error)) {
             return false;
         }
         if (given && number == 0) {
-            return error_set(error, "-smp %s=0: at least 1", known[i]);
+            return error_set(error, "-smp %s=0: at least 1", names[i]);
         }
         *fields[i] = (unsigned)number;
     }
-    return opts_check_unused(opts, "-smp", known, error);
+    return cli_check_params(opts, "-smp", "smp-opts", error);
 }
 
 static bool set_memory_slots(Cli *cli, Opts *opts, GError **error)
@@ -236,7 +237,6 @@ static bool set_memory_slots(Cli *cli, Opts *opts, GError **error)
 
 bool cli_opt_m(Cli *cli, const char *value, GError **error)
 {
-    static const char *const known[] = { "size", "slots", "maxmem", NULL };
     g_autoptr(Opts) opts = opts_parse(value, "size", error);
     if (!opts) {
         return false;
@@ -255,7 +255,7 @@ bool cli_opt_m(Cli *cli, const char *value, GError **error)
         return error_set(error, "a machine has at most 16 TiB of memory");
     }
     cli->config.ram_size = ALIGN_UP(cli->config.ram_size, 8 * KIB);
-    return set_memory_slots(cli, opts, error) && opts_check_unused(opts, "-m", known, error);
+    return set_memory_slots(cli, opts, error) && cli_check_params(opts, "-m", "memory", error);
 }
 
 bool cli_opt_mem_path(Cli *cli, const char *value, GError **error)
@@ -270,9 +270,16 @@ bool cli_opt_mem_prealloc(Cli *cli, const char *value, GError **error)
     return true;
 }
 
+bool cli_opt_overcommit(Cli *cli, const char *value, GError **error)
+{
+    g_autoptr(Opts) opts = opts_parse(value, NULL, error);
+    return opts && opts_get_bool(opts, "mem-lock", &cli->config.mem_lock, error) &&
+           opts_get_bool(opts, "cpu-pm", &cli->config.cpu_pm, error) &&
+           cli_check_params(opts, "-overcommit", "overcommit", error);
+}
+
 bool cli_opt_name(Cli *cli, const char *value, GError **error)
 {
-    static const char *const known[] = { "guest", "process", "debug-threads", NULL };
     g_autoptr(Opts) opts = opts_parse(value, "guest", error);
     if (!opts) {
         return false;
@@ -285,7 +292,7 @@ bool cli_opt_name(Cli *cli, const char *value, GError **error)
         cli->process_name = g_strdup(process);
     }
     return opts_get_bool(opts, "debug-threads", &threads, error) &&
-           opts_check_unused(opts, "-name", known, error);
+           cli_check_params(opts, "-name", "name", error);
 }
 
 bool cli_opt_uuid(Cli *cli, const char *value, GError **error)
@@ -330,7 +337,6 @@ static bool set_rtc_base(Cli *cli, const char *base, GError **error)
 
 bool cli_opt_rtc(Cli *cli, const char *value, GError **error)
 {
-    static const char *const known[] = { "base", "clock", "driftfix", NULL };
     static const char *const clocks[] = { "host", "rt", "vm", NULL };
     static const char *const fixes[] = { "none", "slew", NULL };
     static const VmClock values[] = { VM_CLOCK_HOST, VM_CLOCK_REALTIME, VM_CLOCK_VIRTUAL };
@@ -350,7 +356,7 @@ bool cli_opt_rtc(Cli *cli, const char *value, GError **error)
         (driftfix && !device_add_global("mc146818rtc.lost_tick_policy=slew", error))) {
         return false;
     }
-    return opts_check_unused(opts, "-rtc", known, error);
+    return cli_check_params(opts, "-rtc", "rtc", error);
 }
 
 bool cli_opt_no_acpi(Cli *cli, const char *value, GError **error)
@@ -403,7 +409,6 @@ bool cli_opt_watchdog_action(Cli *cli, const char *value, GError **error)
 
 bool cli_opt_action(Cli *cli, const char *value, GError **error)
 {
-    static const char *const known[] = { "reboot", "shutdown", "panic", "watchdog", NULL };
     static const char *const reboots[] = { "reset", "shutdown", NULL };
     static const char *const shutdowns[] = { "poweroff", "pause", NULL };
     static const char *const panics[] = { "shutdown", "pause", "none", "exit-failure", NULL };
@@ -426,5 +431,5 @@ bool cli_opt_action(Cli *cli, const char *value, GError **error)
     actions->reboot_exits = reboot;
     actions->shutdown_pauses = shutdown;
     actions->panic = panic;
-    return opts_check_unused(opts, "-action", known, error);
+    return cli_check_params(opts, "-action", "action", error);
 }

@@ -34,6 +34,10 @@ static const CliOption options[] = {
       cli_opt_mem_path },
     { "mem-prealloc", NULL, NULL, "Standard", "touch all memory at the start",
       cli_opt_mem_prealloc },
+    { "overcommit", NULL, "[mem-lock=on|off][,cpu-pm=on|off]", "Standard",
+      "lock all memory of the process; let the guest put host CPUs to sleep by itself (HLT, MWAIT, "
+      "PAUSE do not exit)",
+      cli_opt_overcommit },
     { "object", NULL, "TYPE,id=ID[,PROP=VALUE...]", "Standard",
       "make a back-end object (-object help lists the types)", cli_opt_object },
     { "device", NULL, "DRIVER[,id=ID][,PROP=VALUE...]", "Standard",
@@ -197,7 +201,6 @@ static const struct {
     { "runas", "start Vireo as the user that it shall run as" },
     { "chroot", "start Vireo in the directory tree that it shall see" },
     { "run-with", "this version cannot change user or root directory" },
-    { "overcommit", "this version does not lock memory" },
     { "semihosting", "semihosting is for other architectures" },
     { "xen-domid", "Vireo runs on KVM only" },
     { "plugin", "Vireo has no TCG" },

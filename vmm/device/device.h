@@ -96,6 +96,7 @@ struct Device {
     GPtrArray *child_buses;
     DeviceStage stage;
     int number;      /* in the path of a device without an id; set by realize */
+    bool by_user;    /* made by -device or device_add; set before realize */
     bool hotplugged; /* came while the machine ran; set before realize */
     bool ejected;    /* the guest let go: not to be found any more; topology lock */
     bool broken_reported;
@@ -184,7 +185,9 @@ void devices_quiesce(Machine *machine);
 void devices_resume(Machine *machine);
 void device_number(Device *dev); /* private to vmm/device */
 char *
-device_path(const Device *dev); /* "/machine/peripheral/ID", "/machine/unattached/device[N]" */
+device_path(const Device *dev); /* "/machine/peripheral/ID", "/machine/peripheral-anon/device[N]" of
+                                   the user's, "/machine/unattached/device[N]" of the board's; or as
+                                   the board's class names it */
 Device *device_find(Machine *machine, const char *id_or_path); /* NULL */
 void device_foreach(Machine *machine, void (*fn)(Device *dev, void *opaque),
                     void *opaque);                     /* parents first */

@@ -101,25 +101,43 @@ void device_foreach(Machine *machine, void (*fn)(Device *dev, void *opaque), voi
     }
 }
 
+typedef struct Numbering {
+    bool by_user;
+    int highest;
+} Numbering;
+
 static void highest_number(Device *dev, void *opaque)
 {
-    int *highest = opaque;
-    if (!dev->id && dev->number > *highest) {
-        *highest = dev->number;
+    Numbering *numbering = opaque;
+    if (!dev->id && dev->by_user == numbering->by_user && dev->number > numbering->highest) {
+        numbering->highest = dev->number;
     }
 }
 
 void device_number(Device *dev)
 {
-    int highest = -1;
-    device_foreach(dev->machine, highest_number, &highest);
-    dev->number = highest + 1;
+    Numbering numbering = { .by_user = dev->by_user, .highest = -1 };
+    device_foreach(dev->machine, highest_number, &numbering);
+    dev->number = numbering.highest + 1;
+}
+
+/* What the board calls it: a class that it has one of. */
+static const char *board_name(const Device *dev)
+{
+    const BoardDevice *row = dev->machine && !dev->by_user ? dev->machine->cls->named : NULL;
+    while (row && row->name && strcmp(row->driver, dev->cls->name) != 0) {
+        row++;
+    }
+    return row ? row->name : NULL;
 }
 
 char *device_path(const Device *dev)
 {
+    const char *name = board_name(dev);
     return dev->id ? g_strdup_printf("/machine/peripheral/%s", dev->id)
-                   : g_strdup_printf("/machine/unattached/device[%d]", dev->number);
+           : name  ? g_strdup_printf("/machine/%s", name)
+                   : g_strdup_printf("/machine/%s/device[%d]",
+                                    dev->by_user ? "peripheral-anon" : "unattached", dev->number);
 }
 
 typedef struct Search {

@@ -36,7 +36,7 @@ void machine_cpus_init(Machine *machine)
 {
     const SmpConfig *smp = &machine->config->smp;
     machine->cpus = g_new0(MachineCpu, MAX(smp->maxcpus, 1));
-    for (unsigned i = 0; i < smp->cpus; i++) {
+    for (unsigned i = 0; i < smp->cpus && !machine->cls->bare; i++) {
         machine->cpus[i].present = true;
     }
 }
@@ -114,5 +114,5 @@ char *machine_cpu_type(const Machine *machine)
 char *machine_cpu_path(const Machine *machine, unsigned index)
 {
     const Device *dev = index < machine->config->smp.maxcpus ? machine->cpus[index].dev : NULL;
-    return dev ? device_path(dev) : g_strdup_printf("/machine/cpu[%u]", index);
+    return dev ? device_path(dev) : g_strdup_printf("/machine/unattached/cpu[%u]", index);
 }

@@ -200,7 +200,7 @@ void machine_reset_now(Machine *machine)
     address_space_begin(machine->memory);
     reset_devices(machine);
     machine->accel->vcpus_reset(machine);
-    bool ok = machine->cls->reset(machine);
+    bool ok = !machine->cls->reset || machine->cls->reset(machine);
     address_space_commit(machine->memory); /* slots, then doorbells */
     address_space_commit(machine->io);
     if (ok && machine->cls->boot) {

@@ -96,6 +96,9 @@ static bool set_board_props(Machine *machine, GError **error)
 static bool create_ram(Machine *machine, GError **error)
 {
     const MachineConfig *config = machine->config;
+    if (machine->cls->bare) {
+        return true;
+    }
     if (config->memory_backend) {
         machine->ram = memory_backend_claim(config->memory_backend, config->ram_size, error);
         return machine->ram != NULL;

@@ -91,6 +91,8 @@ typedef struct MachineConfig {
     unsigned ram_slots;
     const char *memory_backend; /* -machine memory-backend=ID, or NULL */
     bool mem_prealloc, mem_share, mem_merge, mem_dump;
+    bool mem_lock; /* -overcommit: the process's memory stays in RAM */
+    bool cpu_pm;   /* -overcommit: vCPUs idle without an exit */
     const char *mem_path;
     SmpConfig smp;
     NumaConfig *numa;      /* NULL: no -numa */
@@ -118,12 +120,19 @@ typedef struct MachineConfig {
     const char *debugcon;    /* chardev id, or NULL */
 } MachineConfig;
 
+/* A device of the board with a name of its own in the tree of objects: /machine/NAME. */
+typedef struct BoardDevice {
+    const char *name; /* NULL ends the table */
+    const char *driver;
+} BoardDevice;
+
 /* Boards: a constant table each, listed in hw/devices.c (hw/board). */
 struct MachineClass {
     const char *name;  /* "pc-q35-7.2" ... */
     const char *alias; /* "q35" */
     const char *desc;
     bool is_default;
+    bool bare; /* has neither memory nor vCPUs */
     /* What this version has otherwise than the newest (vmm/device/device.h); NULL: nothing. */
     const CompatProp *const *compat;
     bool prefer_sockets; /* vCPUs that -smp does not place are sockets, not cores */
@@ -131,13 +140,15 @@ struct MachineClass {
     bool cpu_hotplug; /* its guests are told of vCPUs that come and go */
     size_t size;      /* of the board's struct at machine->board */
     const Property *props;
+    const BoardDevice *named; /* NULL: none */
     /* Builds the board: RAM placed, buses and built-in devices realized. -device comes later. */
     bool (*build)(Machine *machine, GError **error);
     /* All devices are there: load the kernel or firmware, make tables (ACPI, SMBIOS). Called once.
      */
     bool (*finish)(Machine *machine, GError **error);
     /* After devices were reset, before the memory map is published: what firmware finds, or without
-     * one what it would leave. Topology lock. False: it was said, and the machine ends. */
+     * one what it would leave. Topology lock. False: it was said, and the machine ends. NULL:
+     * nothing. */
     bool (*reset)(Machine *machine);
     /* The map is there: boot data and the first vCPU's registers. Topology lock. NULL: nothing. */
     void (*boot)(Machine *machine);

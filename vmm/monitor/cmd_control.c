@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Commands about the monitor itself. */
+#include "vmm/cli/params.h"
 #include "vmm/machine/machine.h"
 #include "vmm/monitor/commands.h"
 #include "vmm/monitor/monitor.h"
@@ -40,6 +41,11 @@ static json_object *query_events(const void *args, GError **error)
 static json_object *query_qmp_schema(const void *args, GError **error)
 {
     return json_tokener_parse(qmp_schema_json);
+}
+
+static json_object *query_command_line_options(const void *args, GError **error)
+{
+    return cli_params_to_json(((const QmpQueryCommandLineOptionsArgs *)args)->option, error);
 }
 
 static json_object *quit(const void *args, GError **error)
@@ -96,6 +102,7 @@ static const QmpHandler qmp[] = {
     { "query-commands", query_commands },
     { "query-events", query_events },
     { "query-qmp-schema", query_qmp_schema },
+    { "query-command-line-options", query_command_line_options },
     { "quit", quit },
     { "human-monitor-command", human_monitor_command },
     { NULL },

@@ -48,6 +48,10 @@ static json_object *query_hotpluggable_cpus(const void *args, GError **error)
 {
     Machine *machine = machine_get();
     g_autofree char *type = machine_cpu_type(machine);
+    if (machine->cls->bare) {
+        error_set(error, "machine does not support hot-plugging CPUs");
+        return NULL;
+    }
     json_object *list = json_object_new_array();
     for (unsigned i = machine->config->smp.maxcpus; i-- > 0;) {
         json_object *info = json_object_new_object();

@@ -158,8 +158,10 @@ static void add_machine(const MachineClass *cls, void *opaque)
     json_add_bool(info, "hotpluggable-cpus", cls->cpu_hotplug);
     json_add_bool(info, "numa-mem-supported", false);
     json_add_bool(info, "deprecated", false);
-    json_add_string(info, "default-cpu-type", "host-x86_64-cpu");
-    json_add_string(info, "default-ram-id", "pc.ram");
+    if (!cls->bare) {
+        json_add_string(info, "default-cpu-type", "host-x86_64-cpu");
+    }
+    json_add_string(info, "default-ram-id", cls->bare ? "ram" : "pc.ram");
     json_object_array_add(opaque, info);
 }
 
@@ -175,6 +177,11 @@ static json_object *query_current_machine(const void *args, GError **error)
     json_object *info = json_object_new_object();
     json_add_bool(info, "wakeup-suspend-support", machine_get()->can_sleep);
     return info;
+}
+
+static json_object *query_migrate_capabilities(const void *args, GError **error)
+{
+    return json_object_new_array();
 }
 
 static void add_iothread(Object *obj, void *opaque)
@@ -248,6 +255,7 @@ static const QmpHandler qmp[] = {
     { "query-target", query_target },
     { "query-machines", query_machines },
     { "query-current-machine", query_current_machine },
+    { "query-migrate-capabilities", query_migrate_capabilities },
     { "query-iothreads", query_iothreads },
     { NULL },
 };

@@ -8,27 +8,34 @@ typedef struct IoThread {
     EventLoop *loop;
 } IoThread;
 
+#define POLL_PROP(Name, Field, Default, Desc)                                                      \
+    PROP_FIELD(Name, PROP_TYPE_I64, IoThread, Field, Desc, .def = (Default), .max = INT64_MAX,     \
+               .live = true)
+
 static const Property iothread_props[] = {
-    PROP_I64("poll-max-ns", IoThread, poll_max_ns, LOOP_DEFAULT_POLL_MAX_NS,
-             "longest busy polling before sleeping, nanoseconds; 0: none"),
-    PROP_I64("poll-grow", IoThread, poll_grow, 0, "factor of growth of the polling time; 0: 2"),
-    PROP_I64("poll-shrink", IoThread, poll_shrink, 0, "divisor when polling found nothing; 0: all"),
+    POLL_PROP("poll-max-ns", poll_max_ns, LOOP_DEFAULT_POLL_MAX_NS,
+              "longest busy polling before sleeping, nanoseconds; 0: none"),
+    POLL_PROP("poll-grow", poll_grow, 0, "factor of growth of the polling time; 0: 2"),
+    POLL_PROP("poll-shrink", poll_shrink, 0, "divisor when polling found nothing; 0: all"),
     PROP_END,
 };
+
+static void iothread_changed(Object *obj)
+{
+    IoThread *thread = (IoThread *)obj;
+    event_loop_set_polling(thread->loop, thread->poll_max_ns, thread->poll_grow,
+                           thread->poll_shrink);
+}
 
 static bool iothread_complete(Object *obj, GError **error)
 {
     IoThread *thread = (IoThread *)obj;
-    if (thread->poll_max_ns < 0 || thread->poll_grow < 0 || thread->poll_shrink < 0) {
-        return error_set(error, "poll-max-ns, poll-grow and poll-shrink must not be negative");
-    }
     g_autofree char *name = g_strdup_printf("IO %s", obj->id);
     thread->loop = event_loop_new(name, LOOP_ENGINE_AUTO, error);
     if (!thread->loop) {
         return false;
     }
-    event_loop_set_polling(thread->loop, thread->poll_max_ns, thread->poll_grow,
-                           thread->poll_shrink);
+    iothread_changed(obj);
     if (!event_loop_start(thread->loop, error)) {
         event_loop_free(thread->loop);
         return false;
@@ -43,11 +50,13 @@ static void iothread_finalize(Object *obj)
 
 const ObjectClass iothread_class = {
     .name = "iothread",
+    .base = "event-loop-base",
     .desc = "A thread that serves disks and network cards",
     .size = sizeof(IoThread),
     .props = iothread_props,
     .complete = iothread_complete,
     .finalize = iothread_finalize,
+    .changed = iothread_changed,
 };
 
 EventLoop *iothread_claim(const char *id, GError **error)

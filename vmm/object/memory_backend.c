@@ -160,6 +160,7 @@ static void memory_backend_finalize(Object *obj)
 
 const ObjectClass memory_backend_ram_class = {
     .name = "memory-backend-ram",
+    .base = "memory-backend",
     .desc = "Anonymous guest memory",
     .size = sizeof(MemoryBackend),
     .props = ram_props,
@@ -169,6 +170,7 @@ const ObjectClass memory_backend_ram_class = {
 
 const ObjectClass memory_backend_memfd_class = {
     .name = "memory-backend-memfd",
+    .base = "memory-backend",
     .desc = "Guest memory in a memfd, shareable, with huge pages",
     .size = sizeof(MemoryBackend),
     .props = memfd_props,
@@ -178,6 +180,7 @@ const ObjectClass memory_backend_memfd_class = {
 
 const ObjectClass memory_backend_file_class = {
     .name = "memory-backend-file",
+    .base = "memory-backend",
     .desc = "Guest memory in a file or in hugetlbfs",
     .size = sizeof(MemoryBackend),
     .props = file_props,

@@ -14,11 +14,13 @@ typedef struct Object Object;
 
 typedef struct ObjectClass {
     const char *name; /* QEMU's */
+    const char *base; /* the type above it, "memory-backend"; NULL: "object" */
     const char *desc;
     size_t size; /* the struct begins with an Object */
     const Property *props;
-    bool (*complete)(Object *obj, GError **error);       /* properties are set: make it work */
-    void (*finalize)(Object *obj);                       /* undoes complete */
+    bool (*complete)(Object *obj, GError **error); /* properties are set: make it work */
+    void (*finalize)(Object *obj);                 /* undoes complete */
+    void (*changed)(Object *obj); /* a live property was set (qom-set); may be NULL */
     bool (*can_be_deleted)(Object *obj, GError **error); /* NULL: when users == 0 */
 } ObjectClass;
 

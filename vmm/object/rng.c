@@ -40,6 +40,7 @@ static void rng_random_finalize(Object *obj)
 
 const ObjectClass rng_builtin_class = {
     .name = "rng-builtin",
+    .base = "rng-backend",
     .desc = "Random numbers from the host kernel's generator",
     .size = sizeof(Object),
     .props = builtin_props,
@@ -47,6 +48,7 @@ const ObjectClass rng_builtin_class = {
 
 const ObjectClass rng_random_class = {
     .name = "rng-random",
+    .base = "rng-backend",
     .desc = "Random numbers from a character device of the host",
     .size = sizeof(RngRandom),
     .props = random_props,

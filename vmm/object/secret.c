@@ -190,6 +190,7 @@ static bool secret_complete(Object *obj, GError **error)
 
 const ObjectClass secret_class = {
     .name = "secret",
+    .base = "secret_common",
     .desc = "A password or key, for encrypted images",
     .size = sizeof(Secret),
     .props = secret_props,

@@ -73,13 +73,29 @@ static bool arch_enable_x2apic(KvmState *kvm, GError **error)
     return true;
 }
 
+/* -overcommit cpu-pm=on: vCPUs wait inside the guest. As QEMU does, without what the host lacks. */
+static bool arch_disable_exits(KvmState *kvm, GError **error)
+{
+    if (!kvm->machine->config->cpu_pm) {
+        return true;
+    }
+    int offered = kvm_check_cap(kvm, KVM_CAP_X86_DISABLE_EXITS);
+    struct kvm_enable_cap cap = { .cap = KVM_CAP_X86_DISABLE_EXITS };
+    cap.args[0] = (uint64_t)(offered & KVM_X86_DISABLE_VALID_EXITS);
+    int result = offered > 0 ? kvm_ioctl(kvm->vm_fd, KVM_ENABLE_CAP, &cap) : -ENOTSUP;
+    return result == 0 || error_set_errno(error, -result,
+                                          "-overcommit cpu-pm=on: this host's KVM cannot let "
+                                          "guests idle without an exit");
+}
+
 bool kvm_arch_init(KvmState *kvm, GError **error)
 {
     kvm->arch = g_new0(KvmArch, 1);
     if (!cpu_model_parse(&kvm->arch->model, kvm->machine->config->cpu_model,
                          kvm->machine->cls->compat, error) ||
         !arch_required_caps(kvm, error) || !arch_reserve_pages(kvm, error) ||
-        !arch_enable_x2apic(kvm, error) || !cpuid_build(kvm, &kvm->arch->cpuid, error)) {
+        !arch_enable_x2apic(kvm, error) || !arch_disable_exits(kvm, error) ||
+        !cpuid_build(kvm, &kvm->arch->cpuid, error)) {
         return false;
     }
     kvm->arch->ext_dest_id = kvm->arch->x2apic_format && kvm->arch->pv_ext_dest_id;

@@ -2,6 +2,7 @@
 /* The text of -cpu. */
 #include "vmm/kvm/x86/cpu_model.h"
 
+#include <cpuid.h>
 #include <stddef.h>
 #include <string.h>
 #include "vmm/cli/opts.h"
@@ -461,10 +462,51 @@ static json_object *property_json(const CpuModel *model, const CpuProperty *prop
     }
 }
 
-/* The properties that a named model's entry decides when the user does not. */
-static void add_identity(const CpuModel *given, json_object *out)
+static void set_unset(uint64_t *field, uint64_t value)
+{
+    *field = *field == CPU_NUMBER_UNSET ? value : *field;
+}
+
+/* What host and max take from the processor itself (CPUID 0, 1, 80000000 to 80000004). */
+static void identify_host(CpuModel *model)
+{
+    uint32_t a, b, c, d, brand[12] = { 0 };
+    if (!__get_cpuid(0, &a, &b, &c, &d)) {
+        return;
+    }
+    if (!model->vendor[0]) {
+        const uint32_t vendor[] = { b, d, c };
+        memcpy(model->vendor, vendor, CPU_VENDOR_LEN);
+    }
+    set_unset(&model->level, a);
+    set_unset(&model->min_level, a);
+    if (__get_cpuid(1, &a, &b, &c, &d)) {
+        uint32_t family = a >> 8 & 0xf;
+        set_unset(&model->family, family == 0xf ? family + (a >> 20 & 0xff) : family);
+        set_unset(&model->model, (a >> 4 & 0xf) | (a >> 12 & 0xf0));
+        set_unset(&model->stepping, a & 0xf);
+    }
+    uint32_t last = __get_cpuid_max(0x80000000, NULL);
+    set_unset(&model->xlevel, last);
+    set_unset(&model->min_xlevel, last);
+    for (unsigned i = 0; i < 3 && last >= 0x80000004; i++) {
+        __get_cpuid(0x80000002 + i, &brand[i * 4], &brand[i * 4 + 1], &brand[i * 4 + 2],
+                    &brand[i * 4 + 3]);
+    }
+    if (!model->has_id) {
+        g_autofree char *text = g_strndup((const char *)brand, sizeof(brand));
+        g_autofree char *valid = g_utf8_make_valid(text, -1);
+        g_strlcpy(model->id, valid, sizeof(model->id));
+    }
+}
+
+/* The properties that the host or a named model's entry decides when the user does not. */
+static void add_identity(const CpuModel *given, bool host_known, json_object *out)
 {
     CpuModel model = *given;
+    if (model.host && host_known) {
+        identify_host(&model);
+    }
     const CpuModelEntry *entry = model.def.entry;
     const uint64_t values[][2] = {
         { FIELD(family), entry ? entry->family : 0 },
@@ -477,7 +519,7 @@ static void add_identity(const CpuModel *given, json_object *out)
     };
     for (size_t i = 0; i < G_N_ELEMENTS(values); i++) {
         uint64_t *field = (uint64_t *)((uint8_t *)&model + values[i][0]);
-        *field = *field == CPU_NUMBER_UNSET ? values[i][1] : *field;
+        set_unset(field, values[i][1]);
     }
     if (!model.vendor[0] && entry) {
         g_strlcpy(model.vendor, entry->vendor, sizeof(model.vendor));
@@ -493,9 +535,12 @@ static void add_identity(const CpuModel *given, json_object *out)
 json_object *cpu_model_to_json(const CpuModel *model, const uint32_t supported[FEATURE_WORDS])
 {
     json_object *out = json_object_new_object();
-    uint32_t features[FEATURE_WORDS];
+    uint32_t features[FEATURE_WORDS], any = 0;
     cpu_model_features(model, features);
-    add_identity(model, out);
+    for (unsigned word = 0; word < FEATURE_WORDS; word++) {
+        any |= supported[word];
+    }
+    add_identity(model, any != 0, out);
     hyperv_to_json(&model->hyperv, out);
     for (unsigned word = 0; word < FEATURE_WORDS; word++) {
         if (model->host) {
@@ -509,6 +554,33 @@ json_object *cpu_model_to_json(const CpuModel *model, const uint32_t supported[F
             }
         }
     }
+    return out;
+}
+
+json_object *cpu_model_of_machine(const Machine *machine)
+{
+    CpuModel model;
+    uint32_t offered[FEATURE_WORDS], asked[FEATURE_WORDS], given[FEATURE_WORDS];
+    json_object *missing = json_object_new_array();
+    if (!cpu_model_parse(&model, machine->config->cpu_model, machine->cls->compat, NULL)) {
+        cpu_model_init(&model, "host", machine->cls->compat, NULL);
+    }
+    bool known = cpu_features_offered(machine, offered);
+    json_object *out = cpu_model_to_json(&model, offered);
+    cpu_model_features(&model, asked);
+    cpu_model_resolve(&model, offered, given);
+    for (unsigned i = 0; known && i < FEATURE_WORDS * 32; i++) {
+        unsigned word = i / 32, bit = i % 32;
+        const char *name = feature_words[word].names[bit];
+        if (!name) {
+            continue;
+        }
+        json_object_object_add(out, name, json_object_new_boolean(given[word] >> bit & 1));
+        if ((asked[word] & ~given[word]) >> bit & 1) {
+            json_object_array_add(missing, json_object_new_string(name));
+        }
+    }
+    json_object_object_add(out, "unavailable-features", missing);
     return out;
 }
 

@@ -67,6 +67,10 @@ void cpu_model_resolve(const CpuModel *model, const uint32_t supported[FEATURE_W
  * what host and max stand for. */
 json_object *cpu_model_to_json(const CpuModel *model, const uint32_t supported[FEATURE_WORDS]);
 
+/* What the machine's vCPUs have: cpu_model_to_json()'s values, features as the host could give
+ * them, and "unavailable-features", the names of those that it could not. New reference. */
+json_object *cpu_model_of_machine(const Machine *machine);
+
 /* What this host's KVM offers; false, and zeroes, when the machine is not KVM's. */
 bool cpu_features_offered(const Machine *machine, uint32_t words[FEATURE_WORDS]);
 

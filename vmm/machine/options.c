@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vmm/machine/options.h"
+
+static json_object *get_accel(const MachineConfig *config)
+{
+    return json_object_new_string(config->accel);
+}
+
+static json_object *get_acpi(const MachineConfig *config)
+{
+    return json_object_new_boolean(!config->no_acpi);
+}
+
+static json_object *get_dump(const MachineConfig *config)
+{
+    return json_object_new_boolean(config->mem_dump);
+}
+
+static json_object *get_hmat(const MachineConfig *config)
+{
+    return json_object_new_boolean(config->hmat);
+}
+
+static json_object *get_irqchip(const MachineConfig *config)
+{
+    return json_object_new_string(config->irqchip_split ? "split" : "on");
+}
+
+static json_object *get_merge(const MachineConfig *config)
+{
+    return json_object_new_boolean(config->mem_merge);
+}
+
+static json_object *get_backend(const MachineConfig *config)
+{
+    return json_object_new_string(config->memory_backend ? config->memory_backend : "");
+}
+
+static json_object *get_pit(const MachineConfig *config)
+{
+    return json_object_new_string(config->pit_off ? "off" : "auto");
+}
+
+const MachineOption machine_options[] = {
+    { "accel", "kvm|qtest", "What runs the guest", "kvm", get_accel },
+    { "acpi", "bool", "ACPI tables", "on", get_acpi },
+    { "dump-guest-core", "bool", "Guest memory in Vireo's core dumps", "on", get_dump },
+    { "hmat", "bool", "Tell latencies and bandwidths of -numa in ACPI", "off", get_hmat },
+    { "kernel-irqchip", "on|split", "Interrupt controllers in the kernel, or the local APICs alone",
+      "on", get_irqchip },
+    { "mem-merge", "bool", "Let the kernel merge equal pages", "on", get_merge },
+    { "memory-backend", "str", "The memory backend that is the main memory", NULL, get_backend },
+    { "pit", "OnOffAuto", "The interval timer", "auto", get_pit },
+    { .name = NULL },
+};
