@@ -4,7 +4,8 @@
 query-qmp-schema and the reference page.
 
 A schema file is an object {"title", "doc", "items": [...]}. An item is one of
-  {"command": NAME, "doc", "data": {MEMBER: TYPE}, "returns": TYPE, "oob": true, "open": true}
+  {"command": NAME, "doc", "data": {MEMBER: TYPE}, "returns": TYPE, "oob": true, "open": true,
+   "features": [NAME, ...]}
   {"event": NAME, "doc", "data": {MEMBER: TYPE}}
   {"struct": NAME, "doc", "data": {MEMBER: TYPE}, "open": true}
   {"enum": NAME, "doc", "data": [VALUE, ...]}
@@ -119,7 +120,8 @@ def header(schema):
         if 'enum' in item:
             out.append(f'typedef enum Qmp{name} {{')
             out += [f'    QMP_{upper(name)}_{upper(value)},' for value in item['data']]
-            out += [f'}} Qmp{name};', '']
+            out += [f'}} Qmp{name};',
+                    f'extern const char *const qmp_{name}_values[]; /* NULL-terminated */', '']
     for name, item in schema.commands.items():
         if not item.get('data') and not item.get('open'):
             continue
@@ -164,9 +166,9 @@ def type_tables(schema):
         symbol = c_name(name)
         if 'enum' in item:
             values = ', '.join(f'"{value}"' for value in item['data'])
-            out.append(f'static const char *const values_{symbol}[] = {{ {values}, NULL }};')
+            out.append(f'const char *const qmp_{symbol}_values[] = {{ {values}, NULL }};')
             out.append(f'static const QmpType type_{symbol} = {{ .name = "{name}", '
-                       f'.kind = QMP_ENUM, .values = values_{symbol} }};')
+                       f'.kind = QMP_ENUM, .values = qmp_{symbol}_values }};')
         else:
             out += member_table(schema, f'members_{symbol}', item, None)
             out.append(f'static const QmpType type_{symbol} = {{ .name = "{name}", '
@@ -253,6 +255,8 @@ def introspection(schema):
                 'ret-type': reference(item['returns']) if 'returns' in item else empty}
         if item.get('oob'):
             info['allow-oob'] = True
+        if item.get('features'):
+            info['features'] = item['features']
         out.append(info)
         if item.get('data'):
             out.append({'name': arguments, 'meta-type': 'object',

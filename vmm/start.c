@@ -437,7 +437,7 @@ static bool make_mon(Opts *opts, GError **error)
     }
     return opts_get_enum(opts, "mode", modes, &mode, error) &&
            opts_get_bool(opts, "pretty", &pretty, error) &&
-           cli_check_params(opts, "-mon", "mon", error) &&
+           cli_check_params(opts, "monitor", "mon", error) &&
            (mode ? monitor_add_qmp(chardev, pretty, error) : monitor_add_hmp(chardev, error));
 }
 

@@ -40,12 +40,13 @@ typedef struct VirtioBalloon {
     VirtioDevice vdev;
     /* properties */
     bool deflate_on_oom, free_page_reporting, page_poison;
-    uint32_t stats_interval; /* seconds */
+    uint32_t stats_interval; /* seconds; main thread */
     char *iothread;
     /* as realized */
     EventLoop *loop;
     bool has_iothread;
     Timer stats_timer;
+    uint32_t interval; /* stats_interval for the loop; atomic */
     /* the loop's */
     VirtqRequest *stats_request; /* goes back to the guest when new statistics are wanted */
     GMutex stats_lock;           /* leaf: the next two */
@@ -145,9 +146,9 @@ static void take_stats(VirtioBalloon *balloon, VirtqRequest *request)
 
 static void arm_stats(VirtioBalloon *balloon)
 {
-    if (balloon->stats_interval) {
-        timer_arm(&balloon->stats_timer,
-                  clock_now(VM_CLOCK_VIRTUAL) + balloon->stats_interval * NS_PER_SEC);
+    uint32_t interval = __atomic_load_n(&balloon->interval, __ATOMIC_ACQUIRE);
+    if (interval) {
+        timer_arm(&balloon->stats_timer, clock_now(VM_CLOCK_VIRTUAL) + interval * NS_PER_SEC);
     }
 }
 
@@ -227,6 +228,20 @@ static json_object *guest_stats(const void *base)
     return result;
 }
 
+static void restart_stats(void *opaque)
+{
+    VirtioBalloon *balloon = opaque;
+    timer_cancel(&balloon->stats_timer);
+    arm_stats(balloon);
+}
+
+static void interval_changed(void *base)
+{
+    VirtioBalloon *balloon = base;
+    __atomic_store_n(&balloon->interval, balloon->stats_interval, __ATOMIC_RELEASE);
+    event_loop_call(balloon->loop, restart_stats, balloon);
+}
+
 static const Property virtio_balloon_props[] = {
     PROP_BOOL("deflate-on-oom", VirtioBalloon, deflate_on_oom, false,
               "Let the guest take memory back before it runs out"),
@@ -234,8 +249,9 @@ static const Property virtio_balloon_props[] = {
               "Give memory that is free in the guest back to the host"),
     PROP_BOOL("page-poison", VirtioBalloon, page_poison, true,
               "Respect the pattern that the guest fills free pages with"),
-    PROP_U32("guest-stats-polling-interval", VirtioBalloon, stats_interval, 0,
-             "Seconds between statistics from the guest; 0: none"),
+    PROP_FIELD("guest-stats-polling-interval", PROP_TYPE_U32, VirtioBalloon, stats_interval,
+               "Seconds between statistics from the guest; 0: none", .live = true,
+               .changed = interval_changed),
     PROP_REF("iothread", VirtioBalloon, iothread, "iothread", "The I/O thread of all queues"),
     PROP_COMPUTED("guest-stats", guest_stats, "What the guest said last of its memory"),
     PROP_END,
@@ -314,6 +330,7 @@ static bool balloon_realize(VirtioDevice *vdev, GError **error)
         return false;
     }
     balloon->has_iothread = balloon->iothread != NULL;
+    balloon->interval = balloon->stats_interval;
     g_mutex_init(&balloon->stats_lock);
     timer_init(&balloon->stats_timer, balloon->loop, VM_CLOCK_VIRTUAL, NULL, stats_timer_fire,
                balloon);

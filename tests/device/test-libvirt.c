@@ -29,6 +29,8 @@ typedef struct Question {
         "qom-list-properties", "{\"typename\": \"" TYPE "\"}"                                      \
     }
 
+#define OBJECT_TYPES "{\"implements\": \"user-creatable\", \"abstract\": true}"
+
 static const Question dialogue[] = {
     { "query-version" },
     { "query-target" },
@@ -36,7 +38,7 @@ static const Question dialogue[] = {
     { "query-commands" },
     { "query-kvm" },
     { "qom-list-types" },
-    { "qom-list-types", "{\"implements\": \"user-creatable\", \"abstract\": true}" },
+    { "qom-list-types", OBJECT_TYPES },
     PROPS("virtio-blk-pci"),
     PROPS("virtio-net-pci"),
     PROPS("virtio-scsi-pci"),
@@ -305,6 +307,38 @@ static json_object *answer_to(GPtrArray *answers, const char *command)
     g_assert_not_reached();
 }
 
+/* docs/qmp-differences.md names every command of QEMU's that is not there, and no other. */
+static void test_what_is_left_out_is_written_down(void)
+{
+    if (!g_file_test(QEMU, G_FILE_TEST_IS_EXECUTABLE)) {
+        g_test_skip("there is no " QEMU);
+        return;
+    }
+    g_autofree char *path =
+        g_build_filename(g_getenv("G_TEST_SRCDIR"), "../../docs/qmp-differences.md", NULL);
+    g_autofree char *text = NULL;
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    const char *page = strstr(text, "| commands |");
+    *strstr(text, "Further differences") = '\0';
+    g_autoptr(GPtrArray) our_answers = ask(g_getenv("VIREO"), "qtest");
+    g_autoptr(GPtrArray) their_answers = ask(QEMU, "tcg");
+    json_object *ours = answer_to(our_answers, "query-qmp-schema");
+    json_object *theirs = answer_to(their_answers, "query-qmp-schema");
+    for (size_t i = 0; i < json_object_array_length(theirs); i++) {
+        json_object *item = json_object_array_get_idx(theirs, i);
+        const char *name = json_text(item, "name"), *meta = json_text(item, "meta-type");
+        g_autofree char *quoted = g_strdup_printf("`%s`", name);
+        if (!g_str_equal(meta, "command") && !g_str_equal(meta, "event")) {
+            continue;
+        }
+        bool is_there = find_named(ours, "name", name) != NULL;
+        bool excused = g_str_equal(name, "migrate-set-capabilities") ||
+                       g_str_equal(name, "query-migrate-capabilities");
+        g_test_message("%s", name);
+        g_assert_true(is_there ? excused || !strstr(page, quoted) : strstr(page, quoted) != NULL);
+    }
+}
+
 static void test_the_empty_machine(void)
 {
     g_autoptr(GPtrArray) answers = ask(g_getenv("VIREO"), "qtest");
@@ -313,7 +347,7 @@ static void test_the_empty_machine(void)
     g_assert_nonnull(none);
     g_assert_null(json_at(none, "default-cpu-type"));
     qtest_assert_refused("-machine none -m 64 -accel qtest", "neither memory nor CPUs");
-    qtest_assert_refused("-machine none -smp 2 -accel qtest", "max CPUs supported");
+    qtest_assert_refused("-machine none -smp 2 -accel qtest", "1 at most");
 }
 
 /* Each parameter that is told is taken, and options without a name in it are not told. */
@@ -347,12 +381,85 @@ static void test_told_parameters_are_taken(void)
     g_assert_null(find_named(options, "option", "spice"));
 }
 
+/* -object's types in the schema are those that there are. */
+static void test_object_types_are_in_the_schema(void)
+{
+    g_autoptr(GPtrArray) answers = ask(g_getenv("VIREO"), "qtest");
+    json_object *schema = answer_to(answers, "query-qmp-schema");
+    json_object *command = find_named(schema, "name", "object-add");
+    json_object *arguments = find_named(schema, "name", json_text(command, "arg-type"));
+    json_object *type = find_named(json_at(arguments, "members"), "name", "qom-type");
+    json_object *values = json_at(find_named(schema, "name", json_text(type, "type")), "values");
+    unsigned found = 0;
+    for (size_t i = 0; i < G_N_ELEMENTS(dialogue); i++) {
+        if (g_strcmp0(dialogue[i].arguments, OBJECT_TYPES) != 0) {
+            continue;
+        }
+        json_object *types = answer_of(answers, i);
+        for (size_t j = 0; j < json_object_array_length(types); j++) {
+            json_object *item = json_object_array_get_idx(types, j);
+            bool in_schema = json_at(item, "abstract") != NULL;
+            for (size_t k = 0; k < json_object_array_length(values); k++) {
+                const char *value = json_object_get_string(json_object_array_get_idx(values, k));
+                if (g_str_equal(value, json_text(item, "name"))) {
+                    in_schema = true;
+                    found++;
+                }
+            }
+            g_test_message("%s", json_text(item, "name"));
+            g_assert_true(in_schema);
+        }
+    }
+    g_assert_cmpuint(found, ==, json_object_array_length(values));
+}
+
+/* What libvirt writes on every command line, and its first commands. */
+static void test_a_domain_starts(void)
+{
+    QTest *qts = qtest_start(
+        "-name guest=x,debug-threads=on -S -machine pc-q35-7.2,usb=off,dump-guest-core=off,"
+        "memory-backend=pc.ram,hpet=off,acpi=on -m 64 "
+        "-object '{\"qom-type\":\"memory-backend-ram\",\"id\":\"pc.ram\",\"size\":67108864}' "
+        "-overcommit mem-lock=off -smp 2,sockets=2,cores=1,threads=1 "
+        "-object '{\"qom-type\":\"iothread\",\"id\":\"iothread1\"}' -no-user-config "
+        "-rtc base=utc,driftfix=slew -no-shutdown -boot strict=on "
+        "-chardev null,id=charmonitor -mon chardev=charmonitor,id=monitor,mode=control "
+        "-global ICH9-LPC.disable_s3=1 -global ICH9-LPC.disable_s4=1 "
+        "-device '{\"driver\":\"pcie-root-port\",\"port\":8,\"chassis\":1,\"id\":\"pci.1\","
+        "\"bus\":\"pcie.0\",\"multifunction\":true,\"addr\":\"0x1\"}' "
+        "-device '{\"driver\":\"virtio-balloon-pci\",\"id\":\"balloon0\",\"bus\":\"pci.1\","
+        "\"addr\":\"0x0\"}' -audiodev '{\"id\":\"audio1\",\"driver\":\"none\"}' "
+        "-msg timestamp=on");
+    json_object_put(qtest_qmp_ok(qts, "{'execute': 'migrate-set-capabilities', 'arguments': "
+                                      "{'capabilities': [{'capability': 'events', 'state': true}]"
+                                      "}}"));
+    json_object *list = qtest_qmp_ok(qts, "{'execute': 'query-migrate-capabilities'}");
+    json_object *events = find_named(list, "capability", "events");
+    g_assert_true(json_object_get_boolean(json_at(events, "state")));
+    json_object_put(list);
+    g_autofree char *other =
+        qtest_qmp_error(qts, "{'execute': 'migrate-set-capabilities', 'arguments': "
+                             "{'capabilities': [{'capability': 'rdma', 'state': true}]}}");
+    g_assert_nonnull(strstr(other, "rdma"));
+    json_object_put(qtest_qmp_ok(qts, "{'execute': 'cont'}"));
+    qtest_stop(qts);
+    qtest_assert_refused("-accel qtest -audiodev alsa,id=a", "the only driver is 'none'");
+    qtest_assert_refused("-accel qtest -audiodev none,id=a -audiodev none,id=a",
+                         "the audiodev 'a' is there already");
+    qtest_assert_refused("-accel qtest -chardev null,id=a -chardev null,id=b -mon a,id=m "
+                         "-mon b,id=m",
+                         "the mon 'm' is there already");
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/libvirt/probing-is-answered", test_probing_is_answered);
     g_test_add_func("/libvirt/shapes-are-qemus", test_shapes_are_qemus);
+    g_test_add_func("/libvirt/left-out-is-written-down", test_what_is_left_out_is_written_down);
     g_test_add_func("/libvirt/empty-machine", test_the_empty_machine);
     g_test_add_func("/libvirt/told-parameters-are-taken", test_told_parameters_are_taken);
+    g_test_add_func("/libvirt/object-types-are-in-the-schema", test_object_types_are_in_the_schema);
+    g_test_add_func("/libvirt/a-domain-starts", test_a_domain_starts);
     return g_test_run();
 }

@@ -316,7 +316,7 @@ static void test_objects_and_devices(void)
     json_object_put(value);
     g_autofree char *unknown = qtest_qmp_error(
         qts, "{'execute': 'qom-get', 'arguments': {'path': 'rng9', 'property': 'type'}}");
-    g_assert_cmpstr(unknown, ==, "there is no device 'rng9'");
+    g_assert_cmpstr(unknown, ==, "there is no object at 'rng9'");
     g_autofree char *late = qtest_qmp_error(
         qts, "{'execute': 'qom-set', 'arguments': {'path': 'rng0', 'property': 'max-bytes', "
              "'value': 1}}");

@@ -114,27 +114,26 @@ static void test_errors(void)
 {
     QTest *qts = qtest_start(MACHINE);
     assert_error(qts, "{'execute': 'qom-list', 'arguments': {'path': '/machine/nothing'}}",
-                 "DeviceNotFound", "Device '/machine/nothing' not found");
+                 "DeviceNotFound", "there is no object at '/machine/nothing'");
     assert_error(qts, "{'execute': 'qom-list', 'arguments': {'path': ''}}", "DeviceNotFound",
-                 "Device '' not found");
+                 "there is no object at ''");
     assert_error(qts, "{'execute': 'qom-list', 'arguments': {'path': 'device[0]'}}", "GenericError",
-                 "Path 'device[0]' does not uniquely identify an object");
+                 "'device[0]' is the end of several paths: give a whole one");
     assert_error(qts, "{'execute': 'qom-get', 'arguments': {'path': '/machine', 'property': 'x'}}",
-                 "GenericError", "Property 'pc-q35-7.2-machine.x' not found");
+                 "GenericError", "pc-q35-7.2-machine has no property 'x' (qom-list lists them)");
     assert_error(qts,
                  "{'execute': 'qom-set', 'arguments': {'path': '/machine', 'property': 'type', "
                  "'value': 'x'}}",
-                 "GenericError", "Property 'pc-q35-7.2-machine.type' is not writable");
+                 "GenericError", "pc-q35-7.2-machine: 'type' can be read only");
     assert_error(qts,
                  "{'execute': 'qom-set', 'arguments': {'path': 'rng0', 'property': 'realized', "
                  "'value': false}}",
-                 "GenericError", "Property 'virtio-rng-pci.realized' is not writable");
+                 "GenericError", "virtio-rng-pci: 'realized' can be read only");
     assert_error(qts, "{'execute': 'qom-list-properties', 'arguments': {'typename': 'nothing'}}",
-                 "DeviceNotFound", "Class 'nothing' not found");
-    assert_error(qts,
-                 "{'execute': 'device-list-properties', 'arguments': {'typename': 'iothread'}}",
-                 "GenericError",
-                 "Parameter 'typename' expects a non-abstract device type, 'iothread' is not one");
+                 "DeviceNotFound", "there is no type 'nothing' (qom-list-types lists them)");
+    assert_error(
+        qts, "{'execute': 'device-list-properties', 'arguments': {'typename': 'iothread'}}",
+        "GenericError", "'iothread' is not the type of a device (qom-list-types lists them)");
     qtest_stop(qts);
 }
 
@@ -184,7 +183,7 @@ static void test_objects_come_and_go(void)
     assert_text(qts, "io1", "poll-max-ns", "1000");
     json_object_put(qtest_qmp_ok(qts, "{'execute': 'object-del', 'arguments': {'id': 'io1'}}"));
     assert_error(qts, "{'execute': 'qom-list', 'arguments': {'path': '/objects/io1'}}",
-                 "DeviceNotFound", "Device '/objects/io1' not found");
+                 "DeviceNotFound", "there is no object at '/objects/io1'");
     qtest_stop(qts);
 }
 

@@ -168,6 +168,28 @@ static void test_stats(void)
     balloon_close(&b);
 }
 
+/* An interval that is set while the guest's buffer waits counts from then on; 0 stops. */
+static void test_stats_interval_is_live(void)
+{
+    Balloon b;
+    uint16_t id;
+    uint32_t len;
+    balloon_open(&b);
+    QBuffer buffer = { b.page, 10, false };
+    json_object_put(qtest_qmp_ok(b.qts, "{'execute':'qom-set','arguments':{'path':'b','property':"
+                                        "'guest-stats-polling-interval','value':0}}"));
+    qvirtqueue_add(b.stats, &buffer, 1);
+    qvirtqueue_kick(b.stats);
+    qtest_clock_step(b.qts, 5000 * 1000000LL);
+    g_usleep(20000);
+    g_assert_false(qvirtqueue_used(b.stats, &id, &len));
+    json_object_put(qtest_qmp_ok(b.qts, "{'execute':'qom-set','arguments':{'path':'b','property':"
+                                        "'guest-stats-polling-interval','value':1}}"));
+    qtest_clock_step(b.qts, 1100 * 1000000LL);
+    qvirtqueue_wait(b.stats, NULL);
+    balloon_close(&b);
+}
+
 static void test_balloon_change(void)
 {
     Balloon b;
@@ -384,6 +406,7 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio-balloon/inflated-pages-go-back", test_inflate);
     g_test_add_func("/virtio-balloon/reported-pages-go-back", test_reporting);
     g_test_add_func("/virtio-balloon/statistics-are-asked-for", test_stats);
+    g_test_add_func("/virtio-balloon/statistics-interval-is-live", test_stats_interval_is_live);
     g_test_add_func("/virtio-balloon/change-event", test_balloon_change);
     g_test_add_func("/virtio-balloon/monitor-commands", test_balloon_commands);
     g_test_add_func("/virtio-serial/console-output", test_console_output);

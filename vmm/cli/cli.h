@@ -25,6 +25,7 @@ typedef struct Cli {
     GPtrArray *qmps_pretty; /* char *: -qmp-pretty texts */
     GPtrArray *mons;        /* Opts *: -mon, chardev */
     GPtrArray *tpmdevs;     /* Opts *, type */
+    GPtrArray *audiodevs;   /* Opts *, driver */
     const char *debugcon;   /* -debugcon text, or NULL */
     const char *gdb;        /* -gdb text, or NULL */
     const char *qtest, *qtest_log;

@@ -39,6 +39,7 @@ void cli_init(Cli *cli)
     cli->nics = g_ptr_array_new_with_free_func(opts_destroy);
     cli->devices = g_ptr_array_new_with_free_func(opts_destroy);
     cli->tpmdevs = g_ptr_array_new_with_free_func(opts_destroy);
+    cli->audiodevs = g_ptr_array_new_with_free_func(opts_destroy);
     cli->mons = g_ptr_array_new_with_free_func(opts_destroy);
     cli->serials = g_ptr_array_new();
     cli->parallels = g_ptr_array_new();
@@ -65,7 +66,8 @@ void cli_free(Cli *cli)
     GPtrArray *lists[] = { cli->objects,     cli->chardevs,      cli->blockdevs,     cli->drives,
                            cli->netdevs,     cli->nics,          cli->devices,       cli->mons,
                            cli->serials,     cli->parallels,     cli->monitors,      cli->qmps,
-                           cli->qmps_pretty, cli->config.smbios, cli->config.fw_cfg, cli->tpmdevs };
+                           cli->qmps_pretty, cli->config.smbios, cli->config.fw_cfg, cli->tpmdevs,
+                           cli->audiodevs };
     for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
         g_ptr_array_unref(lists[i]);
     }
@@ -404,9 +406,53 @@ bool cli_opt_qmp_pretty(Cli *cli, const char *value, GError **error)
     return add_text(cli->qmps_pretty, value);
 }
 
+/* What takes ids takes each once. */
+static bool check_new_id(const GPtrArray *list, const char *id, const char *what, GError **error)
+{
+    for (guint i = 0; id && i < list->len; i++) {
+        if (g_strcmp0(opts_get(g_ptr_array_index(list, i), "id"), id) == 0) {
+            return error_set(error, "the %s '%s' is there already", what, id);
+        }
+    }
+    return true;
+}
+
 bool cli_opt_mon(Cli *cli, const char *value, GError **error)
 {
-    return add_opts(cli->mons, value, "chardev", error);
+    g_autoptr(Opts) opts = opts_parse(value, "chardev", error);
+    if (!opts || !check_new_id(cli->mons, opts_get(opts, "id"), "mon", error)) {
+        return false;
+    }
+    g_ptr_array_add(cli->mons, g_steal_pointer(&opts));
+    return true;
+}
+
+bool cli_opt_audiodev(Cli *cli, const char *value, GError **error)
+{
+    static const char *const known[] = { "driver", "id", NULL };
+    g_autoptr(Opts) opts = opts_parse(value, "driver", error);
+    if (!opts) {
+        return false;
+    }
+    const char *driver = opts_get(opts, "driver"), *id = opts_get(opts, "id");
+    if (g_strcmp0(driver, "help") == 0) {
+        printf("Available audio drivers:\nnone\n");
+        cli->help_shown = true;
+        return true;
+    }
+    if (!driver || !id) {
+        return error_set(error, "%s= is missing", driver ? "id" : "driver");
+    }
+    if (!g_str_equal(driver, "none")) {
+        return error_set(error, "this version has no sound: the only driver is 'none', not '%s'",
+                         driver);
+    }
+    if (!check_new_id(cli->audiodevs, id, "audiodev", error) ||
+        !opts_check_unused(opts, "-audiodev", known, error)) {
+        return false;
+    }
+    g_ptr_array_add(cli->audiodevs, g_steal_pointer(&opts));
+    return true;
 }
 
 bool cli_opt_daemonize(Cli *cli, const char *value, GError **error)

@@ -131,6 +131,8 @@ static const CliOption options[] = {
       "the character that -nographic's keys begin with, as a number; 1 is Ctrl-a", cli_opt_echr },
     { "display", NULL, "none", "Character devices", "no display", cli_opt_display },
     { "vga", NULL, "none", "Character devices", "no graphics card", cli_opt_vga },
+    { "audiodev", NULL, "[driver=]none,id=ID", "Character devices",
+      "a sound back end; none, which plays nothing, is the only one", cli_opt_audiodev },
     { "parallel", NULL, "DEV", "Character devices",
       "the next parallel port, its printer writing to: file:PATH, stdio, pty, null, none, "
       "chardev:ID ...",
@@ -175,7 +177,6 @@ static const struct {
     { "sdl", "this version has no display" },
     { "full-screen", "this version has no display" },
     { "usbdevice", "write -device qemu-xhci -device usb-storage (or usb-hub)" },
-    { "audiodev", "this version has no sound" },
     { "audio", "this version has no sound" },
     { "soundhw", "this version has no sound" },
     { "virtfs", "this version has no shared folders" },

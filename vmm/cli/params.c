@@ -20,7 +20,7 @@ static const struct {
     { "global", "driver property value" },
     { "machine", "type" },
     { "memory", "size slots maxmem" },
-    { "mon", "chardev mode pretty" },
+    { "mon", "id chardev mode pretty" },
     { "msg", "timestamp" },
     { "name", "guest process debug-threads" },
     { "netdev", "" },
@@ -196,7 +196,7 @@ static json_object *describe_group(size_t i)
 json_object *cli_params_to_json(const char *group, GError **error)
 {
     if (group && find_group(group) == G_N_ELEMENTS(groups)) {
-        error_set(error, "invalid option name: %s", group);
+        error_set(error, "there are no options called '%s'", group);
         return NULL;
     }
     json_object *list = json_object_new_array();

@@ -97,6 +97,13 @@ static void remember_set(Device *dev, const char *name)
     json_object_object_add(dev->set_props, name, json_object_new_boolean(1));
 }
 
+static void tell_changed(Device *dev, const Property *prop, size_t base)
+{
+    if (dev->stage == DEVICE_REALIZED && prop->changed) {
+        prop->changed((uint8_t *)dev + base);
+    }
+}
+
 bool device_set_prop(Device *dev, const char *name, const char *value, GError **error)
 {
     size_t base;
@@ -105,6 +112,7 @@ bool device_set_prop(Device *dev, const char *name, const char *value, GError **
         return false;
     }
     remember_set(dev, name);
+    tell_changed(dev, prop, base);
     return true;
 }
 
@@ -116,6 +124,7 @@ bool device_set_prop_json(Device *dev, const char *name, json_object *value, GEr
         return false;
     }
     remember_set(dev, name);
+    tell_changed(dev, prop, base);
     return true;
 }
 

@@ -45,6 +45,7 @@ typedef struct Property {
     const char *type_name;    /* for REF and ENUM, as shown in help */
     const char *desc;
     bool live;                             /* may be set on a realized device (qom-set) */
+    void (*changed)(void *base);           /* after it was set live; main thread; may be NULL */
     json_object *(*get)(const void *base); /* computed: read-only, has no field; new reference */
 } Property;
 

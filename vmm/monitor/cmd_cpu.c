@@ -49,7 +49,7 @@ static json_object *query_hotpluggable_cpus(const void *args, GError **error)
     Machine *machine = machine_get();
     g_autofree char *type = machine_cpu_type(machine);
     if (machine->cls->bare) {
-        error_set(error, "machine does not support hot-plugging CPUs");
+        error_set(error, "machine '%s' has no places for CPUs", machine->cls->name);
         return NULL;
     }
     json_object *list = json_object_new_array();

@@ -42,7 +42,7 @@ static json_object *qmp_device_del(const void *opaque, GError **error)
     Machine *machine = machine_get();
     Device *dev = device_find(machine, args->id);
     if (!dev) {
-        error_set_code(error, VIREO_ERROR_DEVICE_NOT_FOUND, "Device '%s' not found", args->id);
+        error_set_code(error, VIREO_ERROR_DEVICE_NOT_FOUND, "there is no device '%s'", args->id);
         return NULL;
     }
     if (!dev->id) {
@@ -59,7 +59,8 @@ static json_object *qmp_device_del(const void *opaque, GError **error)
 static json_object *object_add(const void *opaque, GError **error)
 {
     const QmpObjectAddArgs *args = opaque;
-    return object_create(args->qom_type, args->id, args->rest, error) ? qmp_ok() : NULL;
+    const char *type = qmp_ObjectType_values[args->qom_type];
+    return object_create(type, args->id, args->rest, error) ? qmp_ok() : NULL;
 }
 
 static json_object *object_del(const void *opaque, GError **error)

@@ -179,9 +179,36 @@ static json_object *query_current_machine(const void *args, GError **error)
     return info;
 }
 
+/* ---- Switches of migration, which clients set before they start anything ---- */
+
+static bool migrate_capabilities[QMP_MIGRATION_CAPABILITY_EVENTS + 1];
+
 static json_object *query_migrate_capabilities(const void *args, GError **error)
 {
-    return json_object_new_array();
+    json_object *list = json_object_new_array();
+    for (size_t i = 0; i < G_N_ELEMENTS(migrate_capabilities); i++) {
+        json_object *info = json_object_new_object();
+        json_add_string(info, "capability", qmp_MigrationCapability_values[i]);
+        json_add_bool(info, "state", migrate_capabilities[i]);
+        json_object_array_add(list, info);
+    }
+    return list;
+}
+
+static json_object *migrate_set_capabilities(const void *opaque, GError **error)
+{
+    json_object *list = ((const QmpMigrateSetCapabilitiesArgs *)opaque)->capabilities;
+    for (size_t i = 0; i < json_object_array_length(list); i++) {
+        json_object *item = json_object_array_get_idx(list, i);
+        const char *name = json_object_get_string(json_object_object_get(item, "capability"));
+        for (size_t j = 0; j < G_N_ELEMENTS(migrate_capabilities); j++) {
+            if (g_str_equal(name, qmp_MigrationCapability_values[j])) {
+                migrate_capabilities[j] =
+                    json_object_get_boolean(json_object_object_get(item, "state"));
+            }
+        }
+    }
+    return qmp_ok();
 }
 
 static void add_iothread(Object *obj, void *opaque)
@@ -256,6 +283,7 @@ static const QmpHandler qmp[] = {
     { "query-machines", query_machines },
     { "query-current-machine", query_current_machine },
     { "query-migrate-capabilities", query_migrate_capabilities },
+    { "migrate-set-capabilities", migrate_set_capabilities },
     { "query-iothreads", query_iothreads },
     { NULL },
 };

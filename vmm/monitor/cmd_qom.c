@@ -26,11 +26,10 @@ static json_object *device_list_properties(const void *opaque, GError **error)
     Listing listing = { .devices = true };
     if (!qom_type_find(name, list_properties, &listing)) {
         g_autofree char *near = device_class_suggest(name);
-        error_set_code(error, VIREO_ERROR_DEVICE_NOT_FOUND, "Device '%s' not found%s%s%s", name,
+        error_set_code(error, VIREO_ERROR_DEVICE_NOT_FOUND, "there is no device '%s'%s%s%s", name,
                        near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
     } else if (!listing.list) {
-        error_set(error, "Parameter 'typename' expects a non-abstract device type, '%s' is not one",
-                  name);
+        error_set(error, "'%s' is not the type of a device (qom-list-types lists them)", name);
     }
     return listing.list;
 }
@@ -40,7 +39,8 @@ static json_object *qom_list_properties(const void *opaque, GError **error)
     const char *name = ((const QmpQomListPropertiesArgs *)opaque)->typename;
     Listing listing = { .devices = false };
     if (!qom_type_find(name, list_properties, &listing)) {
-        error_set_code(error, VIREO_ERROR_DEVICE_NOT_FOUND, "Class '%s' not found", name);
+        error_set_code(error, VIREO_ERROR_DEVICE_NOT_FOUND,
+                       "there is no type '%s' (qom-list-types lists them)", name);
     }
     return listing.list;
 }

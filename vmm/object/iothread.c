@@ -8,9 +8,16 @@ typedef struct IoThread {
     EventLoop *loop;
 } IoThread;
 
+static void apply_polling(void *base)
+{
+    IoThread *thread = base;
+    event_loop_set_polling(thread->loop, thread->poll_max_ns, thread->poll_grow,
+                           thread->poll_shrink);
+}
+
 #define POLL_PROP(Name, Field, Default, Desc)                                                      \
     PROP_FIELD(Name, PROP_TYPE_I64, IoThread, Field, Desc, .def = (Default), .max = INT64_MAX,     \
-               .live = true)
+               .live = true, .changed = apply_polling)
 
 static const Property iothread_props[] = {
     POLL_PROP("poll-max-ns", poll_max_ns, LOOP_DEFAULT_POLL_MAX_NS,
@@ -20,13 +27,6 @@ static const Property iothread_props[] = {
     PROP_END,
 };
 
-static void iothread_changed(Object *obj)
-{
-    IoThread *thread = (IoThread *)obj;
-    event_loop_set_polling(thread->loop, thread->poll_max_ns, thread->poll_grow,
-                           thread->poll_shrink);
-}
-
 static bool iothread_complete(Object *obj, GError **error)
 {
     IoThread *thread = (IoThread *)obj;
@@ -35,7 +35,7 @@ static bool iothread_complete(Object *obj, GError **error)
     if (!thread->loop) {
         return false;
     }
-    iothread_changed(obj);
+    apply_polling(obj);
     if (!event_loop_start(thread->loop, error)) {
         event_loop_free(thread->loop);
         return false;
@@ -56,7 +56,6 @@ const ObjectClass iothread_class = {
     .props = iothread_props,
     .complete = iothread_complete,
     .finalize = iothread_finalize,
-    .changed = iothread_changed,
 };
 
 EventLoop *iothread_claim(const char *id, GError **error)

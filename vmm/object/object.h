@@ -18,9 +18,8 @@ typedef struct ObjectClass {
     const char *desc;
     size_t size; /* the struct begins with an Object */
     const Property *props;
-    bool (*complete)(Object *obj, GError **error); /* properties are set: make it work */
-    void (*finalize)(Object *obj);                 /* undoes complete */
-    void (*changed)(Object *obj); /* a live property was set (qom-set); may be NULL */
+    bool (*complete)(Object *obj, GError **error);       /* properties are set: make it work */
+    void (*finalize)(Object *obj);                       /* undoes complete */
     bool (*can_be_deleted)(Object *obj, GError **error); /* NULL: when users == 0 */
 } ObjectClass;
 

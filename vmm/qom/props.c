@@ -301,7 +301,7 @@ static json_object *get_derived(const QomNode *node, const char *name)
 static json_object *not_found(const QomNode *node, const char *name, GError **error)
 {
     g_autofree char *type = qom_node_type(node);
-    error_set(error, "Property '%s.%s' not found", type, name);
+    error_set(error, "%s has no property '%s' (qom-list lists them)", type, name);
     return NULL;
 }
 
@@ -327,19 +327,18 @@ bool qom_node_set(const QomNode *node, const char *name, json_object *value, GEr
     }
     if (prop && prop->live) {
         bool ok = property_set_json((void *)base, prop, value, error);
-        if (ok && node->object && node->object->cls->changed) {
-            node->object->cls->changed(node->object);
+        if (ok && prop->changed) {
+            prop->changed((void *)base);
         }
         return ok;
     }
     if (prop) {
-        return error_set(error, "Property '%s.%s' can be set when the object is made only", type,
-                         name);
+        return error_set(error, "%s: '%s' can be set when the object is made only", type, name);
     }
     json_object *derived = qom_node_get(node, name, error);
     if (derived) {
         json_object_put(derived);
-        error_set(error, "Property '%s.%s' is not writable", type, name);
+        error_set(error, "%s: '%s' can be read only", type, name);
     }
     return false;
 }

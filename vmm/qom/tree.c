@@ -238,17 +238,17 @@ bool qom_resolve(const char *path, QomNode *node, GError **error)
     g_auto(GStrv) names = g_strsplit(path, "/", -1);
     *node = (QomNode){ .kind = QOM_ROOT };
     if (path[0] == '/') {
-        return descend(node, names) ||
-               error_set_code(error, VIREO_ERROR_DEVICE_NOT_FOUND, "Device '%s' not found", path);
+        return descend(node, names) || error_set_code(error, VIREO_ERROR_DEVICE_NOT_FOUND,
+                                                      "there is no object at '%s'", path);
     }
     Search search = { .names = names };
     if (path[0]) {
         search_below("", node, &search);
     }
     if (search.count > 1) {
-        return error_set(error, "Path '%s' does not uniquely identify an object", path);
+        return error_set(error, "'%s' is the end of several paths: give a whole one", path);
     }
     *node = search.found;
     return search.count == 1 ||
-           error_set_code(error, VIREO_ERROR_DEVICE_NOT_FOUND, "Device '%s' not found", path);
+           error_set_code(error, VIREO_ERROR_DEVICE_NOT_FOUND, "there is no object at '%s'", path);
 }
