@@ -60,6 +60,67 @@ static void test_boots_a_sata_disk(void)
     g_assert_cmpint(guest_run_wait(run), ==, 0x21);
 }
 
+/* ---- Encrypted disks ---- */
+
+#define SECRETS "-object secret,id=right,data=letmein -object secret,id=wrong,data=nonsense "
+
+/* The disk that boot_disk() makes, converted by qemu-img; NULL, and the test skipped, without it.
+ */
+static const char *encrypted_disk(GuestRun *run, const char *format, const char *options)
+{
+    const char *plain = boot_disk(run, "plain", "x unlocked\r\n");
+    const char *path = guest_run_disk(run, "encrypted", SECTOR);
+    g_autofree char *program = g_find_program_in_path("qemu-img");
+    g_autofree char *line = g_strdup_printf(
+        "qemu-img convert --object secret,id=right,data=letmein -f raw -O %s -o %s %s %s", format,
+        options, plain, path);
+    int status = -1;
+    if (!program) {
+        g_test_skip("qemu-img is not installed");
+        return NULL;
+    }
+    /* It gives up where the host is too busy to measure how fast it is. */
+    for (int i = 0; i < 50 && status != 0; i++) {
+        g_assert_true(g_spawn_command_line_sync(line, NULL, NULL, &status, NULL));
+    }
+    g_assert_cmpint(status, ==, 0);
+    return path;
+}
+
+static void check_encrypted(const char *format, const char *options, const char *key)
+{
+    g_autoptr(GuestRun) run = guest_run_new(NULL), refused = guest_run_new(NULL);
+    const char *disk = encrypted_disk(run, format, options);
+
+    if (!disk) {
+        return;
+    }
+    guest_run_args(run, SECRETS "-drive file=%s,format=%s,%s=right,if=virtio", disk, format, key);
+    guest_run_start(run);
+    guest_run_expect(run, "boot sector, drive 80");
+    guest_run_expect(run, "x unlocked");
+    g_assert_cmpint(guest_run_wait(run), ==, 0x21);
+    guest_run_args(refused, SECRETS "-drive file=%s,format=%s,%s=wrong,if=virtio", disk, format,
+                   key);
+    guest_run_start(refused);
+    g_assert_cmpint(guest_run_wait(refused), ==, 1);
+    if (!guest_run_is_qemu()) {
+        g_assert_nonnull(strstr(guest_run_errors(refused), disk));
+        g_assert_nonnull(strstr(guest_run_errors(refused), "no key slot opens with the password"));
+    }
+}
+
+static void test_boots_a_luks_disk(void)
+{
+    check_encrypted("luks", "key-secret=right,iter-time=10", "key-secret");
+}
+
+static void test_boots_an_encrypted_qcow2_disk(void)
+{
+    check_encrypted("qcow2", "encrypt.format=luks,encrypt.key-secret=right,encrypt.iter-time=10",
+                    "encrypt.key-secret");
+}
+
 #define CD_SECTOR  2048
 #define CD_SIZE    (64 * CD_SECTOR)
 #define CD_CATALOG 18
@@ -224,6 +285,11 @@ int main(int argc, char **argv)
     guest_test_add("/guest/firmware/boots-a-virtio-disk", test_boots_a_virtio_disk);
     guest_test_add("/guest/firmware/boots-a-sata-disk", test_boots_a_sata_disk);
     guest_test_add("/guest/firmware/boots-an-ide-disk", test_boots_an_ide_disk);
+    if (HAVE_ENCRYPTION) {
+        guest_test_add("/guest/firmware/boots-a-luks-disk", test_boots_a_luks_disk);
+        guest_test_add("/guest/firmware/boots-an-encrypted-qcow2-disk",
+                       test_boots_an_encrypted_qcow2_disk);
+    }
     guest_test_add("/guest/firmware/boots-a-cd/sata", test_boots_a_sata_cd);
     guest_test_add("/guest/firmware/boots-a-cd/ide", test_boots_an_ide_cd);
     guest_test_add("/guest/firmware/screen-text-goes-to-the-serial-port",
