@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include "block/backend.h"
+#include "block/latency.h"
 #include "vmm/util/bytes.h"
 
 static GPtrArray *backends;
@@ -64,6 +65,7 @@ bool block_backend_add_loop(BlockBackend *backend, EventLoop *loop, GError **err
     queue->throttle = backend->throttle.group ? &backend->throttle : NULL;
     queue->kept_tail = &queue->kept;
     queue->held_tail = &queue->held;
+    latency_add_queue(queue);
     atomic_store(&backend->queues[count], queue);
     atomic_store_explicit(&backend->queue_count, count + 1, memory_order_release);
     return true;
@@ -187,6 +189,9 @@ static void account(BlockQueue *queue, const BlockRequest *request, int ret)
     uint64_t ns = now - request->start_ns, done = ret < 0 ? 0 : request->bytes;
     bool failed = ret < 0, refused = request->kflags & BLOCK_REQ_REFUSED;
     __atomic_store_n(&s->last_access_ns, (uint64_t)now, __ATOMIC_RELAXED);
+    if (G_UNLIKELY(queue->latency) && !refused) {
+        latency_count(queue->latency, request->op, ns);
+    }
     switch (request->op) {
     case BLOCK_READ:
         ACCOUNT(s, rd, ns, failed, refused);
@@ -414,6 +419,7 @@ static void backend_free(BlockBackend *backend)
     int count = atomic_load(&backend->queue_count);
     throttle_member_leave(&backend->throttle);
     g_ptr_array_remove(backends, backend);
+    latency_free(backend);
     for (int i = 0; i < count; i++) {
         g_free(atomic_load(&backend->queues[i]));
     }

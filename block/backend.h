@@ -16,6 +16,7 @@ struct BlockQueue {
     BlockRequest *kept, **kept_tail; /* by a "stop" policy */
     BlockRequest *held, **held_tail; /* came while paused */
     unsigned paused;
+    struct QueueLatency *latency; /* NULL: no histograms are wanted */
     BlockStats stats;
 };
 

@@ -78,6 +78,16 @@ BlockNode *block_image_open(const char *filename, const char *format, Opts *opti
 
 /* ---- Creating ---- */
 
+bool block_creation_run(BlockCreation *creation, GError **error)
+{
+    if (!creation) {
+        return false;
+    }
+    bool ok = creation->fill(creation, NULL, NULL, error);
+    creation->free(creation);
+    return ok;
+}
+
 static bool make_file(const char *filename, GError **error)
 {
     struct stat st;

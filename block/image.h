@@ -60,6 +60,17 @@ typedef struct BlockMeasure {
 
 typedef void BlockProgress(double percent, void *opaque);
 
+/* Between pieces of long work: false: stop. The worker's thread. */
+typedef bool BlockGoOn(void *opaque);
+
+/* A new image that is planned: nodes are as long as they must be, objects were looked up. */
+typedef struct BlockCreation BlockCreation;
+struct BlockCreation {
+    /* Writes it. Blocking; any thread that no loop runs on. go_on may be NULL. */
+    bool (*fill)(BlockCreation *creation, BlockGoOn *go_on, void *opaque, GError **error);
+    void (*free)(BlockCreation *creation); /* main thread */
+};
+
 typedef struct BlockImageOps {
     const BlockCreateOption *create_options;
     const BlockCreateOption *amend_options; /* NULL: those of creation */
@@ -67,6 +78,9 @@ typedef struct BlockImageOps {
     /* Writes an empty image into file (open for writing, of length 0 or a device). "size" and the
      * table's names are in options; "backing_file", "backing_fmt" are recorded, not opened. */
     bool (*create)(BlockNode *file, Opts *options, GError **error);
+    /* The same in two steps, of which the second is the long one. NULL: create does not take
+     * long. */
+    BlockCreation *(*plan)(BlockNode *file, Opts *options, GError **error);
     void (*info)(BlockNode *node, BlockImageInfo *info);
     bool (*check)(BlockNode *node, unsigned fix, BlockCheckResult *result, GError **error);
     /* How large a file must be for `size` bytes of which `data` (in `runs` of whole clusters, as
@@ -93,6 +107,9 @@ typedef struct BlockImageOps {
     /* Everything the active layer has, dropped: what `commit` does to the overlay afterwards. */
     bool (*make_empty)(BlockNode *node, GError **error);
 } BlockImageOps;
+
+/* The plan, carried out at once; NULL: that failed. Main thread. */
+bool block_creation_run(BlockCreation *creation, GError **error);
 
 void block_snapshot_free(BlockSnapshot *snapshot);
 GPtrArray *block_snapshots_new(void); /* frees its BlockSnapshots */

@@ -153,6 +153,9 @@ void block_exports_close(void);
 /* node.c */
 BlockNode *node_open(Opts *options, const char *driver, const NodeDefaults *defaults,
                      GError **error);
+/* A filter that no options name, over a node: takes a reference of that. Main thread. */
+BlockNode *node_put_filter(const BlockDriver *driver, const char *name, BlockNode *below,
+                           GError **error);
 static inline void block_node_pass(BlockNode *node, BlockRequest *request)
 {
     node->driver->submit(node, request);
@@ -281,6 +284,7 @@ struct BlockBackend {
     _Atomic int rerror, werror; /* BlockErrorAction */
     _Atomic bool io_failed;     /* query-block's io-status */
     _Atomic bool io_nospace;
+    struct LatencyBounds *latency[3]; /* by LatencyKind, or NULL; main thread */
     const BlockBackendEvents *events;
     void *events_opaque;
     BlockQueue *_Atomic queues[64];

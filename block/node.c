@@ -235,6 +235,43 @@ static void keep_option(const char *key, const char *value, void *opaque)
     opts_set(opaque, key, value);
 }
 
+static BlockNode *node_new(const BlockDriver *driver)
+{
+    BlockNode *node = g_new0(BlockNode, 1);
+    node->driver = driver;
+    node->refs = 1;
+    atomic_init(&node->reach, UINT64_MAX);
+    node->shared = BLOCK_PERM_ALL;
+    node->given = opts_new();
+    node->state = g_malloc0(MAX(driver->state_size, 1));
+    return node;
+}
+
+static void list_node(BlockNode *node)
+{
+    if (!nodes) {
+        nodes = g_ptr_array_new();
+    }
+    g_ptr_array_add(nodes, node);
+}
+
+BlockNode *node_put_filter(const BlockDriver *driver, const char *name, BlockNode *below,
+                           GError **error)
+{
+    BlockNode *node = node_new(driver);
+    node->file = block_node_ref(below);
+    node->readonly = below->readonly;
+    node->cache_direct = below->cache_direct;
+    node->no_flush = below->no_flush;
+    node->discard_unmap = true;
+    if (!set_name(node, name, error) || !driver->open(node, NULL, error)) {
+        node_free(node);
+        return NULL;
+    }
+    list_node(node);
+    return node;
+}
+
 BlockNode *node_open(Opts *options, const char *driver_name, const NodeDefaults *defaults,
                      GError **error)
 {
@@ -242,14 +279,8 @@ BlockNode *node_open(Opts *options, const char *driver_name, const NodeDefaults 
     if (!driver) {
         return NULL;
     }
-    BlockNode *node = g_new0(BlockNode, 1);
-    node->driver = driver;
-    node->refs = 1;
-    atomic_init(&node->reach, UINT64_MAX);
-    node->shared = BLOCK_PERM_ALL;
-    node->given = opts_new();
+    BlockNode *node = node_new(driver);
     opts_foreach_unused(options, keep_option, node->given);
-    node->state = g_malloc0(MAX(driver->state_size, 1));
     if (!set_name(node, opts_get(options, "node-name"), error) ||
         !read_common(node, options, defaults, error) ||
         (driver->has_file && !open_file_child(node, options, error)) ||
@@ -264,10 +295,7 @@ BlockNode *node_open(Opts *options, const char *driver_name, const NodeDefaults 
         return NULL;
     }
     node->above = NULL;
-    if (!nodes) {
-        nodes = g_ptr_array_new();
-    }
-    g_ptr_array_add(nodes, node);
+    list_node(node);
     return node;
 }
 

@@ -117,6 +117,7 @@ static json_object *block_stream(const void *opaque, GError **error)
     const QmpBlockStreamArgs *args = opaque;
     JobCommon common = COMMON(args);
     BlockNode *top = block_device_node(args->device, error), *base = NULL;
+    common.filter = args->filter_node_name;
     common.on_source = on_error(args->has_on_error, args->on_error);
     if (!top || !check_speed(args->has_speed, args->speed, error) ||
         !choose(top, args->base_node, args->base, "base", &base, error)) {
@@ -149,6 +150,7 @@ static json_object *block_commit(const void *opaque, GError **error)
                        args->device);
         return NULL;
     }
+    common.filter = args->filter_node_name;
     common.on_source = on_error(args->has_on_error, args->on_error);
     BlockNode *top = active, *base = graph_skip_filters(active);
     while (base->backing) {
@@ -279,6 +281,7 @@ static json_object *blockdev_mirror(const void *opaque, GError **error)
     BlockNode *source = block_device_node(args->device, error);
     BlockNode *target = source ? block_device_node(args->target, error) : NULL;
     TAKE_POLICIES(&options.common, args);
+    options.common.filter = args->filter_node_name;
     if (!target || !check_speed(args->has_speed, args->speed, error) ||
         !read_wish(&wish, args->sync, &options, error)) {
         return NULL;
@@ -384,49 +387,49 @@ static BackupBitmapMode bitmap_mode_of(const BackupBitmap *b)
         .mode = (args)->bitmap_mode,                                                               \
     }
 
-static bool check_compress(bool compress, GError **error)
-{
-    return !compress || error_set(error, "compress: not available in this version of Vireo");
-}
+#define BACKUP_OPTIONS(args)                                                                       \
+    {                                                                                              \
+        .common = COMMON(args), .sync = sync_of((args)->sync),                                     \
+        .compress = (args)->has_compress && (args)->compress,                                      \
+    }
 
 static json_object *blockdev_backup(const void *opaque, GError **error)
 {
     const QmpBlockdevBackupArgs *args = opaque;
-    JobCommon common = COMMON(args);
+    BackupOptions options = BACKUP_OPTIONS(args);
     BackupBitmap used = BACKUP_BITMAP(args);
-    BlockBitmap *bitmap;
     BlockNode *source = block_device_node(args->device, error);
     BlockNode *target = source ? block_device_node(args->target, error) : NULL;
-    TAKE_POLICIES(&common, args);
+    TAKE_POLICIES(&options.common, args);
+    options.common.filter = args->filter_node_name;
     if (!target || !check_speed(args->has_speed, args->speed, error) ||
-        !check_compress(args->compress, error) || !find_bitmap(&used, source, &bitmap, error)) {
+        !find_bitmap(&used, source, &options.bitmap, error)) {
         return NULL;
     }
-    return answer(backup_start(source, target, sync_of(args->sync), bitmap, bitmap_mode_of(&used),
-                               &common, error));
+    options.bitmap_mode = bitmap_mode_of(&used);
+    return answer(backup_start(source, target, &options, error));
 }
 
 static json_object *drive_backup(const void *opaque, GError **error)
 {
     const QmpDriveBackupArgs *args = opaque;
-    JobCommon common = COMMON(args);
+    BackupOptions options = BACKUP_OPTIONS(args);
     BackupBitmap used = BACKUP_BITMAP(args);
-    BlockBitmap *bitmap;
     BlockNode *source = block_device_node(args->device, error);
-    TAKE_POLICIES(&common, args);
+    TAKE_POLICIES(&options.common, args);
+    options.common.filter = args->filter_node_name;
     if (!source || !check_speed(args->has_speed, args->speed, error) ||
-        !job_check_free(source, error) || !check_compress(args->compress, error) ||
-        !find_bitmap(&used, source, &bitmap, error)) {
+        !job_check_free(source, error) || !find_bitmap(&used, source, &options.bitmap, error)) {
         return NULL;
     }
     FileTarget t = { args->target, args->format, NULL,
                      args->has_mode && args->mode == QMP_NEW_IMAGE_MODE_EXISTING };
-    BlockNode *target = open_target(source, &t, sync_of(args->sync), error);
+    BlockNode *target = open_target(source, &t, options.sync, error);
     if (!target) {
         return NULL;
     }
-    bool ok = backup_start(source, target, sync_of(args->sync), bitmap, bitmap_mode_of(&used),
-                           &common, error);
+    options.bitmap_mode = bitmap_mode_of(&used);
+    bool ok = backup_start(source, target, &options, error);
     block_node_unref(target);
     return answer(ok);
 }

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * QMP's blockdev-create: a job that makes a file, or a format's image in a node. Tables are written
- * by the main thread, to whom the tree of nodes belongs; space of plain files is taken by the
- * job's.
+ * QMP's blockdev-create: a job that makes a file, or a format's image in a node. The main thread,
+ * to whom the tree of nodes belongs, plans it: it makes the file as long as it must be. What takes
+ * long, tables, space and passwords, is the job's own thread's.
  */
 #include <errno.h>
 #include <unistd.h>
 #include "block/jobs/job.h"
 #include "block/qmp.h"
+
+#define SPACE (16 << 20) /* bytes of a plain file that are taken at once */
 
 typedef struct CreateJob {
     Job job;
@@ -17,12 +19,15 @@ typedef struct CreateJob {
     Opts *options;
     uint64_t size;
     bool preallocate, full; /* a plain file: what is left for the job's thread */
+    BlockBackend *backend;  /* holds `file` while it is written; main thread, as the next */
+    BlockCreation *creation;
     LoopTask task;
-    bool done; /* job->lock */
+    bool stopped; /* the job's thread: job_enter() said so */
+    bool done;    /* job->lock */
     GError *error;
 } CreateJob;
 
-/* ---- The work ---- */
+/* ---- The plan: main thread ---- */
 
 static BlockBackend *take_file(BlockNode *file, GError **error)
 {
@@ -35,41 +40,51 @@ static BlockBackend *take_file(BlockNode *file, GError **error)
     return backend;
 }
 
-static bool create_in_node(CreateJob *c, GError **error)
+static bool plan_in_node(CreateJob *c, GError **error)
 {
-    BlockBackend *backend = take_file(c->file, error);
-    if (!backend) {
+    const BlockImageOps *ops = c->driver->image;
+    c->backend = take_file(c->file, error);
+    if (!c->backend) {
         return false;
     }
     bool device = node_protocol(c->file)->limits.fixed_size;
-    bool ok = (device || block_node_length(c->file) == 0 || block_resize(c->file, 0, error)) &&
-              c->driver->image->create(c->file, c->options, error);
-    int ret = ok ? node_flush(c->file) : 0;
-    if (ret < 0) {
-        ok = error_set_errno(error, -ret, "cannot write to node '%s'", c->file->name);
-    }
-    node_refresh_length(c->file);
-    node_length_changed(c->file);
-    block_backend_detach(backend);
-    return ok;
-}
-
-static bool create_file(CreateJob *c, GError **error)
-{
-    if (!block_image_create(c->filename, "raw", c->options, error)) {
+    if (!device && block_node_length(c->file) && !block_resize(c->file, 0, error)) {
         return false;
     }
+    if (!ops->plan) {
+        return ops->create(c->file, c->options, error);
+    }
+    c->creation = ops->plan(c->file, c->options, error);
+    return c->creation;
+}
+
+static bool set_exact_size(const CreateJob *c, GError **error)
+{
     /* The layer thinks in sectors; the file has the size that was asked for. */
     return c->size % 512 == 0 || truncate(c->filename, (off_t)c->size) == 0 ||
            error_set_errno(error, errno, "cannot set the size of '%s'", c->filename);
 }
 
-static void create_here(void *opaque)
+/* By name; where its space is to be taken too it is a node until that is done. */
+static bool create_file(CreateJob *c, GError **error)
+{
+    BlockOpenMode mode = { .writable = true };
+    if (!block_image_create(c->filename, "raw", c->options, error) || !set_exact_size(c, error)) {
+        return false;
+    }
+    if (c->preallocate) {
+        c->file = block_image_open(c->filename, "raw", NULL, &mode, error);
+        c->backend = c->file ? take_file(c->file, error) : NULL;
+    }
+    return !c->preallocate || c->backend;
+}
+
+static void plan_here(void *opaque)
 {
     CreateJob *c = opaque;
     GError *error = NULL;
     if (c->file) {
-        create_in_node(c, &error);
+        plan_in_node(c, &error);
     } else {
         create_file(c, &error);
     }
@@ -80,10 +95,45 @@ static void create_here(void *opaque)
     g_mutex_unlock(&c->job.lock);
 }
 
-static int create_run(Job *job, GError **error)
+/* ---- The work: the job's thread ---- */
+
+/* Between two pieces the job may be paused, or be cancelled. */
+static bool go_on(void *opaque)
 {
-    CreateJob *c = (CreateJob *)job;
-    job_set_length(job, 1);
+    CreateJob *c = opaque;
+    job_leave(&c->job);
+    c->stopped = !job_enter(&c->job, 0);
+    return !c->stopped;
+}
+
+static bool take_space(CreateJob *c, GError **error)
+{
+    BlockNode *file = node_protocol(c->file);
+    for (uint64_t at = 0, n; at < c->size; at += n) {
+        n = MIN(c->size - at, SPACE);
+        if (!file_preallocate(file, at, n, c->full, error) || !go_on(c)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool write_image(CreateJob *c, GError **error)
+{
+    if (c->creation && !c->creation->fill(c->creation, go_on, c, error)) {
+        return false;
+    }
+    if (c->preallocate && !take_space(c, error)) {
+        return false;
+    }
+    int ret = c->file ? node_flush(c->file) : 0;
+    return ret == 0 || error_set_errno(error, -ret, "cannot write to node '%s'", c->file->name);
+}
+
+/* Waits for the plan: false where nothing of it was done. */
+static bool wait_for_plan(CreateJob *c)
+{
+    Job *job = &c->job;
     event_loop_post(event_loop_main(), &c->task);
     g_mutex_lock(&job->lock);
     while (!c->done && !job->cancelled) {
@@ -91,24 +141,45 @@ static int create_run(Job *job, GError **error)
     }
     bool done = c->done;
     g_mutex_unlock(&job->lock);
-    if (!done) {
+    return done;
+}
+
+static int create_run(Job *job, GError **error)
+{
+    CreateJob *c = (CreateJob *)job;
+    job_set_length(job, 1);
+    if (!wait_for_plan(c)) {
         return -ECANCELED;
     }
     if (c->error) {
         g_propagate_error(error, g_steal_pointer(&c->error));
         return -EIO;
     }
-    if (c->preallocate && !file_preallocate(node_protocol(c->file), 0, c->size, c->full, error)) {
-        return -EIO;
+    if (!job_enter(job, 0)) {
+        return -ECANCELED;
     }
-    job_add_progress(job, 1);
-    return 0;
+    bool ok = write_image(c, error);
+    if (!c->stopped) {
+        job_leave(job);
+    }
+    if (ok) {
+        job_add_progress(job, 1);
+    }
+    return ok ? 0 : -EIO;
 }
 
 static void create_free(Job *job)
 {
     CreateJob *c = (CreateJob *)job;
     event_loop_cancel_task(event_loop_main(), &c->task);
+    if (c->creation) {
+        c->creation->free(c->creation);
+    }
+    if (c->backend) {
+        node_refresh_length(c->file);
+        node_length_changed(c->file);
+        block_backend_detach(c->backend);
+    }
     if (c->file) {
         block_node_unref(c->file);
     }
@@ -228,8 +299,9 @@ static bool read_file_options(CreateJob *c, Opts *options, GError **error)
     }
     g_autofree char *size = g_strdup_printf("%" G_GUINT64_FORMAT, c->size);
     c->filename = g_strdup(filename);
+    c->preallocate = mode > 0;
+    c->full = mode == 2;
     opts_set(c->options, "size", size);
-    opts_set(c->options, "preallocation", modes[mode]);
     return opts_check_unused(options, "blockdev-create", NULL, error);
 }
 
@@ -293,9 +365,9 @@ static json_object *blockdev_create(const void *opaque, GError **error)
     }
     CreateJob *c = (CreateJob *)job;
     c->driver = driver;
-    c->task = (LoopTask)LOOP_TASK_INIT(create_here, c);
+    c->task = (LoopTask)LOOP_TASK_INIT(plan_here, c);
     job->auto_dismiss = false;
-    if (!read_options(c, options, error)) {
+    if (!read_options(c, options, error) || (c->file && !job_claim(job, c->file, error))) {
         job_discard(job);
         return NULL;
     }

@@ -2,6 +2,7 @@
 /* query-block, query-named-block-nodes, query-blockstats: QEMU's BlockInfo, BlockDeviceInfo and
  * BlockStats. */
 #include "block/bitmap.h"
+#include "block/latency.h"
 
 static void add_string(json_object *to, const char *key, const char *value)
 {
@@ -241,7 +242,11 @@ static json_object *stats_entry(const char *device, BlockBackend *backend, Block
         add_string(entry, "qdev", qdev_name(backend));
         block_backend_stats(backend, &sum);
     }
-    json_object_object_add(entry, "stats", stats_object(&sum, true));
+    json_object *stats = stats_object(&sum, true);
+    if (backend) {
+        latency_describe(backend, stats);
+    }
+    json_object_object_add(entry, "stats", stats);
     if (node) {
         add_node_stats(entry, node, true);
     }

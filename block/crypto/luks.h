@@ -84,10 +84,17 @@ bool luks_erase_slot(LuksHeader *h, unsigned slot, BlockNode *node, uint64_t bas
 /* luks_options.c. Options "cipher-alg", "cipher-mode", "ivgen-alg", "ivgen-hash-alg", "hash-alg",
  * "iter-time" behind a prefix. */
 bool luks_take_options(LuksOptions *luks, Opts *options, const char *prefix, GError **error);
+/* A secret's text, copied from the object of that id. Main thread. */
+typedef struct LuksPassword {
+    uint8_t *data; /* of crypto_key_alloc() */
+    size_t bytes;
+} LuksPassword;
+bool luks_take_password(LuksPassword *password, const char *key_secret, GError **error);
+void luks_forget_password(LuksPassword *password);
 /* Writes a whole new header with one slot; its size, room of node behind base, is
- * luks_header_bytes(). The secret is an object's id. */
-Sectors *luks_create(BlockNode *node, uint64_t base, const LuksOptions *options,
-                     const char *key_secret, GError **error);
+ * luks_header_bytes(). Takes its time; any thread that no loop runs on. */
+bool luks_create(BlockNode *node, uint64_t base, const LuksOptions *options,
+                 const LuksPassword *password, GError **error);
 /* Reads and unlocks; the error names `option`, which says the secret's id (NULL: it was not given).
  */
 Sectors *luks_open(LuksHeader *h, BlockNode *node, uint64_t base, uint64_t room, const char *option,

@@ -130,12 +130,30 @@ static const BlockCreateOption luks_amend_options[] = {
     { NULL },
 };
 
-static bool luks_node_create(BlockNode *file, Opts *options, GError **error)
-{
+typedef struct LuksCreation {
+    BlockCreation creation;
+    BlockNode *file;
     LuksOptions luks;
+    LuksPassword password;
+} LuksCreation;
+
+static bool fill_creation(BlockCreation *creation, BlockGoOn *go_on, void *opaque, GError **error)
+{
+    LuksCreation *c = (LuksCreation *)creation;
+    return luks_create(c->file, 0, &c->luks, &c->password, error);
+}
+
+static void free_creation(BlockCreation *creation)
+{
+    luks_forget_password(&((LuksCreation *)creation)->password);
+    g_free(creation);
+}
+
+static bool plan_creation(LuksCreation *c, Opts *options, GError **error)
+{
     uint64_t size = 0;
     const char *secret = opts_get(options, "key-secret");
-    if (!luks_take_options(&luks, options, "", error) ||
+    if (!luks_take_options(&c->luks, options, "", error) ||
         !opts_get_size(options, "size", &size, error)) {
         return false;
     }
@@ -143,15 +161,29 @@ static bool luks_node_create(BlockNode *file, Opts *options, GError **error)
         return error_set(
             error, "'key-secret' is missing: it names the -object secret that has the password");
     }
-    if (size > INT64_MAX - luks_header_bytes(&luks) - SECTOR_BYTES) {
+    uint64_t header = luks_header_bytes(&c->luks);
+    if (size > INT64_MAX - header - SECTOR_BYTES) {
         return error_set(error, "with its LUKS header the image would be larger than 2^63 bytes");
     }
-    if (!block_resize(file, luks_header_bytes(&luks) + ALIGN_UP(size, SECTOR_BYTES), error)) {
-        return false;
+    return luks_take_password(&c->password, secret, error) &&
+           block_resize(c->file, header + ALIGN_UP(size, SECTOR_BYTES), error);
+}
+
+static BlockCreation *luks_node_plan(BlockNode *file, Opts *options, GError **error)
+{
+    LuksCreation *c = g_new0(LuksCreation, 1);
+    c->creation = (BlockCreation){ fill_creation, free_creation };
+    c->file = file;
+    if (!plan_creation(c, options, error)) {
+        free_creation(&c->creation);
+        return NULL;
     }
-    Sectors *sectors = luks_create(file, 0, &luks, secret, error);
-    sectors_free(sectors);
-    return sectors != NULL;
+    return &c->creation;
+}
+
+static bool luks_node_create(BlockNode *file, Opts *options, GError **error)
+{
+    return block_creation_run(luks_node_plan(file, options, error), error);
 }
 
 static bool luks_measure(Opts *options, BlockNode *in, BlockMeasure *measure, GError **error)
@@ -194,6 +226,7 @@ static const BlockImageOps luks_image_ops = {
     .create_options = luks_create_options,
     .amend_options = luks_amend_options,
     .create = luks_node_create,
+    .plan = luks_node_plan,
     .info = luks_info,
     .measure = luks_measure,
     .amend = luks_node_amend,

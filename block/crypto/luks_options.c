@@ -47,25 +47,38 @@ bool luks_take_options(LuksOptions *luks, Opts *options, const char *prefix, GEr
 
 /* ---- Creating and opening ---- */
 
-Sectors *luks_create(BlockNode *node, uint64_t base, const LuksOptions *options,
-                     const char *key_secret, GError **error)
+bool luks_take_password(LuksPassword *password, const char *key_secret, GError **error)
+{
+    const uint8_t *data;
+    size_t bytes;
+    if (!secret_find_text(key_secret, &data, &bytes, error)) {
+        return false;
+    }
+    *password = (LuksPassword){ crypto_key_alloc(MAX(bytes, 1)), bytes };
+    memcpy(password->data, data, bytes);
+    return true;
+}
+
+void luks_forget_password(LuksPassword *password)
+{
+    if (password->data) {
+        crypto_key_free(password->data, MAX(password->bytes, 1));
+        password->data = NULL;
+    }
+}
+
+bool luks_create(BlockNode *node, uint64_t base, const LuksOptions *options,
+                 const LuksPassword *password, GError **error)
 {
     LuksHeader h;
-    const uint8_t *password;
-    size_t bytes;
-    if (!secret_find_text(key_secret, &password, &bytes, error)) {
-        return NULL;
-    }
     uint8_t *key = luks_new(&h, options, error);
     if (!key) {
-        return NULL;
+        return false;
     }
-    Sectors *sectors = NULL;
-    if (luks_set_slot(&h, 0, node, base, key, password, bytes, options->iter_time, error)) {
-        sectors = sectors_new(&h.spec, key, h.key_bytes, error);
-    }
+    bool ok = luks_set_slot(&h, 0, node, base, key, password->data, password->bytes,
+                            options->iter_time, error);
     crypto_key_free(key, h.key_bytes);
-    return sectors;
+    return ok;
 }
 
 Sectors *luks_open(LuksHeader *h, BlockNode *node, uint64_t base, uint64_t room, const char *option,

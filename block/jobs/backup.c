@@ -329,11 +329,12 @@ static void mark_bitmap(Backup *b)
  * only parts are copied. */
 static unsigned chunk_bits(BlockNode *target, MirrorSync sync)
 {
-    const BlockImageOps *ops = block_node_image_ops(target);
+    BlockNode *image = graph_skip_filters(target);
+    const BlockImageOps *ops = block_node_image_ops(image);
     BlockImageInfo info = { 0 };
     unsigned bits = sync == MIRROR_BITMAP ? 16 : COPY_CHUNK_BITS;
     if (ops && ops->info) {
-        ops->info(target, &info);
+        ops->info(image, &info);
         json_object_put(info.specific);
     }
     while (1ULL << bits < info.cluster_size) {
@@ -393,34 +394,71 @@ static bool check_nodes(BlockNode *source, BlockNode *target, GError **error)
                "source and target are not of the same size: make the target as large as the disk");
 }
 
-bool backup_start(BlockNode *source, BlockNode *target, MirrorSync sync, BlockBitmap *bitmap,
-                  BackupBitmapMode bitmap_mode, const JobCommon *common, GError **error)
+/* What the target compresses in; 0: it does not. */
+static uint32_t compressed_cluster(BlockNode *target)
 {
-    unsigned bits = copy_target_bits(target, chunk_bits(target, sync));
-    if (!check_nodes(source, target, error)) {
-        return false;
+    BlockNode *image = graph_skip_filters(target);
+    const BlockImageOps *ops = block_node_image_ops(image);
+    if (!ops || !ops->can_compress || image->data_file) {
+        return 0;
     }
+    BlockImageInfo info = block_image_describe(image);
+    json_object_put(info.specific);
+    return info.encrypted ? 0 : info.cluster_size;
+}
+
+static bool check_compress(BlockNode *target, bool compress, uint32_t *cluster, GError **error)
+{
+    *cluster = compress ? compressed_cluster(target) : 0;
+    return !compress || *cluster ||
+           error_set(error, "compress: the target '%s' is not of a format that compresses",
+                     job_node_label(target));
+}
+
+static Backup *backup_new(BlockNode *source, BlockNode *target, const BackupOptions *options,
+                          GError **error)
+{
+    const JobCommon *common = &options->common;
+    unsigned bits = copy_target_bits(target, chunk_bits(target, options->sync));
     Job *job = job_new(&backup_driver, common->id, source, common->speed, error);
     if (!job) {
-        return false;
+        return NULL;
     }
     Backup *b = (Backup *)job;
     g_mutex_init(&b->lock);
     g_cond_init(&b->cond);
-    b->sync = sync;
+    b->sync = options->sync;
     b->tracker.submit = track;
     b->source = block_node_ref(source);
     b->target = block_node_ref(target);
-    b->bitmap_mode = bitmap_mode;
+    b->bitmap_mode = options->bitmap_mode;
     b->todo = dirty_map_new(block_node_length(source), bits);
     b->busy = dirty_map_new(block_node_length(source), bits);
     job->auto_finalize = common->auto_finalize;
     job->auto_dismiss = common->auto_dismiss;
-    b->way = (CopyWay){ source, target, BLOCK_REQ_UNMAP };
+    b->way = (CopyWay){ source, target, BLOCK_REQ_UNMAP, 0 };
     b->on_source = common->on_source;
     b->on_target = common->on_target;
     b->team.buffer_bytes = 1ULL << bits;
-    if (job_claim(job, target, error)) {
+    return b;
+}
+
+bool backup_start(BlockNode *source, BlockNode *target, const BackupOptions *options,
+                  GError **error)
+{
+    BlockBitmap *bitmap = options->bitmap;
+    uint32_t cluster;
+    Backup *b = check_nodes(source, target, error) &&
+                        check_compress(target, options->compress, &cluster, error)
+                    ? backup_new(source, target, options, error)
+                    : NULL;
+    if (!b) {
+        return false;
+    }
+    Job *job = &b->job;
+    b->way.compressed = cluster;
+    if (job_name_filter(job, JOB_FILTER_BACKUP, options->common.filter, source, error) &&
+        job_claim(job, target, error)) {
         b->target_backend = backend_attach_job(target, job->id, false, error);
     }
     graph_change_begin();

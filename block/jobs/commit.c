@@ -187,12 +187,12 @@ bool commit_start(BlockNode *active, BlockNode *top, BlockNode *base, const char
     c->active = block_node_ref(active);
     c->top = block_node_ref(top);
     c->base = block_node_ref(base);
-    c->way = (CopyWay){ top, base, BLOCK_REQ_UNMAP };
+    c->way = (CopyWay){ top, base, BLOCK_REQ_UNMAP, 0 };
     c->backing_file = g_strdup(backing_file);
     c->on_error = common->on_source;
     job->auto_finalize = common->auto_finalize;
     job->auto_dismiss = common->auto_dismiss;
-    if (!claim(c, error)) {
+    if (!job_name_filter(job, JOB_FILTER_COMMIT, common->filter, top, error) || !claim(c, error)) {
         job_discard(job);
         return false;
     }

@@ -3,6 +3,7 @@
 #include "block/jobs/copy.h"
 
 #include "vmm/memory/rcu.h"
+#include "vmm/util/bytes.h"
 
 static void *team_thread(void *opaque)
 {
@@ -34,7 +35,14 @@ void copy_team_fail(CopyTeam *team, int ret)
     atomic_compare_exchange_strong(&team->ret, &none, ret);
 }
 
-int copy_range(const CopyWay *way, uint64_t offset, uint64_t bytes, uint8_t *buffer, bool *reading)
+static bool is_zero(const BlockStatus *status)
+{
+    return status->flags & BLOCK_STATUS_ZERO && !(status->flags & BLOCK_STATUS_DATA);
+}
+
+/* The same in whole clusters: what is zeroes in part is read and compressed like anything else. */
+static int copy_compressed(const CopyWay *way, uint64_t offset, uint64_t bytes, uint8_t *buffer,
+                           bool *reading)
 {
     while (bytes) {
         BlockStatus status;
@@ -43,8 +51,42 @@ int copy_range(const CopyWay *way, uint64_t offset, uint64_t bytes, uint8_t *buf
         if (ret < 0) {
             return ret;
         }
+        uint64_t n = MIN(way->compressed, bytes), zeroes = status.bytes;
+        if (zeroes < bytes) {
+            zeroes = ALIGN_DOWN(zeroes, way->compressed);
+        }
+        if (is_zero(&status) && zeroes) {
+            n = zeroes;
+            *reading = false;
+            ret = block_pwrite_zeroes(way->target, offset, n, way->zero_flags);
+        } else {
+            ret = block_pread(way->source, offset, buffer, n);
+            *reading = ret < 0;
+            ret = ret ? ret : block_pwrite_compressed(way->target, offset, buffer, n);
+        }
+        if (ret < 0) {
+            return ret;
+        }
+        offset += n;
+        bytes -= n;
+    }
+    return 0;
+}
+
+int copy_range(const CopyWay *way, uint64_t offset, uint64_t bytes, uint8_t *buffer, bool *reading)
+{
+    if (way->compressed) {
+        return copy_compressed(way, offset, bytes, buffer, reading);
+    }
+    while (bytes) {
+        BlockStatus status;
+        *reading = true;
+        int ret = block_status_above(way->source, NULL, offset, bytes, &status, NULL);
+        if (ret < 0) {
+            return ret;
+        }
         uint64_t n = MIN(status.bytes, bytes);
-        if (status.flags & BLOCK_STATUS_ZERO && !(status.flags & BLOCK_STATUS_DATA)) {
+        if (is_zero(&status)) {
             *reading = false;
             ret = block_pwrite_zeroes(way->target, offset, n, way->zero_flags);
         } else {

@@ -23,6 +23,7 @@ void copy_team_fail(CopyTeam *team, int ret); /* the first one counts */
 typedef struct CopyWay {
     BlockNode *source, *target;
     unsigned zero_flags; /* of what is written as zeroes */
+    uint32_t compressed; /* written so, in clusters of this size; 0: plainly */
 } CopyWay;
 /* Copies what the source reads as to the target; what reads as zeroes there is written so. On
  * failure *reading says which of the two failed. Blocking. */

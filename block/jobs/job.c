@@ -202,6 +202,9 @@ static void give_back(Job *job)
         if (job->driver->free) {
             job->driver->free(job);
         }
+        if (job->filter) {
+            block_node_unref(job->filter);
+        }
         g_ptr_array_set_size(job->nodes, 0);
     }
 }

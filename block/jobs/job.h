@@ -53,6 +53,7 @@ typedef struct JobDriver {
 
 struct Job {
     const JobDriver *driver;
+    BlockNode *filter; /* named by the user; or NULL */
     char *id;
     bool auto_finalize, auto_dismiss, freed;
     GPtrArray *nodes;   /* that nobody else may change meanwhile: job_claim() */
@@ -79,6 +80,15 @@ Job *job_new(const JobDriver *driver, const char *id, BlockNode *node, uint64_t 
 /* The node is the job's until it ends: no other job, resize, snapshot or change of medium. Before
  * it starts; main thread. */
 bool job_claim(Job *job, BlockNode *node, GError **error);
+/* A node over `node` with the name that the user gave (NULL: none is made), until the job ends.
+ * Main thread. */
+typedef enum JobFilter {
+    JOB_FILTER_BACKUP,
+    JOB_FILTER_COMMIT,
+    JOB_FILTER_MIRROR,
+    JOB_FILTER_STREAM,
+} JobFilter;
+bool job_name_filter(Job *job, JobFilter kind, const char *name, BlockNode *node, GError **error);
 /* What users call the node: its drive's id, or its name. */
 const char *job_node_label(BlockNode *node);
 /* Whether no job has the node; main thread. */

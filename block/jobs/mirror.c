@@ -370,13 +370,13 @@ static void mirror_init(Mirror *m, BlockNode *source, BlockNode *target,
     unsigned bits = copy_target_bits(target, granularity_bits(options));
     g_mutex_init(&m->lock);
     m->options = *options;
-    m->options.common.id = NULL; /* the caller's string */
+    m->options.common.id = m->options.common.filter = NULL; /* the caller's strings */
     m->tracker.submit = track;
     m->source = block_node_ref(source);
     m->target = block_node_ref(target);
     m->options.backing = options->backing ? block_node_ref(options->backing) : NULL;
     m->options.replaces = options->replaces ? block_node_ref(options->replaces) : NULL;
-    m->way = (CopyWay){ source, target, options->keep_zeroes ? 0 : BLOCK_REQ_UNMAP };
+    m->way = (CopyWay){ source, target, options->keep_zeroes ? 0 : BLOCK_REQ_UNMAP, 0 };
     m->dirty = dirty_map_new(block_node_length(source), bits);
     m->busy = dirty_map_new(block_node_length(source), bits);
     m->team.buffer_bytes = buffer_bytes(options, 1ULL << bits);
@@ -397,7 +397,8 @@ bool mirror_start(BlockNode *source, BlockNode *target, const MirrorOptions *opt
     }
     Mirror *m = (Mirror *)job;
     mirror_init(m, source, target, options);
-    if (!claim(m, error)) {
+    if (!job_name_filter(job, JOB_FILTER_MIRROR, options->common.filter, source, error) ||
+        !claim(m, error)) {
         job_discard(job);
         return false;
     }

@@ -12,6 +12,7 @@ typedef struct JobCommon {
     uint64_t speed;
     bool auto_finalize, auto_dismiss;
     JobOnError on_source, on_target; /* jobs with one policy have it in on_source */
+    const char *filter;              /* a node of this name stands for the job; NULL: none */
 } JobCommon;
 
 typedef struct MirrorOptions {
@@ -49,8 +50,15 @@ typedef enum BackupBitmapMode {
 } BackupBitmapMode;
 
 /* Copies the disk as it is now, whatever is written to it meanwhile. bitmap (NULL: none) is of the
- * source; with MIRROR_BITMAP it says what is copied. */
-bool backup_start(BlockNode *source, BlockNode *target, MirrorSync sync, struct BlockBitmap *bitmap,
-                  BackupBitmapMode bitmap_mode, const JobCommon *common, GError **error);
+ * source; with MIRROR_BITMAP it says what is copied. compress: the target's format does. */
+typedef struct BackupOptions {
+    JobCommon common;
+    MirrorSync sync;
+    struct BlockBitmap *bitmap;
+    BackupBitmapMode bitmap_mode;
+    bool compress;
+} BackupOptions;
+bool backup_start(BlockNode *source, BlockNode *target, const BackupOptions *options,
+                  GError **error);
 
 #endif

@@ -152,7 +152,8 @@ bool stream_start(BlockNode *device, BlockNode *base, const char *backing_file,
     s->on_error = common->on_source;
     job->auto_finalize = common->auto_finalize;
     job->auto_dismiss = common->auto_dismiss;
-    if (!claim(s, error)) {
+    if (!job_name_filter(job, JOB_FILTER_STREAM, common->filter, device, error) ||
+        !claim(s, error)) {
         job_discard(job);
         return false;
     }

@@ -174,22 +174,85 @@ static bool take_size(BlockNode *node, Opts *options, GError **error)
            (size == block_node_length(node) || block_resize(node, size, error));
 }
 
+/* Off: from here on the file alone may be out of date. All that the tables say is on the disk
+ * before; the flag then changes in one sector. */
+static bool take_data_file_raw(Qcow2 *s, Opts *options, GError **error)
+{
+    bool was = s->h.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW, raw = was;
+    uint8_t field[8];
+    if (!opts_get_bool(options, "data_file_raw", &raw, error)) {
+        return false;
+    }
+    if (raw && !was) {
+        return error_set(error,
+                         "data_file_raw=on: the data file of an image that exists may be out of "
+                         "date already");
+    }
+    if (raw == was) {
+        return true;
+    }
+    if (!qcow2_flush_all(s, error)) {
+        return false;
+    }
+    store_be64(field, s->h.autoclear & ~(uint64_t)QCOW2_AUTOCLEAR_DATA_FILE_RAW);
+    int ret = node_pwrite(s->node->file, QCOW2_H_AUTOCLEAR, field, sizeof(field));
+    ret = ret ? ret : node_flush(s->node->file);
+    if (ret < 0) {
+        return error_set_errno(error, -ret, "'%s': cannot write its header", s->node->filename);
+    }
+    s->h.autoclear &= ~(uint64_t)QCOW2_AUTOCLEAR_DATA_FILE_RAW;
+    return true;
+}
+
+/* Whether the header with its new name changes in one sector. */
+static bool fits_sector(const Qcow2 *s)
+{
+    g_autofree uint8_t *data = g_malloc0(s->cluster_size);
+    return qcow2_header_write_short(&s->h, data, s->cluster_size, QCOW2_H_SECTOR);
+}
+
+/* Another name for the data file, or none (""); its content is the user's care. */
+static bool take_data_file(Qcow2 *s, Opts *options, GError **error)
+{
+    const char *name = opts_get(options, "data_file");
+    char *old = s->h.data_file;
+    if (!name) {
+        return true;
+    }
+    if (!(s->h.incompatible & QCOW2_INCOMPAT_DATA_FILE)) {
+        return error_set(error,
+                         "data_file: the image has its data inside, not in a file of its own");
+    }
+    s->h.data_file = *name ? g_strdup(name) : NULL;
+    bool fits = fits_sector(s);
+    if (!fits) {
+        error_set(error,
+                  "'%s': a data file's name of %zu bytes does not fit into the header's "
+                  "first sector",
+                  s->node->filename, strlen(name));
+    }
+    if (fits && qcow2_flush_all(s, error) && qcow2_update_header(s, error)) {
+        g_free(old);
+        return true;
+    }
+    g_free(s->h.data_file);
+    s->h.data_file = old;
+    return false;
+}
+
 /* Options that say what is so already are no error. */
 static bool check_fixed(Qcow2 *s, Opts *options, GError **error)
 {
-    static const char *const fixed[] = { "preallocation", "encryption", "data_file" };
+    static const char *const fixed[] = { "preallocation", "encryption" };
     uint64_t cluster = s->cluster_size;
-    bool extended = s->subclusters, raw = s->h.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW;
-    bool was_raw = raw;
+    bool extended = s->subclusters;
     const char *type = opts_get(options, "compression_type");
     if (!opts_get_size(options, "cluster_size", &cluster, error) ||
-        !opts_get_bool(options, "extended_l2", &extended, error) ||
-        !opts_get_bool(options, "data_file_raw", &raw, error)) {
+        !opts_get_bool(options, "extended_l2", &extended, error)) {
         return false;
     }
     const char *what = cluster != s->cluster_size   ? "the cluster size"
                        : extended != s->subclusters ? "extended L2 entries"
-                       : raw != was_raw             ? "data_file_raw"
                        : type && strcmp(type, s->h.compression ? "zstd" : "zlib") != 0
                            ? "the compression type"
                            : NULL;
@@ -209,6 +272,7 @@ bool qcow2_amend(BlockNode *node, Opts *options, BlockProgress *progress, void *
     }
     bool ok = check_fixed(s, options, error) && take_compat(s, options, error) &&
               take_lazy(s, options, error) && take_refcount_bits(s, options, error) &&
+              take_data_file_raw(s, options, error) && take_data_file(s, options, error) &&
               take_backing(node, options, error) && take_size(node, options, error) &&
               qcow2_encrypt_amend(s, options, error);
     if (ok && progress) {

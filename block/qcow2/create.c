@@ -10,6 +10,7 @@
 #include "vmm/error.h"
 
 #define CHUNK MIB
+#define SPACE (16 * MIB) /* that is taken at once */
 
 const BlockCreateOption qcow2_create_options[] = {
     { "backing_file", BLOCK_OPTION_STRING, "The image that lies below this one", NULL },
@@ -300,85 +301,121 @@ static void fill_l2(const Qcow2Header *h, const Qcow2Layout *l, uint64_t offset,
     }
 }
 
+/* The image that is being made. */
+typedef struct Creation {
+    BlockCreation creation;
+    BlockNode *file;
+    BlockNode *data_file; /* whose space is still to be taken, or NULL */
+    Qcow2Header h;
+    Qcow2Layout l;
+    Qcow2Preallocation mode;
+    Qcow2EncryptOptions encrypt;
+    bool old;         /* the file has content of before */
+    BlockGoOn *go_on; /* or NULL */
+    void *opaque;
+} Creation;
+
 static bool write_failed(BlockNode *file, int ret, GError **error)
 {
     return error_set_errno(error, -ret, "Could not write to '%s'",
                            file->filename ? file->filename : file->name);
 }
 
-static bool write_table(BlockNode *file, const Qcow2Header *h, const Qcow2Layout *l,
-                        FillTable *fill, uint64_t where, uint64_t bytes, GError **error)
+static bool goes_on(const Creation *c, GError **error)
+{
+    return !c->go_on || c->go_on(c->opaque) ||
+           error_set_errno(error, ECANCELED, "creation of the image");
+}
+
+static bool write_table(const Creation *c, FillTable *fill, uint64_t where, uint64_t bytes,
+                        GError **error)
 {
     g_autofree uint8_t *data = g_malloc(CHUNK);
     for (uint64_t done = 0; done < bytes;) {
         size_t n = MIN(bytes - done, CHUNK);
-        fill(h, l, done, data, n);
-        int ret = node_pwrite(file, where + done, data, n);
+        fill(&c->h, &c->l, done, data, n);
+        int ret = node_pwrite(c->file, where + done, data, n);
         if (ret < 0) {
-            return write_failed(file, ret, error);
+            return write_failed(c->file, ret, error);
+        }
+        if (!goes_on(c, error)) {
+            return false;
         }
         done += n;
     }
     return true;
 }
 
-static bool write_tables(BlockNode *file, const Qcow2Header *h, const Qcow2Layout *l,
-                         GError **error)
+static bool write_tables(const Creation *c, GError **error)
 {
-    return write_table(file, h, l, fill_reftable, h->reftable_offset,
-                       l->reftable_clusters << h->cluster_bits, error) &&
-           write_table(file, h, l, fill_blocks, l->blocks_offset, l->blocks << h->cluster_bits,
-                       error) &&
-           write_table(file, h, l, fill_l1, h->l1_offset, l->l1_clusters << h->cluster_bits,
-                       error) &&
-           write_table(file, h, l, fill_l2, l->tables_offset, l->tables << h->cluster_bits, error);
+    const Qcow2Header *h = &c->h;
+    const Qcow2Layout *l = &c->l;
+    unsigned bits = h->cluster_bits;
+    return write_table(c, fill_reftable, h->reftable_offset, l->reftable_clusters << bits, error) &&
+           write_table(c, fill_blocks, l->blocks_offset, l->blocks << bits, error) &&
+           write_table(c, fill_l1, h->l1_offset, l->l1_clusters << bits, error) &&
+           write_table(c, fill_l2, l->tables_offset, l->tables << bits, error);
 }
 
 /* What was on a device must neither pass for an image while this one is made, nor show as data of
  * clusters that are given out beforehand. */
-static bool clear_old(BlockNode *file, const Qcow2Header *h, const Qcow2Layout *l, GError **error)
+static bool clear_old(const Creation *c, GError **error)
 {
-    uint8_t sector[512] = { 0 };
-    int ret = node_pwrite(file, 0, sector, sizeof(sector));
-    if (ret == 0 && l->data_clusters && !h->data_file) {
-        ret = block_pwrite_zeroes(file, l->data_offset, l->data_clusters << h->cluster_bits, 0);
+    uint8_t sector[QCOW2_H_SECTOR] = { 0 };
+    uint64_t bytes = c->h.data_file ? 0 : c->l.data_clusters << c->h.cluster_bits;
+    int ret = node_pwrite(c->file, 0, sector, sizeof(sector));
+    for (uint64_t done = 0, n; ret == 0 && done < bytes; done += n) {
+        n = MIN(bytes - done, SPACE);
+        ret = block_pwrite_zeroes(c->file, c->l.data_offset + done, n, 0);
+        if (ret == 0 && !goes_on(c, error)) {
+            return false;
+        }
     }
-    ret = ret ? ret : node_flush(file);
-    return ret == 0 || write_failed(file, ret, error);
+    ret = ret ? ret : node_flush(c->file);
+    return ret == 0 || write_failed(c->file, ret, error);
 }
 
-static bool make_space(BlockNode *file, const Qcow2Header *h, const Qcow2Layout *l,
-                       Qcow2Preallocation mode, GError **error)
+static bool take_space(const Creation *c, BlockNode *file, uint64_t offset, uint64_t bytes,
+                       GError **error)
 {
-    uint64_t end = l->clusters << h->cluster_bits;
-    bool old = block_node_length(file) > 0;
-    if (block_node_length(file) < end && !block_resize(file, end, error)) {
-        return false;
+    bool full = c->mode == QCOW2_PREALLOCATION_FULL;
+    for (uint64_t done = 0, n; done < bytes; done += n) {
+        n = MIN(bytes - done, SPACE);
+        if (!file_preallocate(file, offset + done, n, full, error) || !goes_on(c, error)) {
+            return false;
+        }
     }
-    if (old && !clear_old(file, h, l, error)) {
-        return false;
-    }
-    if (mode < QCOW2_PREALLOCATION_FALLOC || h->data_file) {
+    return true;
+}
+
+static bool make_space(const Creation *c, GError **error)
+{
+    if (c->mode < QCOW2_PREALLOCATION_FALLOC) {
         return true;
     }
-    return file_preallocate(file, l->data_offset, l->data_clusters << h->cluster_bits,
-                            mode == QCOW2_PREALLOCATION_FULL, error);
+    if (c->h.data_file) {
+        return take_space(c, node_protocol(c->data_file), 0, c->h.size, error);
+    }
+    return take_space(c, c->file, c->l.data_offset, c->l.data_clusters << c->h.cluster_bits, error);
 }
 
 /* As QEMU does, a relative name counts from the working directory, not from the image's. */
-static bool create_data_file(const Qcow2Header *h, Qcow2Preallocation mode, GError **error)
+static bool create_data_file(Creation *c, GError **error)
 {
+    const char *name = c->h.data_file;
+    BlockOpenMode mode = { .writable = true };
     g_autoptr(Opts) options = opts_new();
-    g_autofree char *size = g_strdup_printf("%" G_GUINT64_FORMAT, h->size);
+    g_autofree char *size = g_strdup_printf("%" G_GUINT64_FORMAT, c->h.size);
     opts_set(options, "size", size);
-    if (mode >= QCOW2_PREALLOCATION_FALLOC) {
-        opts_set(options, "preallocation", mode == QCOW2_PREALLOCATION_FULL ? "full" : "falloc");
+    bool ok = block_image_create(name, "raw", options, error);
+    if (ok && c->mode >= QCOW2_PREALLOCATION_FALLOC) {
+        c->data_file = block_image_open(name, "raw", NULL, &mode, error);
+        ok = c->data_file;
     }
-    if (block_image_create(h->data_file, "raw", options, error)) {
-        return true;
+    if (!ok) {
+        g_prefix_error(error, "data file '%s': ", name);
     }
-    g_prefix_error(error, "data file '%s': ", h->data_file);
-    return false;
+    return ok;
 }
 
 /* Its first sector makes the file an image: that goes when all the rest is on the disk. */
@@ -396,22 +433,44 @@ static bool write_header(BlockNode *file, const Qcow2Header *h, GError **error)
     return ret == 0 || write_failed(file, ret, error);
 }
 
-static bool create_image(BlockNode *file, Qcow2Header *h, Qcow2Preallocation mode,
-                         const Qcow2EncryptOptions *e, GError **error)
+static bool fill_image(BlockCreation *creation, BlockGoOn *go_on, void *opaque, GError **error)
 {
-    Qcow2Layout l;
-    return qcow2_encrypt_check(e, h, mode != QCOW2_PREALLOCATION_OFF, error) &&
-           qcow2_layout_plan(&l, h, mode != QCOW2_PREALLOCATION_OFF, error) &&
-           (!h->data_file || create_data_file(h, mode, error)) &&
-           make_space(file, h, &l, mode, error) && write_tables(file, h, &l, error) &&
-           qcow2_encrypt_create(e, h, file, error) && write_header(file, h, error);
+    Creation *c = (Creation *)creation;
+    c->go_on = go_on;
+    c->opaque = opaque;
+    return (!c->old || clear_old(c, error)) && make_space(c, error) && write_tables(c, error) &&
+           qcow2_encrypt_create(&c->encrypt, &c->h, c->file, error) &&
+           write_header(c->file, &c->h, error);
 }
 
-bool qcow2_create(BlockNode *file, Opts *options, GError **error)
+static void free_creation(BlockCreation *creation)
 {
-    Qcow2Header h;
-    Qcow2Preallocation mode;
-    Qcow2EncryptOptions encrypt;
+    Creation *c = (Creation *)creation;
+    if (c->data_file) {
+        block_node_unref(c->data_file);
+    }
+    qcow2_encrypt_forget(&c->encrypt);
+    qcow2_header_clear(&c->h);
+    g_free(c);
+}
+
+/* Everything but what is written. */
+static bool plan_image(Creation *c, GError **error)
+{
+    bool preallocated = c->mode != QCOW2_PREALLOCATION_OFF;
+    uint64_t length = block_node_length(c->file);
+    if (!qcow2_encrypt_check(&c->encrypt, &c->h, preallocated, error) ||
+        !qcow2_layout_plan(&c->l, &c->h, preallocated, error) ||
+        (c->h.data_file && !create_data_file(c, error))) {
+        return false;
+    }
+    uint64_t end = c->l.clusters << c->h.cluster_bits;
+    c->old = length > 0;
+    return length >= end || block_resize(c->file, end, error);
+}
+
+static bool read_options(Creation *c, Opts *options, GError **error)
+{
     uint64_t size = 0;
     if (!opts_has(options, "size")) {
         return error_set(error, "the size is missing: a disk of how many bytes?");
@@ -424,12 +483,26 @@ bool qcow2_create(BlockNode *file, Opts *options, GError **error)
             error, "a disk has 0 to %" G_GINT64_FORMAT " bytes: the size is out of this range",
             INT64_MAX);
     }
-    if (!qcow2_header_from_options(&h, options, &mode, &encrypt, error)) {
+    if (!qcow2_header_from_options(&c->h, options, &c->mode, &c->encrypt, error)) {
         return false;
     }
-    h.size = ALIGN_UP(size, 512);
-    bool ok = create_image(file, &h, mode, &encrypt, error);
-    g_free(encrypt.key_secret);
-    qcow2_header_clear(&h);
-    return ok;
+    c->h.size = ALIGN_UP(size, 512);
+    return true;
+}
+
+BlockCreation *qcow2_plan(BlockNode *file, Opts *options, GError **error)
+{
+    Creation *c = g_new0(Creation, 1);
+    c->creation = (BlockCreation){ fill_image, free_creation };
+    c->file = file;
+    if (!read_options(c, options, error) || !plan_image(c, error)) {
+        free_creation(&c->creation);
+        return NULL;
+    }
+    return &c->creation;
+}
+
+bool qcow2_create(BlockNode *file, Opts *options, GError **error)
+{
+    return block_creation_run(qcow2_plan(file, options, error), error);
 }

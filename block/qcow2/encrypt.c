@@ -189,11 +189,15 @@ bool qcow2_encrypt_take(Qcow2EncryptOptions *e, Opts *options, GError **error)
     return crypto_check(error);
 }
 
-bool qcow2_encrypt_check(const Qcow2EncryptOptions *e, const Qcow2Header *h, bool preallocated,
+void qcow2_encrypt_forget(Qcow2EncryptOptions *e)
+{
+    luks_forget_password(&e->password);
+    g_clear_pointer(&e->key_secret, g_free);
+}
+
+bool qcow2_encrypt_check(Qcow2EncryptOptions *e, const Qcow2Header *h, bool preallocated,
                          GError **error)
 {
-    const uint8_t *data;
-    size_t bytes;
     if (!e->method) {
         return true;
     }
@@ -206,7 +210,7 @@ bool qcow2_encrypt_check(const Qcow2EncryptOptions *e, const Qcow2Header *h, boo
         return error_set(error, "an encrypted image of version 2 cannot be preallocated: leave "
                                 "out compat=0.10 or preallocation");
     }
-    return secret_find_text(e->key_secret, &data, &bytes, error);
+    return luks_take_password(&e->password, e->key_secret, error);
 }
 
 bool qcow2_encrypt_create(const Qcow2EncryptOptions *e, const Qcow2Header *h, BlockNode *file,
@@ -215,7 +219,5 @@ bool qcow2_encrypt_create(const Qcow2EncryptOptions *e, const Qcow2Header *h, Bl
     if (e->method != QCOW2_CRYPT_LUKS) {
         return true;
     }
-    Sectors *sectors = luks_create(file, h->crypto_offset, &e->luks, e->key_secret, error);
-    sectors_free(sectors);
-    return sectors != NULL;
+    return luks_create(file, h->crypto_offset, &e->luks, &e->password, error);
 }

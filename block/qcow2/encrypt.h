@@ -22,6 +22,7 @@ typedef struct Qcow2EncryptOptions {
     uint32_t method; /* QCOW2_CRYPT_* */
     LuksOptions luks;
     char *key_secret; /* g_free() */
+    LuksPassword password;
 } Qcow2EncryptOptions;
 
 /* Makes s->encryption, where the header says that the image is encrypted. Main thread, as all. */
@@ -31,11 +32,13 @@ void qcow2_encrypt_describe(const Qcow2 *s, json_object *data);
 /* "encrypt.state" and its like, where one is given. */
 bool qcow2_encrypt_amend(Qcow2 *s, Opts *options, GError **error);
 
+/* What the caller frees in the end: key_secret, password. */
+void qcow2_encrypt_forget(Qcow2EncryptOptions *e);
 bool qcow2_encrypt_take(Qcow2EncryptOptions *e, Opts *options, GError **error);
-/* The secret is there, and the image as `h` says it can be encrypted. */
-bool qcow2_encrypt_check(const Qcow2EncryptOptions *e, const Qcow2Header *h, bool preallocated,
+/* The image as `h` says it can be encrypted, and the secret is there: it is copied. Main thread. */
+bool qcow2_encrypt_check(Qcow2EncryptOptions *e, const Qcow2Header *h, bool preallocated,
                          GError **error);
-/* Writes the LUKS header to where h has its place. */
+/* Writes the LUKS header to where h has its place. Any thread that no loop runs on. */
 bool qcow2_encrypt_create(const Qcow2EncryptOptions *e, const Qcow2Header *h, BlockNode *file,
                           GError **error);
 

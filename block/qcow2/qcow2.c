@@ -108,6 +108,9 @@ static bool open_data_file(BlockNode *node, Qcow2 *s, Opts *options, GError **er
         return (!reference && !nested) ||
                error_set(error, "data-file is given, but the image has its data inside");
     }
+    if (node->no_io && !reference && !nested) {
+        return true; /* nothing of it is wanted: nothing that an image names is touched */
+    }
     NodeDefaults defaults = { .readonly = node->readonly,
                               .auto_readonly = node->auto_readonly,
                               .force_share = node->force_share,
@@ -127,7 +130,8 @@ static bool open_data_file(BlockNode *node, Qcow2 *s, Opts *options, GError **er
                 return error_set(error, "the image has an external data file, and does not say "
                                         "which: use data-file.filename");
             }
-            if (node->guessed) {
+            /* A guest that made its raw disk look like an image would write to any file. */
+            if (node->guessed && !(node->trusting && node->readonly)) {
                 return error_set(error,
                                  "the image names the data file '%s', but its own format was "
                                  "not given: say format=qcow2 if you trust it",
@@ -444,6 +448,7 @@ static const BlockImageOps qcow2_image_ops = {
     .amend_options = qcow2_amend_options,
     .can_compress = true,
     .create = qcow2_create,
+    .plan = qcow2_plan,
     .info = qcow2_info,
     .check = qcow2_check,
     .measure = qcow2_measure,
@@ -455,6 +460,7 @@ static const BlockImageOps qcow2_image_ops = {
     .amend = qcow2_amend,
     .set_backing = qcow2_set_backing,
     .make_empty = qcow2_make_empty,
+    .preallocate = qcow2_preallocate,
     .bitmap_can_store = qcow2_bitmap_can_store,
     .bitmap_remove_stored = qcow2_bitmap_remove_stored,
 };

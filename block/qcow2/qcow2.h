@@ -362,11 +362,16 @@ void qcow2_alloc_end(Qcow2 *s, Qcow2Alloc *alloc); /* wakes who waits for it */
 void qcow2_entry_free(Qcow2 *s, uint64_t entry, bool discard);
 
 /* ---- whole images, offline: main thread, no request in flight ---- */
+BlockCreation *qcow2_plan(BlockNode *file, Opts *options, GError **error);
 bool qcow2_create(BlockNode *file, Opts *options, GError **error); /* create.c */
 bool qcow2_check(BlockNode *node, unsigned fix, BlockCheckResult *result, GError **error);
 /* Mends an image that was not closed, while nobody else has it: at opening. */
 bool qcow2_repair_dirty(Qcow2 *s, GError **error);
 bool qcow2_resize(BlockNode *node, uint64_t size, GError **error);
+/* Clusters for a range that reads as zeroes, and that nobody uses yet (preallocate.c). mode: as
+ * create's "preallocation". */
+bool qcow2_preallocate(BlockNode *node, uint64_t offset, uint64_t bytes, const char *mode,
+                       GError **error);
 /* Writes s->h to the first cluster and flushes: the old header or the new one stands, whenever the
  * power fails (header_update.c). */
 bool qcow2_update_header(Qcow2 *s, GError **error);

@@ -76,11 +76,26 @@ static bool grow_data_file(BlockNode *node, uint64_t size, GError **error)
            block_resize(node->data_file, size, error);
 }
 
-static bool shrink(BlockNode *node, uint64_t old, uint64_t size, GError **error)
+/* Entries of an external data file stay, discarded or not: they must not show old data when the
+ * disk grows again. */
+static int clear_data_file(BlockNode *node, uint64_t from, uint64_t to)
+{
+    Qcow2 *s = node->state;
+    if (s->encryption) { /* zeroes of the file would be deciphered */
+        return block_pwrite_zeroes(node, from, to - from, 0);
+    }
+    to = MIN(to, block_node_length(node->data_file));
+    return from < to ? block_pwrite_zeroes(node->data_file, from, to - from, BLOCK_REQ_UNMAP) : 0;
+}
+
+static int drop_data(BlockNode *node, uint64_t old, uint64_t size)
 {
     Qcow2 *s = node->state;
     uint64_t from = ALIGN_UP(size, s->cluster_size), to = ALIGN_DOWN(old, s->cluster_size);
     int ret = 0;
+    if (node->data_file) {
+        return clear_data_file(node, size, old);
+    }
     if (to < old && size < old) { /* the last cluster is not whole: it cannot be discarded */
         uint64_t start = MAX(to, size);
         ret = block_pwrite_zeroes(node, start, old - start, BLOCK_REQ_UNMAP);
@@ -88,12 +103,33 @@ static bool shrink(BlockNode *node, uint64_t old, uint64_t size, GError **error)
     if (ret == 0 && from < to) {
         ret = block_discard(node, from, to - from);
     }
+    return ret;
+}
+
+static bool shrink(BlockNode *node, uint64_t old, uint64_t size, GError **error)
+{
+    Qcow2 *s = node->state;
+    int ret = drop_data(node, old, size);
     if (!io_failed(node, ret, error) || !qcow2_flush_all(s, error) ||
         !set_size(s, size, size, error)) {
         return false;
     }
     return !(s->h.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW) || !node->data_file ||
            block_resize(node->data_file, size, error);
+}
+
+/* Entries must not deny what somebody who looks at the raw file alone writes to it. */
+static bool show_raw_file(BlockNode *node, uint64_t old, uint64_t size, GError **error)
+{
+    Qcow2 *s = node->state;
+    return !(s->h.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW) || !node->data_file ||
+           qcow2_preallocate(node, old, size - old, "metadata", error);
+}
+
+static bool grow(BlockNode *node, uint64_t old, uint64_t size, GError **error)
+{
+    return grow_data_file(node, size, error) && hide_old(node, old, size, error) &&
+           set_size(node->state, size, size, error) && show_raw_file(node, old, size, error);
 }
 
 bool qcow2_resize(BlockNode *node, uint64_t size, GError **error)
@@ -114,9 +150,7 @@ bool qcow2_resize(BlockNode *node, uint64_t size, GError **error)
     if (size == old) {
         return true;
     }
-    bool ok = size < old ? shrink(node, old, size, error)
-                         : grow_data_file(node, size, error) && hide_old(node, old, size, error) &&
-                               set_size(s, size, size, error);
+    bool ok = size < old ? shrink(node, old, size, error) : grow(node, old, size, error);
     if (ok) {
         node_length_changed(node);
     }

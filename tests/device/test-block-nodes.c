@@ -2,6 +2,7 @@
 /* Making images and nodes, and changing nodes that are open: blockdev-create, -add, -reopen, -del,
  * block_resize; judged by qemu-img. */
 #include <string.h>
+#include <sys/stat.h>
 #include "tests/device/block-kit.h"
 
 static bool open_machine(BlockStage *s, const char *arguments)
@@ -133,6 +134,103 @@ static void test_a_qcow2_image_is_made_with_all_its_options(void)
     delete_node(&s, "f");
     qtest_stop(s.qts);
     g_assert_cmpint(block_img(&s, NULL, "check -q image"), ==, 0);
+    block_stage_close(&s);
+}
+
+/* ---- The monitor while an image is made ---- */
+
+static void expect_job(BlockStage *s, const char *status)
+{
+    json_object *list = qtest_qmp_ok(s->qts, "{'execute': 'query-jobs'}");
+    g_assert_cmpuint(json_object_array_length(list), ==, 1);
+    g_assert_cmpstr(json_text(json_object_array_get_idx(list, 0), "status"), ==, status);
+    json_object_put(list);
+}
+
+static void steer_job(BlockStage *s, const char *command)
+{
+    json_object_put(qtest_qmp_ok(s->qts, "{'execute': '%s', 'arguments': {'id': 'j'}}", command));
+}
+
+/* Each write takes two seconds: the job would need many of them. */
+static void add_slow_file(BlockStage *s, const char *node, const char *file)
+{
+    json_object_put(qtest_qmp_ok(
+        s->qts,
+        "{'execute': 'blockdev-add', 'arguments': {'driver': 'blkdebug', 'node-name': '%s', "
+        "'image': {'driver': 'file', 'filename': '%s/%s'}, 'inject-error': [{'event': "
+        "'write_aio', 'errno': 0, 'delay-ns': 2000000000}]}}",
+        node, s->folder, file));
+}
+
+static void test_the_monitor_goes_on_while_an_image_is_made(void)
+{
+    BlockStage s;
+    if (!open_machine(&s, "")) {
+        return;
+    }
+    create_file(&s, "image", "'size': 0");
+    add_slow_file(&s, "f", "image");
+    json_object_put(qtest_qmp_ok(
+        s.qts, "{'execute': 'blockdev-create', 'arguments': {'job-id': 'j', 'options': "
+               "{'driver': 'qcow2', 'file': 'f', 'size': 8388608, 'preallocation': 'metadata', "
+               "'cluster-size': 512}}}"));
+    expect_job(&s, "running");
+    g_autofree char *busy = qtest_qmp_error(
+        s.qts, "{'execute': 'blockdev-create', 'arguments': {'job-id': 'k', 'options': "
+               "{'driver': 'qcow2', 'file': 'f', 'size': 65536}}}");
+    g_assert_nonnull(strstr(busy, "create"));
+    g_autofree char *used =
+        qtest_qmp_error(s.qts, "{'execute': 'blockdev-del', 'arguments': {'node-name': 'f'}}");
+    g_assert_nonnull(strstr(used, "in use"));
+    steer_job(&s, "job-pause");
+    block_wait_job(s.qts, "j", "paused");
+    steer_job(&s, "job-resume");
+    steer_job(&s, "job-cancel");
+    block_wait_job(s.qts, "j", "concluded");
+    steer_job(&s, "job-dismiss");
+    delete_node(&s, "f");
+    /* What was not finished is no image. */
+    add_file(&s, "f", "image");
+    g_autofree char *none =
+        qtest_qmp_error(s.qts, "{'execute': 'blockdev-add', 'arguments': {'driver': 'qcow2', "
+                               "'node-name': 'q', 'file': 'f'}}");
+    g_assert_nonnull(strstr(none, "it is not a qcow2 image"));
+    delete_node(&s, "f");
+    qtest_stop(s.qts);
+    block_stage_close(&s);
+}
+
+static void test_space_is_taken_by_the_job(void)
+{
+    static const char *const modes[] = { "falloc", "full" };
+    BlockStage s;
+    if (!open_machine(&s, "")) {
+        return;
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(modes); i++) {
+        g_autofree char *plain =
+            g_strdup_printf("'size': 3000001, 'preallocation': '%s'", modes[i]);
+        g_autofree char *qcow2 =
+            g_strdup_printf("{'driver': 'qcow2', 'file': 'f', 'size': 40000000, "
+                            "'preallocation': '%s'}",
+                            modes[i]);
+        g_autofree char *plain_path = block_path(&s, "plain");
+        g_autofree char *image_path = block_path(&s, "image");
+        struct stat st;
+        create_file(&s, "plain", plain);
+        g_assert_cmpint(stat(plain_path, &st), ==, 0);
+        g_assert_cmpint(st.st_size, ==, 3000001);
+        g_assert_cmpint(st.st_blocks, >=, 3000000 / 512);
+        create_file(&s, "image", "'size': 0");
+        add_file(&s, "f", "image");
+        create_ok(&s, qcow2);
+        delete_node(&s, "f");
+        g_assert_cmpint(stat(image_path, &st), ==, 0);
+        g_assert_cmpint(st.st_blocks, >=, 40000000 / 512);
+        g_assert_cmpint(block_img(&s, NULL, "check -q image"), ==, 0);
+    }
+    qtest_stop(s.qts);
     block_stage_close(&s);
 }
 
@@ -407,6 +505,9 @@ int main(int argc, char **argv)
                     test_files_and_raw_images_are_made);
     g_test_add_func("/block-nodes/a_qcow2_image_is_made_with_all_its_options",
                     test_a_qcow2_image_is_made_with_all_its_options);
+    g_test_add_func("/block-nodes/the_monitor_goes_on_while_an_image_is_made",
+                    test_the_monitor_goes_on_while_an_image_is_made);
+    g_test_add_func("/block-nodes/space_is_taken_by_the_job", test_space_is_taken_by_the_job);
     g_test_add_func("/block-nodes/what_cannot_be_made_says_why", test_what_cannot_be_made_says_why);
     g_test_add_func("/block-nodes/trees_of_nodes_are_added_and_deleted",
                     test_trees_of_nodes_are_added_and_deleted);

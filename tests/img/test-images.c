@@ -212,6 +212,58 @@ static void dd_copies_blocks(void)
     imgtest_same_status("dd -O qcow2 if=a.qcow2 of=past.qcow2 bs=1M skip=10");
 }
 
+/* ---- External data files ---- */
+
+static void an_external_data_file_is_read_without_a_format(void)
+{
+    imgtest_make_raw("made.raw", DATA);
+    imgtest_same_status("convert -O qcow2 -o data_file=d.raw made.raw a.qcow2");
+    imgtest_same_json("info --output=json a.qcow2", size_keys);
+    imgtest_same("check a.qcow2");
+    imgtest_same("compare a.qcow2 made.raw");
+    imgtest_same_status("convert -O raw a.qcow2 copy.raw");
+    imgtest_same("compare copy.raw made.raw");
+    imgtest_same_json("map --output=json a.qcow2", NULL);
+    /* info opens no file that the image names. */
+    imgtest_same_status("amend -f qcow2 -o data_file=none a.qcow2");
+    imgtest_same_json("info --output=json a.qcow2", size_keys);
+    imgtest_same_status("check a.qcow2");
+}
+
+static void amend_names_a_data_file_and_ends_its_being_raw(void)
+{
+    imgtest_make_raw("made.raw", DATA);
+    imgtest_same_status("convert -O qcow2 -o data_file=d.raw,data_file_raw=on made.raw a.qcow2");
+    imgtest_same_status("amend -f qcow2 -o data_file_raw=on a.qcow2");
+    imgtest_same_status("amend -f qcow2 -o data_file_raw=off a.qcow2");
+    imgtest_same_json("info --output=json a.qcow2", size_keys);
+    imgtest_same("check a.qcow2");
+    imgtest_same("compare a.qcow2 made.raw");
+    imgtest_same_status("amend -f qcow2 -o data_file_raw=on a.qcow2"); /* no way back */
+    imgtest_same_status("amend -f qcow2 -o data_file=made.raw a.qcow2");
+    imgtest_same_json("info --output=json a.qcow2", size_keys);
+    imgtest_same("compare a.qcow2 made.raw");
+    imgtest_same_status("amend -f qcow2 -o data_file= a.qcow2");
+    imgtest_same_json("info --output=json a.qcow2", size_keys);
+    make_qcow2("b.qcow2", "", DATA);
+    imgtest_same_status("amend -f qcow2 -o data_file=d.raw b.qcow2");
+}
+
+static void a_data_file_is_not_written_without_a_format(void)
+{
+    static const char *const commands[] = { "resize a.qcow2 2M", "check -r all a.qcow2",
+                                            "amend -o lazy_refcounts=on a.qcow2",
+                                            "snapshot -c x a.qcow2", "bench -w -c 1 a.qcow2" };
+    imgtest_make_raw("made.raw", DATA);
+    imgtest_same_status("convert -O qcow2 -o data_file=d.raw made.raw a.qcow2");
+    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
+        g_auto(Run) run = imgtest_run(TOOL_VIREO, commands[i]);
+        g_assert_cmpint(run.status, ==, 1);
+        g_assert_nonnull(strstr(run.err, "names the data file 'd.raw'"));
+    }
+    imgtest_same("compare a.qcow2 made.raw");
+}
+
 /* ---- resize, measure, check, bench ---- */
 
 static void resize_changes_the_length(void)
@@ -225,6 +277,117 @@ static void resize_changes_the_length(void)
     g_autofree char *info = imgtest_vireo("info -f raw a.raw", 0);
     g_assert_nonnull(strstr(info, "(1114112 bytes)"));
     judge("a.raw", NULL);
+}
+
+/* The parts of an image that it decides itself, or has data for: "from-to depth present data". */
+static char *places_of(Tool tool, const char *name)
+{
+    g_autofree char *args = g_strdup_printf("map -f qcow2 --output=json %s", name);
+    g_autofree char *last = g_strdup("");
+    g_autoptr(GString) places = g_string_new(NULL);
+    g_auto(Run) run = imgtest_run(tool, args);
+    json_object *list = json_tokener_parse(run.out);
+    for (size_t i = 0; i < json_object_array_length(list); i++) {
+        json_object *part = json_object_array_get_idx(list, i);
+        g_autofree char *what =
+            g_strdup_printf("depth %s present %s data %s\n",
+                            json_object_get_string(json_object_object_get(part, "depth")),
+                            json_object_get_string(json_object_object_get(part, "present")),
+                            json_object_get_string(json_object_object_get(part, "data")));
+        if (strcmp(what, last) != 0) {
+            g_string_append_printf(places, "from %s %s",
+                                   json_object_get_string(json_object_object_get(part, "start")),
+                                   what);
+        }
+        g_free(last);
+        last = g_steal_pointer(&what);
+    }
+    json_object_put(list);
+    return g_string_free(g_steal_pointer(&places), FALSE);
+}
+
+/* What check says of where in the file the clusters are. */
+static const char *const check_ends[] = { "image-end-offset", "fragmented-clusters", NULL };
+
+/* check and map say the same, but for that. */
+static void assert_same_places(const char *name)
+{
+    g_autofree char *check = g_strdup_printf("check -f qcow2 --output=json %s", name);
+    g_autofree char *theirs = places_of(TOOL_QEMU, name);
+    g_autofree char *ours = places_of(TOOL_VIREO, name);
+    imgtest_same_json(check, check_ends);
+    g_assert_cmpstr(ours, ==, theirs);
+}
+
+static int64_t blocks_of(const char *name)
+{
+    g_autofree char *args = g_strdup_printf("info --output=json %s", name);
+    g_autofree char *text = imgtest_vireo(args, 0);
+    json_object *info = json_tokener_parse(text), *size = NULL;
+    g_assert_true(json_object_object_get_ex(info, "actual-size", &size));
+    int64_t bytes = json_object_get_int64(size);
+    json_object_put(info);
+    return bytes;
+}
+
+static void resize_preallocates_what_it_adds(void)
+{
+    static const char *const options[] = {
+        "",
+        "-o cluster_size=4k",
+        "-o cluster_size=512,refcount_bits=64",
+        "-o compat=0.10,cluster_size=4k",
+        "-o extended_l2=on,cluster_size=16k",
+        "-o preallocation=metadata",
+    };
+    static const char *const modes[] = { "off", "metadata", "falloc", "full" };
+    for (size_t i = 0; i < G_N_ELEMENTS(options) * G_N_ELEMENTS(modes); i++) {
+        size_t mode = i % 4;
+        g_autofree char *resize =
+            g_strdup_printf("resize --preallocation=%s -f qcow2 a.qcow2 5000k", modes[mode]);
+        make_qcow2("a.qcow2", options[i / 4], "aab..c.dd....e..a");
+        int64_t before = blocks_of("a.qcow2");
+        imgtest_same(resize);
+        assert_same_places("a.qcow2");
+        int64_t more = blocks_of("a.qcow2") - before;
+        g_test_message("%s: %" G_GINT64_FORMAT " bytes more", resize, more);
+        g_assert_true(mode >= 2 ? more >= 3900 * 1024 : more < 2000 * 1024);
+        imgtest_same("resize -f raw made.raw 5000k");
+        judge("a.qcow2", "made.raw");
+    }
+}
+
+/* What the backing file has behind the old end stays hidden. */
+static void resize_preallocates_overlays(void)
+{
+    static const char *const options[] = { "", ",extended_l2=on" };
+    for (size_t i = 0; i < G_N_ELEMENTS(options); i++) {
+        g_autofree char *create = g_strdup_printf(
+            "create -q -f qcow2 -o size=96k,backing_file=base.raw,backing_fmt=raw%s a.qcow2",
+            options[i]);
+        imgtest_make_raw("base.raw", "abcd");
+        imgtest_same(create);
+        imgtest_same("resize --preallocation=metadata a.qcow2 192k");
+        imgtest_same("resize --preallocation=falloc a.qcow2 600k");
+        imgtest_same("resize --preallocation=full a.qcow2 700k");
+        imgtest_same_json("check --output=json a.qcow2", check_ends);
+        imgtest_make_raw("seen.raw", "ab");
+        imgtest_same("resize -q -f raw --shrink seen.raw 96k");
+        imgtest_same("resize -q -f raw seen.raw 700k");
+        judge("a.qcow2", "seen.raw");
+    }
+}
+
+static void resize_of_a_raw_data_file_shows_it(void)
+{
+    imgtest_same("create -q -f qcow2 -o data_file=d.raw,data_file_raw=on a.qcow2 100k");
+    imgtest_same("resize -f qcow2 a.qcow2 300k");
+    assert_same_places("a.qcow2");
+    imgtest_same("resize -f qcow2 --preallocation=full a.qcow2 1M");
+    assert_same_places("a.qcow2");
+    imgtest_make_raw("d.raw", "abcdefghijklmnop");
+    assert_identical(TOOL_VIREO, "--image-opts driver=qcow2,file.filename=a.qcow2",
+                     "driver=raw,file.filename=d.raw");
 }
 
 static void measure_tells_the_length_of_the_file(void)
@@ -368,6 +531,12 @@ int main(int argc, char **argv)
     ADD(map_shows_where_data_is);
     ADD(dd_copies_blocks);
     ADD(resize_changes_the_length);
+    ADD(resize_preallocates_what_it_adds);
+    ADD(resize_preallocates_overlays);
+    ADD(resize_of_a_raw_data_file_shows_it);
+    ADD(an_external_data_file_is_read_without_a_format);
+    ADD(amend_names_a_data_file_and_ends_its_being_raw);
+    ADD(a_data_file_is_not_written_without_a_format);
     ADD(measure_tells_the_length_of_the_file);
     ADD(check_finds_sound_images_sound);
     ADD(bench_sends_requests);

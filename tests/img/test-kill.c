@@ -41,6 +41,8 @@ static const Work works[] = {
       "snapshot -a old --image-opts " SLOW, "after" },
     { "grow", "cp before after && truncate -s 200M after", "resize -q --image-opts " SLOW " 200M",
       "after" },
+    { "grow-falloc", "cp before after && truncate -s 130M after",
+      "resize -q --preallocation=falloc --image-opts " SLOW " 130M", "after" },
     { "shrink", "cp before after && truncate -s 6M after",
       "resize -q --shrink --image-opts " SLOW " 6M", "after" },
     { "amend", NULL, "amend -o refcount_bits=64 --image-opts " SLOW, NULL },

@@ -95,20 +95,54 @@ static bool check_backing_name(const Crash *c, const BlockNode *node)
 static BlockNode *crash_open(const Crash *c, bool writable)
 {
     g_autoptr(GError) error = NULL;
+    const char *more = c->life->layout->data_file ? DATA_FILE : "";
     BlockOpenMode mode = { .writable = writable, .no_backing = true };
     BlockOpenMode look = { .for_check = true, .no_backing = true };
-    BlockNode *node = power_open("image", "qcow2", "", &look, &error);
+    BlockNode *node = power_open("image", "qcow2", more, &look, &error);
     if (!node) {
         g_error("%s: it does not open: %s", c->what, error->message);
     }
     bool backed = check_backing_name(c, node);
     block_node_unref(node);
     mode.no_backing = !backed;
-    node = power_open("image", "qcow2", backed ? BACKING : "", &mode, &error);
+    node = power_open("image", "qcow2", backed ? BACKING : more, &mode, &error);
     if (!node) {
         g_error("%s: it does not open: %s", c->what, error->message);
     }
     return node;
+}
+
+static const char *word(json_object *specific, const char *key)
+{
+    return json_object_get_string(json_object_object_get(specific, key));
+}
+
+/* An external data file has one of the names that it ever had, whole; it is the disk where it is
+ * said to be raw. */
+static void check_data_file(const Crash *c, BlockNode *node, const uint8_t *disk)
+{
+    g_autoptr(GError) error = NULL;
+    BlockOpenMode mode = { 0 };
+    uint64_t bytes = block_node_length(node);
+    BlockImageInfo info = block_image_describe(node);
+    const char *name = word(info.specific, "data-file");
+    while (name && g_str_has_prefix(name, "./")) {
+        name += 2;
+    }
+    if (g_strcmp0(name, "data") != 0) {
+        g_error("%s: its data file is '%s'", c->what, name);
+    }
+    if (!strcmp(word(info.specific, "data-file-raw"), "true")) {
+        BlockNode *raw = power_open("data", "raw", "", &mode, &error);
+        g_assert_no_error(error);
+        g_autofree uint8_t *data = g_malloc0(bytes);
+        g_assert_cmpint(block_pread(raw, 0, data, MIN(bytes, block_node_length(raw))), ==, 0);
+        if (memcmp(disk, data, bytes) != 0) {
+            g_error("%s: the raw data file is not the disk", c->what);
+        }
+        block_node_unref(raw);
+    }
+    json_object_put(info.specific);
 }
 
 static void check_disk(const Crash *c)
@@ -122,6 +156,9 @@ static void check_disk(const Crash *c)
     }
     g_assert_cmpint(block_pread(node, 0, data, bytes), ==, 0);
     crash_model_check(&l->model, data, bytes / SECTOR, c->when, c->what);
+    if (l->layout->data_file) {
+        check_data_file(c, node, data);
+    }
     block_node_unref(node);
 }
 

@@ -9,6 +9,7 @@
 
 #define SECTOR          POWER_SECTOR
 #define BACKING         "backing.driver=raw,backing.file.driver=logged,backing.file.filename=base"
+#define DATA_FILE       "data-file.driver=logged,data-file.filename=data"
 #define BASE_VALUE      0xba5eu
 #define MOST_SNAPS      4
 #define VERSION_AT      7  /* the lowest byte of the header's version */
@@ -19,8 +20,9 @@ typedef struct Layout {
     uint64_t size, most; /* at first, and ever */
     uint64_t cluster;
     bool backing, old;
-    int writes; /* between two changes of the image */
-    int bytes;  /* of a write at most */
+    int writes;     /* between two changes of the image */
+    int bytes;      /* of a write at most */
+    bool data_file; /* external and, at first, raw */
 } Layout;
 
 /* Something that was asked for and done, and then undone. */
@@ -57,7 +59,7 @@ typedef struct Life {
     unsigned cuts;
 } Life;
 
-extern char *life_folder; /* for files that qemu-img looks at */
+extern char *life_folder; /* for files that qemu-img looks at; the working directory */
 
 uint64_t life_draw(Life *l, uint64_t below);    /* at random */
 uint64_t life_sectors(const Life *l);           /* of the disk, now */

@@ -524,8 +524,10 @@ static void start_backup(Stage *s, const char *target, MirrorSync sync, const ch
     JobCommon job = common;
     job.speed = speed;
     BlockNode *node = open_image(target, true);
-    g_assert_true(
-        backup_start(s->node, node, sync, bitmap_find(s->node, bitmap), mode, &job, &error));
+    BackupOptions options = {
+        .common = job, .sync = sync, .bitmap = bitmap_find(s->node, bitmap), .bitmap_mode = mode
+    };
+    g_assert_true(backup_start(s->node, node, &options, &error));
     g_assert_no_error(error);
     block_node_unref(node);
 }

@@ -348,8 +348,8 @@ static void backup_once(Stage *s)
     make_image(s, "b", NULL);
     BlockNode *target = open_image(s, "b");
     memcpy(then, s->load.model, SIZE);
-    g_assert_true(backup_start(s->drive->node, target, MIRROR_FULL, NULL, BACKUP_BITMAP_ON_SUCCESS,
-                               &slow, &error));
+    BackupOptions options = { .common = slow, .sync = MIRROR_FULL };
+    g_assert_true(backup_start(s->drive->node, target, &options, &error));
     g_assert_no_error(error);
     block_node_unref(target);
     load_begin(&s->load);

@@ -177,8 +177,8 @@ static bool start_mirror(Life *l, GError **error)
 static bool start_backup(Life *l, GError **error)
 {
     BlockNode *target = open_target();
-    bool ok = backup_start(l->drive->node, target, MIRROR_FULL, NULL, BACKUP_BITMAP_ON_SUCCESS,
-                           &l->job, error);
+    BackupOptions options = { .common = l->job, .sync = MIRROR_FULL };
+    bool ok = backup_start(l->drive->node, target, &options, error);
     block_node_unref(target);
     return ok;
 }

@@ -33,6 +33,10 @@ static const Layout layouts[] = {
     { "backing", "cluster_size=4k", 512 * KIB, 1 * MIB, 4096, true, false, 8, 60 * KIB },
     { "backing-extl2", "extended_l2=on,cluster_size=16k", 512 * KIB, 1 * MIB, 16384, true, false, 8,
       60 * KIB },
+    { "data-file", "data_file=data,data_file_raw=on,cluster_size=4k", 512 * KIB, 1 * MIB, 4096,
+      false, false, 8, 60 * KIB, .data_file = true },
+    { "data-file-512", "data_file=data,data_file_raw=on,cluster_size=512", 200 * KIB, 400 * KIB,
+      512, false, false, 8, 60 * KIB, .data_file = true },
 };
 
 /* ---- Changes ---- */
@@ -42,7 +46,11 @@ static void open_image(Life *l)
     g_autoptr(GError) error = NULL;
     BlockOpenMode mode = { .writable = true, .discard = true };
     unsigned issued = power_tick(l->power);
-    l->node = power_open("image", "qcow2", l->layout->backing ? BACKING : "", &mode, &error);
+    l->node = power_open("image", "qcow2",
+                         l->layout->backing     ? BACKING
+                         : l->layout->data_file ? DATA_FILE
+                                                : "",
+                         &mode, &error);
     g_assert_no_error(error);
     life_bitmaps_opened(l, issued);
 }
@@ -104,6 +112,9 @@ static void one_write(Life *l)
     uint64_t count = 1 + life_draw(l, life_draw(l, 2) ? most : MIN(most, 8));
     uint64_t first = life_draw(l, sectors - count + 1);
     int kind = (int)life_draw(l, 9);
+    if (kind == 2 && l->layout->data_file) {
+        kind = 3; /* nothing is compressed there */
+    }
     if (kind == 2) {
         first = ALIGN_DOWN(first, cluster);
         count = cluster;
@@ -176,7 +187,7 @@ static bool make_snapshot(Life *l)
 {
     g_autoptr(GError) error = NULL;
     bool narrow = strstr(l->layout->options, "refcount_bits=1,") != NULL;
-    if (count_snaps(l) >= MOST_SNAPS || narrow) {
+    if (count_snaps(l) >= MOST_SNAPS || narrow || l->layout->data_file) {
         return false;
     }
     Snap *snap = g_new0(Snap, 1);
@@ -280,14 +291,22 @@ static bool shrink(Life *l)
     return true;
 }
 
+#define DOTS      "./././././././././././././././././././././././././././././././././"
+#define LONG_NAME DOTS DOTS DOTS DOTS "data"
+
 static bool amend(Life *l)
 {
     static const char *const new_ones[] = { "refcount_bits=8",   "refcount_bits=64",
                                             "refcount_bits=16",  "refcount_bits=32",
                                             "lazy_refcounts=on", "lazy_refcounts=off" };
+    static const char *const of_data_file[] = { "data_file_raw=off", "data_file=./data",
+                                                "data_file=data", "data_file=" LONG_NAME };
     g_autoptr(GError) error = NULL;
     bool old = life_is_old(l->power);
     const char *text = old ? "compat=1.1" : new_ones[life_draw(l, G_N_ELEMENTS(new_ones))];
+    if (l->layout->data_file && life_draw(l, 4)) {
+        text = of_data_file[life_draw(l, G_N_ELEMENTS(of_data_file))];
+    }
     if (l->layout->old && !old) {
         return false;
     }
@@ -346,6 +365,7 @@ static bool commit(Life *l)
     g_assert_cmpint(block_pwrite(base, 0, data, bytes), ==, 0);
     g_assert_cmpint(block_flush(base), ==, 0);
     block_node_unref(base);
+    node_refresh_length(block_node_backing(l->node)); /* it may be longer now */
     g_assert_true(ops_of(l)->make_empty(l->node, &error));
     g_assert_no_error(error);
     end(l, issued);
@@ -430,6 +450,10 @@ static void life_start(Life *l, const Layout *layout, uint32_t seed)
     crash_model_init(&l->model, layout->most / SECTOR);
     if (layout->backing) {
         make_base(l);
+    }
+    if (layout->data_file) {
+        g_autofree uint8_t *zeroes = g_malloc0(layout->size);
+        power_add_file(l->power, "data", zeroes, layout->size);
     }
     create(l);
 }
@@ -592,6 +616,7 @@ int main(int argc, char **argv)
     block_test_driver = &power_driver;
     g_test_init(&argc, &argv, NULL);
     life_folder = g_dir_make_tmp("test-qcow2-crash-ops-XXXXXX", NULL);
+    g_assert_cmpint(chdir(life_folder), ==, 0);
     for (size_t i = 0; i < G_N_ELEMENTS(layouts); i++) {
         g_autofree char *path = g_strdup_printf("/qcow2/crash/ops/%s", layouts[i].name);
         g_test_add_data_func(path, &layouts[i], a_lost_power_leaves_a_sound_image);
@@ -603,6 +628,7 @@ int main(int argc, char **argv)
         g_test_add_data_func(failing, &layouts[i], a_failing_disk_loses_nothing_that_was_promised);
     }
     int ret = g_test_run();
+    unlink("data"); /* that of images with DATA_FILE, as they were made */
     rmdir(life_folder);
     g_free(life_folder);
     return ret;
