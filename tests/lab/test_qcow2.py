@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lablib import harness, installed  # noqa: E402
+from lablib import harness, installed, tools  # noqa: E402
 from lablib.guest import Guest, make_disk, scratch  # noqa: E402
 
 FIO = ("fio --name=verify --filename=/dev/vda --rw=randwrite --bs=4k-64k --size=24M --direct=1 "
@@ -89,6 +89,45 @@ def test_mirror_and_commit_under_full_load():
     image_tool("compare", "-q", base, copy)
     for path in (base, top, copy):
         os.unlink(path)
+
+
+SECRET = ("--object", "secret,id=key,data=letmein")
+
+
+def test_an_encrypted_disk_keeps_its_file_system():
+    """Two machines, one after the other; e2fsck judges what qemu-img deciphers, cryptsetup the key
+    of a copy as luks, and nobody finds the text in the image."""
+    path, raw, luks = (os.path.join(scratch(), name) for name in ("key.qcow2", "key.raw", "key.luks"))
+    text = b"nobody reads this without the key. "
+    image_tool("create", "-q", *SECRET, "-f", "qcow2", "-o",
+               "encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=100", path, "32M")
+    arguments = ["-nic", "none", "-object", "secret,id=key,data=letmein",
+                 "-drive", f"file={path},format=qcow2,encrypt.key-secret=key,if=virtio,discard=unmap"]
+    with Guest(arguments) as guest:
+        guest.check("mke2fs /dev/vda && mkdir /tmp/d && mount -t ext2 /dev/vda /tmp/d")
+        guest.check(f"yes '{text.decode()}' | head -c 4000000 >/tmp/d/text && md5sum </tmp/d/text "
+                    ">/tmp/d/sum && umount /tmp/d")
+        guest.assert_healthy()
+        assert guest.power_off() == 0
+    with Guest(arguments) as guest:
+        guest.check("mkdir /tmp/d && mount -t ext2 /dev/vda /tmp/d && "
+                    '[ "$(md5sum </tmp/d/text)" = "$(cat /tmp/d/sum)" ]')
+        guest.check("umount /tmp/d")
+        guest.assert_healthy()
+        assert guest.power_off() == 0
+    source = f"driver=qcow2,file.filename={path},encrypt.key-secret=key"
+    for command in (["check", "-q", *SECRET, "--image-opts", source],
+                    ["convert", *SECRET, "--image-opts", "-O", "raw", source, raw]):
+        subprocess.run(["qemu-img", *command], check=True)
+    subprocess.run([tools.find("e2fsck"), "-f", "-n", raw], check=True)
+    image_tool("convert", *SECRET, "--image-opts", "-O", "luks", "-o", "key-secret=key,iter-time=100",
+               source, luks)
+    subprocess.run([tools.find("cryptsetup"), "open", "--test-passphrase", "--type", "luks1",
+                    "--key-file=-", luks], input=b"letmein", check=True)
+    with open(raw, "rb") as plain, open(path, "rb") as image:
+        assert text in plain.read() and text not in image.read()
+    for name in (path, raw, luks):
+        os.unlink(name)
 
 
 def test_an_installed_debian_writes_to_a_temporary_overlay():
