@@ -241,8 +241,7 @@ static void ask_the_impossible(Random *r)
     static const char *const commands[] = {
         "{'execute':'block_resize','arguments':{'device':'d','size':4611686018427387904}}",
         "{'execute':'block-stream','arguments':{'device':'d','job-id':'k','base':'/no/where'}}",
-        "{'execute':'drive-mirror','arguments':{'device':'d','job-id':'k','target':'/no/where',"
-        "'mode':'existing','sync':'full'}}",
+        "{'execute':'drive-mirror','arguments':{'device':'d','target':'/no/where','sync':'full'}}",
         "{'execute':'blockdev-snapshot-internal-sync','arguments':{'device':'d','name':''}}",
         "{'execute':'eject','arguments':{'device':'d'}}",
         "{'execute':'blockdev-del','arguments':{'node-name':'n0'}}",
