@@ -9,6 +9,7 @@
 
 /* More of these, and a commit begins on its own. */
 #define MAX_FREE_ITEMS  65536
+#define MAX_FREE_BYTES  (64 * MIB) /* that nobody can use again before: the file grows meanwhile */
 #define MAX_DIRTY_BYTES (32 * MIB) /* of slices */
 
 enum { STEP_UNREACHED, STEP_COUNTS, STEP_POINTERS, STEPS };
@@ -210,6 +211,7 @@ static Qcow2Commit *take_all(Qcow2 *s, EventLoop *loop)
     c->frees = s->fresh_frees;
     s->fresh_frees = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
     __atomic_store_n(&s->free_items, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&s->free_bytes, 0, __ATOMIC_RELAXED);
     return c;
 }
 
@@ -594,7 +596,8 @@ static uint32_t max_dirty_slices(const Qcow2 *s)
 void qcow2_commit_if_full(Qcow2 *s, EventLoop *loop)
 {
     if (G_LIKELY(__atomic_load_n(&s->dirty_slices, __ATOMIC_RELAXED) < max_dirty_slices(s) &&
-                 __atomic_load_n(&s->free_items, __ATOMIC_RELAXED) < MAX_FREE_ITEMS)) {
+                 __atomic_load_n(&s->free_items, __ATOMIC_RELAXED) < MAX_FREE_ITEMS &&
+                 __atomic_load_n(&s->free_bytes, __ATOMIC_RELAXED) < MAX_FREE_BYTES)) {
         return;
     }
     g_mutex_lock(&s->lock);

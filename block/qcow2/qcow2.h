@@ -145,6 +145,7 @@ struct Qcow2 {
      * disk, `old_frees` not used by new requests either. */
     GArray *fresh_frees, *stable_frees, *old_frees;
     uint32_t free_items; /* of fresh_frees; atomic */
+    uint64_t free_bytes; /* in them; atomic */
     _Atomic unsigned epoch;
     Qcow2LoopCount *_Atomic loops[QCOW2_MAX_LOOPS];
     _Atomic int loop_count;

@@ -473,6 +473,8 @@ void qcow2_free_later(Qcow2 *s, uint64_t offset, uint64_t bytes, bool discard)
         g_array_append_val(frees, item);
         __atomic_store_n(&s->free_items, frees->len, __ATOMIC_RELAXED);
     }
+    __atomic_store_n(&s->free_bytes, s->free_bytes + (item.clusters << s->cluster_bits),
+                     __ATOMIC_RELAXED);
 }
 
 /* ---- Life ---- */

@@ -193,6 +193,16 @@ static void test_two_cpus(void)
     g_assert_cmpint(guest_run_wait(run), ==, 1);
 }
 
+static void wait_until_running(GuestRun *run)
+{
+    g_autofree char *reply = NULL;
+    do {
+        g_free(reply);
+        g_usleep(20000);
+        reply = guest_run_command(run, "query-status");
+    } while (!strstr(reply, "\"running\": true") && !strstr(reply, "\"running\":true"));
+}
+
 static void test_ctrl_c(void)
 {
     g_autoptr(GuestRun) run = debug_run(1);
@@ -212,6 +222,7 @@ static void test_ctrl_c(void)
                          &out);
     gdb_read(out, text, "GOES");
     guest_run_expect(run, "debug ready\n");
+    wait_until_running(run); /* gdb has said so: only now does it pass a signal on */
     g_assert_cmpint(kill(pid, SIGINT), ==, 0);
     gdb_read(out, text, NULL);
     close(out);

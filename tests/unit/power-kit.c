@@ -6,8 +6,8 @@
 
 #include "vmm/util/bytes.h"
 
-#define FILE_LIMIT (64 * MIB)
-#define AHEAD      (8 * KIB) /* of what is written, as the file driver has it */
+#define FILE_LIMIT (512 * MIB) /* a slow job lets a busy guest's image grow */
+#define AHEAD      (8 * KIB)   /* of what is written, as the file driver has it */
 
 typedef enum EventKind { EVENT_WRITE, EVENT_FLUSH, EVENT_LENGTH } EventKind;
 
