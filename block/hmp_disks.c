@@ -369,12 +369,12 @@ static void hmp_nbd_start(GString *out, char **args)
     ExportAll all = { .out = out, .writable = flags & 2 };
     gsize before = out->len;
     if (flags == 2) {
-        g_string_append(out, "Error: -w only valid together with -a\n");
+        g_string_append(out, "Error: -w says how -a exports the disks: give both\n");
         return;
     }
     json_object *address = args[0] ? server_address(args[0]) : NULL;
     if (!address) {
-        g_string_append_printf(out, "Error: error parsing address '%s': HOST:PORT or unix:PATH\n",
+        g_string_append_printf(out, "Error: '%s' is no address: HOST:PORT or unix:PATH\n",
                                args[0] ? args[0] : "");
         return;
     }

@@ -117,7 +117,7 @@ static const BlockCreateOption luks_create_options[] = {
     { "ivgen-alg", BLOCK_OPTION_STRING, "How initialisation vectors are made", NULL },
     { "ivgen-hash-alg", BLOCK_OPTION_STRING, "Hash algorithm of their generator", NULL },
     { "key-secret", BLOCK_OPTION_STRING, "ID of the secret with the password", NULL },
-    { "size", BLOCK_OPTION_SIZE, "Virtual disk size", NULL },
+    { "size", BLOCK_OPTION_SIZE, "Size of the disk that the guest sees", NULL },
     { NULL },
 };
 

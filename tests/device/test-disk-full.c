@@ -8,6 +8,7 @@
 #include <glib/gstdio.h>
 #include "tests/device/disk-load.h"
 #include "tests/unit/qemu-img.h"
+#include "tests/unit/seeds.h"
 #include "tests/unit/small-disk.h"
 
 #define HOST_BYTES  (12u << 20)
@@ -118,9 +119,8 @@ static void one_life(const Layout *layout, uint32_t seed)
 
 static void a_full_file_system_stops_the_machine_and_loses_nothing(gconstpointer data)
 {
-    const char *seeds = g_getenv("QCOW2_SEEDS"), *first = g_getenv("QCOW2_FIRST");
-    uint32_t count = seeds ? (uint32_t)atoi(seeds) : 1, from = first ? (uint32_t)atoi(first) : 1;
-    for (uint32_t seed = from; seed < from + count; seed++) {
+    Seeds seeds = seeds_of_environment(1);
+    for (uint32_t seed = seeds.from; seed < seeds.end; seed++) {
         one_life(data, seed);
     }
 }

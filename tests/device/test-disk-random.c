@@ -9,6 +9,7 @@
 #include "tests/device/block-kit.h"
 #include "tests/device/disk-load.h"
 #include "tests/unit/qemu-img.h"
+#include "tests/unit/seeds.h"
 
 #define FIRST_BYTES  (2u << 20)
 #define MOST_BYTES   (4u << 20)
@@ -396,9 +397,8 @@ static void one_life(uint32_t seed, unsigned steps)
 
 static void what_four_queues_wrote_is_there_whatever_the_user_does(void)
 {
-    const char *seeds = g_getenv("QCOW2_SEEDS"), *first = g_getenv("QCOW2_FIRST");
-    uint32_t count = seeds ? (uint32_t)atoi(seeds) : 3, from = first ? (uint32_t)atoi(first) : 1;
-    for (uint32_t seed = from; seed < from + count; seed++) {
+    Seeds seeds = seeds_of_environment(3);
+    for (uint32_t seed = seeds.from; seed < seeds.end; seed++) {
         one_life(seed, 40);
     }
 }

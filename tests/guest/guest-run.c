@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -156,11 +157,13 @@ static void qmp_connect(GuestRun *run)
     g_free(guest_run_command(run, "cont"));
 }
 
+/* The VMM ends with a test that is aborted. */
 static void child_setup(gpointer data)
 {
     g_autofree char *path = g_build_filename(data, "stderr", NULL);
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (fd >= 0) {
         dup2(fd, STDERR_FILENO);
     }

@@ -10,6 +10,7 @@
 #include "block/jobs/mirror.h"
 #include "tests/unit/crash-guest.h"
 #include "tests/unit/qemu-img.h"
+#include "tests/unit/seeds.h"
 #include "vmm/memory/rcu.h"
 #include "vmm/util/bytes.h"
 
@@ -387,9 +388,8 @@ static void one_life(const Case *kind, uint32_t seed)
 
 static void a_lost_power_leaves_the_disk_and_its_copies(gconstpointer data)
 {
-    const char *seeds = g_getenv("QCOW2_SEEDS"), *first = g_getenv("QCOW2_FIRST");
-    uint32_t count = seeds ? (uint32_t)atoi(seeds) : 1, from = first ? (uint32_t)atoi(first) : 1;
-    for (uint32_t seed = from; seed < from + count; seed++) {
+    Seeds seeds = seeds_of_environment(1);
+    for (uint32_t seed = seeds.from; seed < seeds.end; seed++) {
         one_life(data, seed);
     }
 }

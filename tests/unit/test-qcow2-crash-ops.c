@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "config.h"
 #include "tests/unit/crash-bitmaps.h"
+#include "tests/unit/seeds.h"
 #include "vmm/memory/rcu.h"
 
 static const Layout layouts[] = {
@@ -498,9 +499,8 @@ static void one_life(const Layout *layout, uint32_t seed, Change *const *changes
 
 static void lives(const Layout *layout, Change *const *changes, guint change_count)
 {
-    const char *seeds = g_getenv("QCOW2_SEEDS"), *first = g_getenv("QCOW2_FIRST");
-    uint32_t count = seeds ? (uint32_t)atoi(seeds) : 2, from = first ? (uint32_t)atoi(first) : 1;
-    for (uint32_t seed = from; seed < from + count; seed++) {
+    Seeds seeds = seeds_of_environment(2);
+    for (uint32_t seed = seeds.from; seed < seeds.end; seed++) {
         one_life(layout, seed, changes, change_count);
     }
 }
@@ -602,9 +602,8 @@ static void failing_life(const Layout *layout, uint32_t seed)
 /* Every kind of write and flush fails once: what was reported as flushed is there all the same. */
 static void a_failing_disk_loses_nothing_that_was_promised(gconstpointer data)
 {
-    const char *seeds = g_getenv("QCOW2_SEEDS"), *first = g_getenv("QCOW2_FIRST");
-    uint32_t count = seeds ? (uint32_t)atoi(seeds) : 4, from = first ? (uint32_t)atoi(first) : 1;
-    for (uint32_t seed = from; seed < from + count; seed++) {
+    Seeds seeds = seeds_of_environment(4);
+    for (uint32_t seed = seeds.from; seed < seeds.end; seed++) {
         failing_life(data, seed);
     }
 }

@@ -10,6 +10,7 @@
 #include "config.h"
 #include "tests/unit/crash-guest.h"
 #include "tests/unit/qemu-img.h"
+#include "tests/unit/seeds.h"
 #include "vmm/memory/rcu.h"
 #include "vmm/object/object.h"
 #include "vmm/util/bytes.h"
@@ -163,9 +164,8 @@ static void life_end(Life *l)
 
 static void a_lost_power_loses_nothing_flushed(gconstpointer data)
 {
-    const char *seeds = g_getenv("QCOW2_SEEDS"), *first = g_getenv("QCOW2_FIRST");
-    uint32_t count = seeds ? (uint32_t)atoi(seeds) : 4, from = first ? (uint32_t)atoi(first) : 1;
-    for (uint32_t seed = from; seed < from + count; seed++) {
+    Seeds seeds = seeds_of_environment(4);
+    for (uint32_t seed = seeds.from; seed < seeds.end; seed++) {
         Life l;
         g_test_message("seed %u", seed);
         life_start(&l, data, seed);

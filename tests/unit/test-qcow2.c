@@ -11,6 +11,7 @@
 #include "config.h"
 #include "tests/unit/block-load.h"
 #include "tests/unit/qemu-img.h"
+#include "tests/unit/seeds.h"
 #include "vmm/memory/rcu.h"
 #include "vmm/object/object.h"
 #include "vmm/util/bytes.h"
@@ -211,11 +212,10 @@ static void random_work(const Layout *layout, uint32_t seed, int rounds, int cou
 
 static void random_work_agrees_with_a_model(gconstpointer data)
 {
-    const char *seeds = g_getenv("QCOW2_SEEDS"), *first = g_getenv("QCOW2_FIRST");
-    uint32_t count = seeds ? (uint32_t)atoi(seeds) : 12, from = first ? (uint32_t)atoi(first) : 1;
-    for (uint32_t seed = from; seed < from + count; seed++) {
+    Seeds seeds = seeds_of_environment(12);
+    for (uint32_t seed = seeds.from; seed < seeds.end; seed++) {
         g_test_message("seed %u", seed);
-        random_work(data, seed, 2, 300, seed % 8 == 0 || seed + 1 == from + count);
+        random_work(data, seed, 2, 300, seed % 8 == 0 || seed + 1 == seeds.end);
     }
 }
 

@@ -436,7 +436,7 @@ bool cli_opt_audiodev(Cli *cli, const char *value, GError **error)
     }
     const char *driver = opts_get(opts, "driver"), *id = opts_get(opts, "id");
     if (g_strcmp0(driver, "help") == 0) {
-        printf("Available audio drivers:\nnone\n");
+        printf("Drivers of -audiodev:\nnone\n");
         cli->help_shown = true;
         return true;
     }
