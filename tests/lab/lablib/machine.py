@@ -81,9 +81,19 @@ class Machine:
             if self.console.transcript:
                 print("console:\n" + self.console.tail(), file=sys.stderr)
             print("stderr:\n" + self.error_text(), file=sys.stderr)
+            print(f"it {self.how_it_ended()}", file=sys.stderr)
             if issubclass(kind, ConsoleTimeout) and self.process.poll() is None:
                 print("threads:\n" + stuck.report(self.process.pid), file=sys.stderr)
         self.close()
+
+    def how_it_ended(self):
+        """Whether the VMM still runs, else its exit status; and the last events it sent."""
+        status = self.process.poll()
+        text = "still runs" if status is None else f"exited with {status}"
+        if self.qmp:
+            events = [f"{event['event']} {event.get('data', '')}" for event in self.qmp.drain()]
+            text += "; last events: " + ("; ".join(events[-5:]) or "none")
+        return text
 
     def error_text(self):
         self.errors.flush()

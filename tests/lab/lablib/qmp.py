@@ -76,5 +76,15 @@ class Qmp:
             if "event" in answer:
                 self.events.append(answer)
 
+    def drain(self):
+        """All events that have come and were not waited for, also those of a VMM that has ended."""
+        try:
+            while True:
+                answer = self.receive(0.2)
+                if "event" in answer:
+                    self.events.append(answer)
+        except OSError:
+            return self.events
+
     def close(self):
         self.socket.close()
