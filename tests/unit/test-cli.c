@@ -3,7 +3,11 @@
 #include "vmm/cli/cli.h"
 
 #include <string.h>
+#include "vmm/cli/option_handlers.h"
+#include "vmm/cli/params.h"
 #include "vmm/util/bytes.h"
+
+#define QEMU "/usr/bin/qemu-system-x86_64"
 
 static const Property board_props[] = { PROP_END };
 static const MachineClass board = {
@@ -154,6 +158,71 @@ static void test_help_lists_every_option(void)
     g_assert_nonnull(strstr(text->str, "-nographic"));
 }
 
+static bool is_taken(const char *name)
+{
+    for (const CliOption *option = cli_options; option->name; option++) {
+        if (g_str_equal(option->name, name) || g_strcmp0(option->alias, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Each option that begins a line of QEMU's help, "-hda/-hdb file" and "-h or -help" too. */
+static void test_qemus_options_are_taken_or_refused_with_a_reason(void)
+{
+    g_autofree char *help = NULL;
+    if (!g_file_test(QEMU, G_FILE_TEST_IS_EXECUTABLE)) {
+        g_test_skip("there is no " QEMU);
+        return;
+    }
+    g_assert_true(g_spawn_command_line_sync(QEMU " -help", &help, NULL, NULL, NULL));
+    g_autoptr(GRegex)
+        line = g_regex_new("^--?[^ \\n]+( or -[^ \\n]+)*", G_REGEX_MULTILINE, 0, NULL);
+    g_autoptr(GRegex) word = g_regex_new("-([A-Za-z][A-Za-z0-9_-]*)", 0, 0, NULL);
+    g_autoptr(GMatchInfo) lines = NULL;
+    unsigned count = 0;
+    for (g_regex_match(line, help, 0, &lines); g_match_info_matches(lines);
+         g_match_info_next(lines, NULL)) {
+        g_autofree char *text = g_match_info_fetch(lines, 0);
+        g_autoptr(GMatchInfo) words = NULL;
+        for (g_regex_match(word, text, 0, &words); g_match_info_matches(words);
+             g_match_info_next(words, NULL)) {
+            g_autofree char *name = g_match_info_fetch(words, 1);
+            g_test_message("-%s", name);
+            g_assert_true(is_taken(name) || cli_absent_reason(name));
+            count++;
+        }
+    }
+    g_assert_cmpuint(count, >, 100);
+}
+
+static void test_no_option_is_both_taken_and_refused(void)
+{
+    for (const CliOption *option = cli_options; option->name; option++) {
+        g_test_message("-%s", option->name);
+        g_assert_null(cli_absent_reason(option->name));
+        g_assert_true(!option->alias || !cli_absent_reason(option->alias));
+    }
+}
+
+/* What query-command-line-options tells is an option of the table, and a section of -readconfig. */
+static void test_told_groups_are_options(void)
+{
+    json_object *list = cli_params_to_json(NULL, NULL);
+    for (size_t i = 0; i < json_object_array_length(list); i++) {
+        json_object *name;
+        json_object_object_get_ex(json_object_array_get_idx(list, i), "option", &name);
+        unsigned found = 0;
+        for (const CliOption *option = cli_options; option->name; option++) {
+            found += g_strcmp0(option->group, json_object_get_string(name)) == 0;
+        }
+        g_test_message("%s", json_object_get_string(name));
+        g_assert_cmpuint(found, ==, 1);
+    }
+    json_object_put(list);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -166,5 +235,8 @@ int main(int argc, char **argv)
     g_test_add_func("/cli/wrong-lines", test_wrong_lines_say_what_is_wrong);
     g_test_add_func("/cli/smp-prefers-cores", test_smp_prefers_cores);
     g_test_add_func("/cli/help-lists-every-option", test_help_lists_every_option);
+    g_test_add_func("/cli/qemus-options", test_qemus_options_are_taken_or_refused_with_a_reason);
+    g_test_add_func("/cli/taken-or-refused", test_no_option_is_both_taken_and_refused);
+    g_test_add_func("/cli/told-groups-are-options", test_told_groups_are_options);
     return g_test_run();
 }

@@ -14,7 +14,14 @@ typedef struct CliOption {
     const char *section;
     const char *help;
     CliHandler *handle;
+    const char *group; /* its sections in -readconfig's files; NULL: it has none */
 } CliOption;
+
+extern const CliOption cli_options[];            /* ends with a NULL name */
+const char *cli_absent_reason(const char *name); /* why an option of QEMU's is not there; NULL */
+
+/* The text of a file in -readconfig's form; errors begin with the line. */
+bool cli_take_config(Cli *cli, const char *text, GError **error);
 
 void cli_init(Cli *cli);
 bool cli_finish(Cli *cli, GError **error); /* checks and defaults that need all options */
@@ -32,6 +39,6 @@ CliHandler cli_opt_help, cli_opt_version, cli_opt_machine, cli_opt_accel, cli_op
     cli_opt_parallel, cli_opt_monitor, cli_opt_qmp, cli_opt_qmp_pretty, cli_opt_mon,
     cli_opt_stopped, cli_opt_snapshot, cli_opt_no_reboot, cli_opt_no_shutdown, cli_opt_action,
     cli_opt_watchdog_action, cli_opt_daemonize, cli_opt_pidfile, cli_opt_msg, cli_opt_gdb,
-    cli_opt_s, cli_opt_qtest, cli_opt_qtest_log;
+    cli_opt_s, cli_opt_qtest, cli_opt_qtest_log, cli_opt_set, cli_opt_readconfig;
 
 #endif

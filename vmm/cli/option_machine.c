@@ -52,6 +52,16 @@ static bool set_accel(Cli *cli, const char *value, GError **error)
     return error_set(error, "invalid accelerator %s (Vireo has kvm, and qtest for tests)", value);
 }
 
+/* What is started, as -kernel and its like say it too. */
+static const char **machine_file_key(MachineConfig *config, const char *key)
+{
+    return g_str_equal(key, "kernel")     ? &config->kernel
+           : g_str_equal(key, "initrd")   ? &config->initrd
+           : g_str_equal(key, "append")   ? &config->append
+           : g_str_equal(key, "firmware") ? &config->bios
+                                          : NULL;
+}
+
 /* What -machine takes on every board; the rest is the board's. Returns whether the key was one. */
 static bool machine_generic_key(Cli *cli, const char *key, const char *value, bool *ok,
                                 GError **error)
@@ -61,7 +71,10 @@ static bool machine_generic_key(Cli *cli, const char *key, const char *value, bo
                  : g_str_equal(key, "dump-guest-core") ? &config->mem_dump
                  : g_str_equal(key, "hmat")            ? &config->hmat
                                                        : NULL;
-    if (flag) {
+    const char **file = machine_file_key(config, key);
+    if (file) {
+        *file = g_intern_string(value); /* to the end, as argv */
+    } else if (flag) {
         *ok = parse_bool(value, flag) ||
               error_set(error, "Parameter '%s' expects 'on' or 'off', not '%s'", key, value);
     } else if (g_str_equal(key, "accel")) {

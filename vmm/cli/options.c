@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The table of command line options, and help made from it. */
+/* The table of command line options, and what takes the command line apart by it. */
 #include "vmm/cli/cli.h"
 
 #include <stdio.h>
@@ -7,29 +7,29 @@
 #include "config.h"
 #include "vmm/cli/option_handlers.h"
 
-static const CliOption options[] = {
+const CliOption cli_options[] = {
     { "help", "h", NULL, "Standard", "show this text", cli_opt_help },
     { "version", NULL, NULL, "Standard", "show the version", cli_opt_version },
     { "machine", "M", "[type=]NAME[,PROP=VALUE...]", "Standard",
       "the board (-machine help lists them): q35 (default), microvm; accel=, "
       "kernel-irqchip=on|split, "
       "memory-backend=ID, mem-merge=, dump-guest-core=",
-      cli_opt_machine },
+      cli_opt_machine, .group = "machine" },
     { "accel", NULL, "[accel=]kvm|qtest[,kernel-irqchip=on|split]", "Standard",
-      "what runs the guest's CPUs", cli_opt_accel },
+      "what runs the guest's CPUs", cli_opt_accel, .group = "accel" },
     { "enable-kvm", NULL, NULL, "Standard", "same as -accel kvm", cli_opt_enable_kvm },
     { "cpu", NULL, "MODEL[,+FEATURE][,-FEATURE]...", "Standard",
       "the CPU that the guest sees (-cpu help); default: host", cli_opt_cpu },
     { "smp", NULL, "[cpus=]N[,maxcpus=N][,sockets=N][,dies=N][,cores=N][,threads=N]", "Standard",
-      "number and topology of CPUs", cli_opt_smp },
+      "number and topology of CPUs", cli_opt_smp, .group = "smp-opts" },
     { "numa", NULL, "node|dist|cpu|hmat-lb|hmat-cache[,OPTION=VALUE...]", "Standard",
       "nodes of CPUs and memory: node[,nodeid=N][,cpus=N[-M]]...[,mem=SIZE|,memdev=ID]"
       "[,initiator=N], dist,src=N,dst=N,val=DISTANCE, cpu,node-id=N[,socket-id=N]...",
-      cli_opt_numa },
+      cli_opt_numa, .group = "numa" },
     { "m", NULL, "[size=]MEGS[,slots=N,maxmem=SIZE]", "Standard",
       "size of memory in MiB, or with a suffix k, M, G, T; default 512M; "
       "slots for memory that comes later (-device pc-dimm)",
-      cli_opt_m },
+      cli_opt_m, .group = "memory" },
     { "mem-path", NULL, "PATH", "Standard", "take memory from a file or hugetlbfs",
       cli_opt_mem_path },
     { "mem-prealloc", NULL, NULL, "Standard", "touch all memory at the start",
@@ -37,25 +37,33 @@ static const CliOption options[] = {
     { "overcommit", NULL, "[mem-lock=on|off][,cpu-pm=on|off]", "Standard",
       "lock all memory of the process; let the guest put host CPUs to sleep by itself (HLT, MWAIT, "
       "PAUSE do not exit)",
-      cli_opt_overcommit },
+      cli_opt_overcommit, .group = "overcommit" },
     { "object", NULL, "TYPE,id=ID[,PROP=VALUE...]", "Standard",
-      "make a back-end object (-object help lists the types)", cli_opt_object },
+      "make a back-end object (-object help lists the types)", cli_opt_object, .group = "object" },
     { "device", NULL, "DRIVER[,id=ID][,PROP=VALUE...]", "Standard",
-      "add a device (-device help lists them, -device DRIVER,help its properties)",
-      cli_opt_device },
+      "add a device (-device help lists them, -device DRIVER,help its properties)", cli_opt_device,
+      .group = "device" },
     { "global", NULL, "DRIVER.PROP=VALUE|driver=DRIVER,property=PROP,value=VALUE", "Standard",
-      "set a property of all devices of that kind, the board's own among them", cli_opt_global },
+      "set a property of all devices of that kind, the board's own among them", cli_opt_global,
+      .group = "global" },
     { "name", NULL, "[guest=]NAME[,process=NAME]", "Standard", "what the guest is called",
-      cli_opt_name },
+      cli_opt_name, .group = "name" },
     { "uuid", NULL, "UUID", "Standard", "the machine's UUID (SMBIOS)", cli_opt_uuid },
     { "smbios", NULL, "file=FILE | type=N[,FIELD=VALUE...]", "Standard",
       "fields of the SMBIOS tables (types 0, 1, 2, 3, 4, 8, 11, 17, 41), or a whole structure",
-      cli_opt_smbios },
+      cli_opt_smbios, .group = "smbios" },
     { "rtc", NULL, "[base=utc|localtime|DATE][,clock=host|rt|vm][,driftfix=none|slew]", "Standard",
-      "the guest's real-time clock", cli_opt_rtc },
+      "the guest's real-time clock", cli_opt_rtc, .group = "rtc" },
     { "nodefaults", NULL, NULL, "Standard", "no devices but the board's and those asked for",
       cli_opt_nodefaults },
     { "usb", NULL, NULL, "Standard", "a USB controller (-machine usb=on)", cli_opt_usb },
+    { "set", NULL, "GROUP.ID.KEY=VALUE", "Standard",
+      "one more key of an earlier -device, -drive, -netdev, -chardev, -object ... with id=ID",
+      cli_opt_set },
+    { "readconfig", NULL, "FILE", "Standard",
+      "options from a file: a section [device \"ID\"] for -device ...,id=ID, then lines "
+      "KEY = \"VALUE\"",
+      cli_opt_readconfig },
     { "no-user-config", NULL, NULL, "Standard",
       "read no configuration files (Vireo reads none anyway)", cli_opt_nothing },
     { "no-acpi", NULL, NULL, "Standard", "no ACPI tables", cli_opt_no_acpi },
@@ -75,11 +83,13 @@ static const CliOption options[] = {
       "Boot",
       "what the firmware boots from: a floppy, c hard disk, d CD-ROM, n network (order, and the "
       "first time), bootindex= of a device goes before it",
-      cli_opt_boot },
+      cli_opt_boot, .group = "boot-opts" },
     { "fw_cfg", NULL, "[name=]NAME,file=FILE|string=TEXT", "Boot",
-      "a file in the firmware configuration device; NAME begins with opt/", cli_opt_fw_cfg },
+      "a file in the firmware configuration device; NAME begins with opt/", cli_opt_fw_cfg,
+      .group = "fw_cfg" },
     { "option-rom", NULL, "[romfile=]FILE[,bootindex=N]", "Boot",
-      "a ROM that the firmware runs beside those of the devices (romfile=)", cli_opt_option_rom },
+      "a ROM that the firmware runs beside those of the devices (romfile=)", cli_opt_option_rom,
+      .group = "option-rom" },
     { "no-fd-bootchk", NULL, NULL, "Boot",
       "boot from floppies whose first sector has no boot signature", cli_opt_no_fd_bootchk },
     { "L", NULL, "DIR", "Boot",
@@ -89,7 +99,7 @@ static const CliOption options[] = {
     { "drive", NULL,
       "[file=FILE][,if=virtio|ide|scsi|floppy|pflash|none][,media=disk|cdrom][,format=F][,cache=C]["
       ",aio=A]...",
-      "Block", "a disk and the device for it", cli_opt_drive },
+      "Block", "a disk and the device for it", cli_opt_drive, .group = "drive" },
     { "fda", NULL, "FILE", "Block", "a disk in floppy drive A", cli_opt_fda },
     { "fdb", NULL, "FILE", "Block", "a disk in floppy drive B", cli_opt_fdb },
     { "hda", NULL, "FILE", "Block", "a disk on the first IDE channel or SATA port", cli_opt_hda },
@@ -106,18 +116,19 @@ static const CliOption options[] = {
     { "snapshot", NULL, NULL, "Block",
       "what the guest writes goes to temporary files, and is gone at the end", cli_opt_snapshot },
     { "blockdev", NULL, "[driver=]DRIVER,node-name=NAME[,OPTION=VALUE...]", "Block",
-      "a block node, for -device ...,drive=NAME", cli_opt_blockdev },
+      "a block node, for -device ...,drive=NAME", cli_opt_blockdev, .group = "blockdev" },
 
     { "nic", NULL, "user|tap|none[,model=M][,mac=MAC][,OPTION=VALUE...]", "Network",
-      "a network card and its back end", cli_opt_nic },
+      "a network card and its back end", cli_opt_nic, .group = "nic" },
     { "netdev", NULL, "user|tap,id=ID[,OPTION=VALUE...]", "Network",
-      "a network back end, for -device ...,netdev=ID (-netdev help)", cli_opt_netdev },
+      "a network back end, for -device ...,netdev=ID (-netdev help)", cli_opt_netdev,
+      .group = "netdev" },
     { "net", NULL, "none", "Network", "no network", cli_opt_net },
 
     { "chardev", NULL, "BACKEND,id=ID[,OPTION=VALUE...]", "Character devices",
-      "a character device (-chardev help)", cli_opt_chardev },
+      "a character device (-chardev help)", cli_opt_chardev, .group = "chardev" },
     { "tpmdev", NULL, "emulator,id=ID,chardev=CHARDEV", "Character devices",
-      "swtpm as a TPM 2.0 for -device tpm-tis or tpm-crb", cli_opt_tpmdev },
+      "swtpm as a TPM 2.0 for -device tpm-tis or tpm-crb", cli_opt_tpmdev, .group = "tpmdev" },
     { "serial", NULL, "DEV", "Character devices",
       "the next serial port: stdio, mon:stdio, pty, unix:PATH,server=on, tcp:..., file:PATH, null, "
       "none, chardev:ID",
@@ -132,7 +143,8 @@ static const CliOption options[] = {
     { "display", NULL, "none", "Character devices", "no display", cli_opt_display },
     { "vga", NULL, "none", "Character devices", "no graphics card", cli_opt_vga },
     { "audiodev", NULL, "[driver=]none,id=ID", "Character devices",
-      "a sound back end; none, which plays nothing, is the only one", cli_opt_audiodev },
+      "a sound back end; none, which plays nothing, is the only one", cli_opt_audiodev,
+      .group = "audiodev" },
     { "parallel", NULL, "DEV", "Character devices",
       "the next parallel port, its printer writing to: file:PATH, stdio, pty, null, none, "
       "chardev:ID ...",
@@ -142,7 +154,7 @@ static const CliOption options[] = {
     { "qmp", NULL, "DEV", "Monitor", "a QMP server on a character device", cli_opt_qmp },
     { "qmp-pretty", NULL, "DEV", "Monitor", "the same with indented JSON", cli_opt_qmp_pretty },
     { "mon", NULL, "[chardev=]ID[,mode=readline|control][,pretty=on|off]", "Monitor",
-      "a monitor on a -chardev", cli_opt_mon },
+      "a monitor on a -chardev", cli_opt_mon, .group = "mon" },
 
     { "S", NULL, NULL, "Run", "do not start the CPUs (QMP cont does)", cli_opt_stopped },
     { "gdb", NULL, "DEV", "Run",
@@ -156,11 +168,12 @@ static const CliOption options[] = {
       "what an expired watchdog does", cli_opt_watchdog_action },
     { "action", NULL, "reboot=reset|shutdown|,shutdown=poweroff|pause|,panic=...", "Run",
       "what follows a reboot, a shutdown, a panic (pause, shutdown, exit-failure, none)",
-      cli_opt_action },
+      cli_opt_action, .group = "action" },
     { "daemonize", NULL, NULL, "Run", "go into the background once the machine is up",
       cli_opt_daemonize },
     { "pidfile", NULL, "FILE", "Run", "write the process id there", cli_opt_pidfile },
-    { "msg", NULL, "timestamp=on|off", "Run", "time stamps on messages", cli_opt_msg },
+    { "msg", NULL, "timestamp=on|off", "Run", "time stamps on messages", cli_opt_msg,
+      .group = "msg" },
 
     { "qtest", NULL, "DEV", "Testing", "the test protocol on a character device", cli_opt_qtest },
     { "qtest-log", NULL, "FILE", "Testing", "a log of the test protocol", cli_opt_qtest_log },
@@ -185,9 +198,7 @@ static const struct {
     { "loadvm", "this version cannot save and load machines" },
     { "incoming", "this version cannot migrate" },
     { "only-migratable", "this version cannot migrate" },
-    { "readconfig", "this version reads no configuration files" },
     { "writeconfig", "QEMU itself has dropped it" },
-    { "set", "write the property where the device is made" },
     { "trace", "this version has no trace points" },
     { "d", "this version has no log items; messages go to standard error" },
     { "D", "this version has no log file; messages go to standard error" },
@@ -214,12 +225,22 @@ static const struct {
     { "portrait", "this version has no display" },
     { "prom-env", "it is for other architectures" },
     { "iscsi", "Vireo has no iSCSI client" },
+    { "acpitable", "the boards describe themselves; further ACPI tables are not passed on" },
+    { "async-teardown", "the guest's memory is given back with the process" },
+    { "audio-help", "write -audiodev help" },
+    { "dfilter", "it chooses among TCG's log items, and Vireo has no TCG" },
+    { "dump-vmstate", "this version cannot migrate" },
+    { "enable-sync-profile", "it is about QEMU's own locks" },
+    { "preconfig", "write -S, and give the monitor its commands before cont" },
+    { "seed", "guests get random numbers from the host's kernel, which nobody can repeat" },
+    { "xen-attach", "Vireo runs on KVM only" },
+    { "xen-domid-restrict", "Vireo runs on KVM only" },
     { "compat", "Vireo has no deprecated interfaces to choose about" },
 };
 
 static const CliOption *find_option(const char *name)
 {
-    for (const CliOption *option = options; option->name; option++) {
+    for (const CliOption *option = cli_options; option->name; option++) {
         if (g_str_equal(option->name, name) || g_strcmp0(option->alias, name) == 0) {
             return option;
         }
@@ -227,17 +248,25 @@ static const CliOption *find_option(const char *name)
     return NULL;
 }
 
-static bool unknown_option(const char *name, GError **error)
+const char *cli_absent_reason(const char *name)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(absent); i++) {
         if (g_str_equal(absent[i].name, name)) {
-            return error_set(error, "-%s: QEMU has this option, Vireo does not: %s", name,
-                             absent[i].why);
+            return absent[i].why;
         }
     }
-    const char *names[G_N_ELEMENTS(options)] = { NULL };
-    for (size_t i = 0; options[i].name; i++) {
-        names[i] = options[i].name;
+    return NULL;
+}
+
+static bool unknown_option(const char *name, GError **error)
+{
+    const char *why = cli_absent_reason(name);
+    if (why) {
+        return error_set(error, "-%s: QEMU has this option, Vireo does not: %s", name, why);
+    }
+    const char *names[G_N_ELEMENTS(cli_options)] = { NULL };
+    for (size_t i = 0; cli_options[i].name; i++) {
+        names[i] = cli_options[i].name;
     }
     g_autofree char *near = suggest_nearest(name, names);
     return error_set(error, "-%s: invalid option%s%s%s", name, near ? " (did you mean '-" : "",
@@ -276,117 +305,4 @@ bool cli_parse(Cli *cli, int argc, char **argv, GError **error)
         }
     }
     return cli_finish(cli, error);
-}
-
-static void append_wrapped(GString *out, const char *text, size_t indent, size_t width)
-{
-    g_auto(GStrv) words = g_strsplit(text, " ", -1);
-    size_t column = indent;
-    g_string_append_printf(out, "%*s", (int)indent, "");
-    for (char **word = words; *word; word++) {
-        if (column > indent && column + strlen(*word) + 1 > width) {
-            g_string_append_printf(out, "\n%*s", (int)indent, "");
-            column = indent;
-        }
-        g_string_append_printf(out, "%s%s", column > indent ? " " : "", *word);
-        column += strlen(*word) + 1;
-    }
-    g_string_append_c(out, '\n');
-}
-
-void cli_help(GString *out)
-{
-    g_string_append(out, "Vireo " VIREO_VERSION ", a virtual machine monitor for Linux/KVM\n"
-                         "usage: vireo [options] [disk image]\n");
-    const char *section = "";
-    for (const CliOption *option = options; option->name; option++) {
-        if (!g_str_equal(section, option->section)) {
-            section = option->section;
-            g_string_append_printf(out, "\n%s:\n", section);
-        }
-        g_string_append_printf(out, "-%s", option->name);
-        if (option->alias) {
-            g_string_append_printf(out, ", -%s", option->alias);
-        }
-        g_string_append_printf(out, "%s%s\n", option->arg ? " " : "",
-                               option->arg ? option->arg : "");
-        append_wrapped(out, option->help, 16, 100);
-    }
-    g_string_append(out,
-                    "\nOptions have QEMU's syntax. Examples:\n"
-                    "  vireo -m 2G -smp 2 disk.img\n"
-                    "  vireo -m 2G -smp 2 -kernel vmlinuz -initrd initrd.img \\\n"
-                    "        -append \"console=ttyS0 root=/dev/vda\" \\\n"
-                    "        -drive file=disk.img,format=raw,if=virtio -nic user -nographic\n");
-}
-
-/* ---- The manual page ---- */
-
-/* Text in roff: '-' as a minus, no line that begins with a control character. */
-static void append_roff(GString *out, const char *text)
-{
-    for (const char *p = text; *p; p++) {
-        if (*p == '-') {
-            g_string_append(out, "\\-");
-        } else if (*p == '\\') {
-            g_string_append(out, "\\e");
-        } else {
-            g_string_append_c(out, *p);
-        }
-    }
-}
-
-static void append_man_option(GString *out, const CliOption *option)
-{
-    g_string_append(out, ".TP\n\\fB\\-");
-    append_roff(out, option->name);
-    g_string_append(out, "\\fR");
-    if (option->alias) {
-        g_string_append(out, ", \\fB\\-");
-        append_roff(out, option->alias);
-        g_string_append(out, "\\fR");
-    }
-    if (option->arg) {
-        g_string_append(out, " \\fI");
-        append_roff(out, option->arg);
-        g_string_append(out, "\\fR");
-    }
-    g_string_append(out, "\n");
-    append_roff(out, option->help);
-    g_string_append(out, "\n");
-}
-
-void cli_man(GString *out)
-{
-    g_string_append(
-        out,
-        ".TH VIREO 1 \"\" \"Vireo " VIREO_VERSION "\"\n"
-        ".SH NAME\nvireo \\- virtual machine monitor for Linux/KVM\n"
-        ".SH SYNOPSIS\n.B vireo\n.RI [ options ]\n"
-        ".SH DESCRIPTION\n"
-        "Runs one virtual machine on KVM, with the command line, the QMP monitor and the\n"
-        "guest-visible hardware of QEMU. Option arguments are lists key=value,...; a comma in a\n"
-        "value is doubled. \\-device, \\-blockdev and \\-netdev take JSON as well.\n"
-        "An option that QEMU has and Vireo has not is refused with the reason.\n"
-        ".SH OPTIONS\n");
-    const char *section = "";
-    for (const CliOption *option = options; option->name; option++) {
-        if (!g_str_equal(section, option->section)) {
-            section = option->section;
-            g_string_append_printf(out, ".SS %s\n", section);
-        }
-        append_man_option(out, option);
-    }
-    g_string_append(
-        out,
-        ".SH KEYS\nWith \\-nographic, Ctrl\\-a h shows the keys; Ctrl\\-a x ends the machine,\n"
-        "Ctrl\\-a c switches between console and monitor.\n"
-        ".SH EXIT STATUS\n0 when the machine was shut down in order, 1 after an error; with\n"
-        "\\-device isa\\-debug\\-exit the status that the guest wrote.\n"
-        ".SH EXAMPLES\n.nf\n"
-        "vireo \\-m 2G \\-smp 2 \\-kernel vmlinuz \\-initrd initrd.img \\e\n"
-        "      \\-append \"console=ttyS0 root=/dev/vda\" \\e\n"
-        "      \\-drive file=disk.img,format=raw,if=virtio \\e\n"
-        "      \\-nic user,hostfwd=tcp:127.0.0.1:2222\\-:22 \\-nographic\n.fi\n"
-        ".SH SEE ALSO\n.BR kvm (4)\n");
 }

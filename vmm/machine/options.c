@@ -36,6 +36,26 @@ static json_object *get_backend(const MachineConfig *config)
     return json_object_new_string(config->memory_backend ? config->memory_backend : "");
 }
 
+static json_object *get_kernel(const MachineConfig *config)
+{
+    return json_object_new_string(config->kernel ? config->kernel : "");
+}
+
+static json_object *get_initrd(const MachineConfig *config)
+{
+    return json_object_new_string(config->initrd ? config->initrd : "");
+}
+
+static json_object *get_append(const MachineConfig *config)
+{
+    return json_object_new_string(config->append ? config->append : "");
+}
+
+static json_object *get_firmware(const MachineConfig *config)
+{
+    return json_object_new_string(config->bios ? config->bios : "");
+}
+
 static json_object *get_pit(const MachineConfig *config)
 {
     return json_object_new_string(config->pit_off ? "off" : "auto");
@@ -44,8 +64,12 @@ static json_object *get_pit(const MachineConfig *config)
 const MachineOption machine_options[] = {
     { "accel", "kvm|qtest", "What runs the guest", "kvm", get_accel },
     { "acpi", "bool", "ACPI tables", "on", get_acpi },
+    { "append", "str", "The kernel's command line, as -append", NULL, get_append },
     { "dump-guest-core", "bool", "Guest memory in Vireo's core dumps", "on", get_dump },
+    { "firmware", "str", "Firmware image, as -bios", NULL, get_firmware },
     { "hmat", "bool", "Tell latencies and bandwidths of -numa in ACPI", "off", get_hmat },
+    { "initrd", "str", "Initial RAM disk, as -initrd", NULL, get_initrd },
+    { "kernel", "str", "Kernel to start, as -kernel", NULL, get_kernel },
     { "kernel-irqchip", "on|split", "Interrupt controllers in the kernel, or the local APICs alone",
       "on", get_irqchip },
     { "mem-merge", "bool", "Let the kernel merge equal pages", "on", get_merge },
