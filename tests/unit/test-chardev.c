@@ -777,6 +777,7 @@ static void test_short_forms(void)
     g_autofree char *path = in_folder("f,with=comma");
     g_autofree char *file = g_strdup_printf("file:%s", path);
     g_autofree char *sock = g_strdup_printf("unix:%s/s,server,nowait", folder);
+    g_autofree char *named = g_strdup_printf("unix:path=%s/a,,b,server=on,wait=off", folder);
     const char *forms[] = { "null",
                             "tcp:127.0.0.1:0,server=on,wait=off",
                             "telnet::0,server,nowait",
@@ -784,6 +785,7 @@ static void test_short_forms(void)
                             "udp::9",
                             file,
                             sock,
+                            named,
                             "ringbuf,size=4k" };
     for (size_t i = 0; i < G_N_ELEMENTS(forms); i++) {
         g_autoptr(GError) error = NULL;

@@ -26,6 +26,7 @@ static void set_up(Fixture *f, gconstpointer engine)
     }
     g_assert_no_error(error);
     g_assert_true(event_loop_start(f->loop, &error));
+    g_assert_cmpint(event_loop_thread_id(f->loop), >, 0); /* at once: libvirt asks at once */
 }
 
 static void tear_down(Fixture *f, gconstpointer engine)

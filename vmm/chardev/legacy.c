@@ -47,13 +47,12 @@ static Opts *parse_tcp(const char *text, bool telnet, GError **error)
     return g_steal_pointer(&o);
 }
 
+/* "PATH,options", or options with path= among them. */
 static Opts *parse_unix(const char *text, GError **error)
 {
-    g_autofree char *path = NULL;
-    g_autoptr(Opts) o = split_address(text, &path, error);
+    g_autoptr(Opts) o = opts_parse(text, "path", error);
     if (o) {
         opts_set(o, "backend", "socket");
-        opts_set(o, "path", path);
     }
     return g_steal_pointer(&o);
 }

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include "vmm/event/aio.h"
 #include "vmm/event/loop.h"
@@ -57,6 +58,7 @@ struct EventLoop {
     bool started;
     bool is_main;
     _Atomic int tid;
+    sem_t up; /* the thread has its tid, or has failed: for event_loop_start() */
     _Atomic bool stop;
 
     /* Waking: the loop sets `sleeping` before its last look at what others queue. */

@@ -305,6 +305,7 @@ static void *loop_thread(void *opaque)
     loop_set_current(loop);
     bool ok = loop->backend->enter_thread(loop);
     atomic_store(&loop->tid, ok ? (int)syscall(SYS_gettid) : -1);
+    sem_post(&loop->up);
     while (ok && !atomic_load(&loop->stop)) {
         loop_round(loop);
     }
@@ -333,12 +334,19 @@ int loop_create_thread(pthread_t *thread, void *(*fn)(void *), void *opaque)
 bool event_loop_start(EventLoop *loop, GError **error)
 {
     assert(!loop->started && !loop->is_main);
-    loop->started = true;
+    sem_init(&loop->up, 0, 0);
     int ret = loop_create_thread(&loop->thread, loop_thread, loop);
     if (ret != 0) {
-        loop->started = false;
+        sem_destroy(&loop->up);
         return error_set_errno(error, ret, "cannot start the thread of event loop '%s'",
                                loop->name);
+    }
+    loop->started = true;
+    while (sem_wait(&loop->up) < 0) {
+    }
+    sem_destroy(&loop->up);
+    if (atomic_load(&loop->tid) < 0) {
+        return error_set(error, "the thread of event loop '%s' cannot wait for events", loop->name);
     }
     return true;
 }

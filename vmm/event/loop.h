@@ -34,7 +34,8 @@ void event_loop_set_default_engine(LoopEngine engine);
 /* A loop with no thread yet. The name becomes its thread's (15 bytes shown by the kernel). */
 EventLoop *event_loop_new(const char *name, LoopEngine engine, GError **error);
 
-/* Starts the loop's thread (registered with liburcu). Main thread. */
+/* Starts the loop's thread (registered with liburcu), and returns once it is up: its id is known.
+ * Main thread. */
 bool event_loop_start(EventLoop *loop, GError **error);
 
 /* Stops and joins the thread, frees the loop. All watches, timers and requests must be gone. */
@@ -48,7 +49,8 @@ EventLoop *event_loop_current(void);
 bool event_loop_is_current(const EventLoop *loop);         /* any thread */
 bool event_loop_is_main(const EventLoop *loop);            /* any thread */
 const char *event_loop_engine_name(const EventLoop *loop); /* "io_uring" or "epoll"; any thread */
-int event_loop_thread_id(const EventLoop *loop); /* Linux tid, 0 before start; any thread */
+int event_loop_thread_id(
+    const EventLoop *loop); /* Linux tid, 0 before start, -1 when it failed; any thread */
 
 /* Longer than one round trip through a sleeping thread (a wake-up takes 20 to 60 us), so that
  * the adaptation finds the way from sleeping to polling. */
