@@ -13,6 +13,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 #include "vmm/util/bytes.h"
+#include "vmm/util/fdset.h"
 
 #define MAX_ALIGNMENT 4096
 
@@ -29,11 +30,11 @@ static int open_flags(const BlockNode *node)
 
 static bool open_fd(BlockNode *node, FileState *s, GError **error)
 {
-    s->fd = open(node->filename, open_flags(node));
+    s->fd = fdset_open(node->filename, open_flags(node), 0);
     if (s->fd < 0 && !node->readonly && node->auto_readonly &&
         (errno == EACCES || errno == EROFS || errno == EPERM)) {
         node->readonly = true;
-        s->fd = open(node->filename, open_flags(node));
+        s->fd = fdset_open(node->filename, open_flags(node), 0);
     }
     if (s->fd >= 0) {
         return true;
@@ -44,8 +45,7 @@ static bool open_fd(BlockNode *node, FileState *s, GError **error)
                          "has not: use cache=writeback (cache.direct=off)",
                          node->filename);
     }
-    return error_set_errno(error, errno, "cannot open '%s'%s", node->filename,
-                           node->readonly ? "" : " for writing");
+    return fdset_open_failed(error, errno, node->filename, open_flags(node));
 }
 
 static bool check_type(BlockNode *node, FileState *s, GError **error)
@@ -222,7 +222,7 @@ static void file_close(BlockNode *node)
     if (!node->readonly) {
         file_trim(node);
     }
-    close(s->fd); /* with the last descriptor go the locks */
+    fdset_close(s->fd); /* with the last descriptor go the locks */
     aio_lane_unref(s->lane);
     g_mutex_clear(&s->size_lock);
     g_mutex_clear(&s->rmw_lock);
@@ -266,21 +266,20 @@ static bool file_reopen(BlockNode *node, bool readonly, GError **error)
         return error_set(error, "aio=native was specified, but is not supported without O_DIRECT "
                                 "(cache.direct=on)");
     }
-    int fd = open(node->filename, flags);
+    int fd = fdset_open(node->filename, flags, 0);
     if (fd < 0) {
-        return error_set_errno(error, errno, "cannot open '%s'%s", node->filename,
-                               readonly ? "" : " for writing");
+        return fdset_open_failed(error, errno, node->filename, flags);
     }
     if (fstat(s->fd, &old) < 0 || fstat(fd, &new) < 0 || old.st_dev != new.st_dev ||
         old.st_ino != new.st_ino) {
-        close(fd);
+        fdset_close(fd);
         return error_set(error, "'%s' is another file now", node->filename);
     }
     if (s->locking && node->permitted) {
         file_lock_apply(s->fd, node->filename, 0, BLOCK_PERM_ALL, NULL);
         if (!file_lock_apply(fd, node->filename, node->perm, node->shared, error)) {
             file_lock_apply(s->fd, node->filename, node->perm, node->shared, NULL);
-            close(fd);
+            fdset_close(fd);
             return false;
         }
     }
@@ -288,7 +287,7 @@ static bool file_reopen(BlockNode *node, bool readonly, GError **error)
         file_trim(node);
     }
     dup3(fd, s->fd, O_CLOEXEC);
-    close(fd);
+    fdset_close(fd);
     probe_limits(node, s);
     return true;
 }

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "block/internal.h"
+#include "vmm/util/fdset.h"
 
 void block_snapshot_free(BlockSnapshot *snapshot)
 {
@@ -94,11 +95,11 @@ static bool make_file(const char *filename, GError **error)
     if (!stat(filename, &st) && S_ISBLK(st.st_mode)) {
         return true;
     }
-    int fd = open(filename, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0644);
+    int fd = fdset_open(filename, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0644);
     if (fd < 0) {
         return error_set_errno(error, errno, "Could not create '%s'", filename);
     }
-    close(fd);
+    fdset_close(fd);
     return true;
 }
 

@@ -5,6 +5,7 @@
 #include <net/if.h>
 #include <string.h>
 #include <unistd.h>
+#include "vmm/util/passed_fds.h"
 
 #define DEFAULT_SCRIPT     "/etc/qemu-ifup"
 #define DEFAULT_DOWNSCRIPT "/etc/qemu-ifdown"
@@ -88,19 +89,16 @@ static bool run_scripts(TapBackend *t, Opts *options, GError **error)
     return true;
 }
 
-static bool open_by_fd(TapBackend *t, const char *text, bool first, GError **error)
+/* Who calls closes fd when it fails. */
+static bool use_fd(TapBackend *t, int fd, bool first, GError **error)
 {
-    uint64_t fd;
     char name[IFNAMSIZ];
     bool vnet_hdr;
-    if (!parse_uint(text, G_MAXINT, &fd)) {
-        return error_set(error, "'%s' is not a descriptor number", text);
-    }
     if (!tap_probe_fd(fd, name, sizeof(name), &vnet_hdr, error)) {
         return false;
     }
     if (!first && vnet_hdr != t->vnet_hdr) {
-        return error_set(error, "descriptor %s and the first differ in vnet_hdr", text);
+        return error_set(error, "descriptor %d and the first differ in vnet_hdr", fd);
     }
     t->vnet_hdr = vnet_hdr;
     if (first) {
@@ -108,6 +106,21 @@ static bool open_by_fd(TapBackend *t, const char *text, bool first, GError **err
     }
     add_queue(t, fd);
     return true;
+}
+
+/* text: the number of an inherited descriptor or a name of getfd. */
+static bool open_by_fd(TapBackend *t, const char *text, bool first, GError **error)
+{
+    bool named;
+    int fd = passed_fd_param(text, &named, error);
+    if (fd < 0) {
+        return false;
+    }
+    bool ok = use_fd(t, fd, first, error);
+    if (!ok && named) {
+        close(fd);
+    }
+    return ok;
 }
 
 static bool open_by_fds(TapBackend *t, char **fds, unsigned count, GError **error)
@@ -127,8 +140,7 @@ static bool open_by_helper(TapBackend *t, const char *helper, const char *bridge
     if (fd < 0) {
         return false;
     }
-    g_autofree char *text = g_strdup_printf("%d", fd);
-    if (!open_by_fd(t, text, true, error)) {
+    if (!use_fd(t, fd, true, error)) {
         close(fd);
         return false;
     }

@@ -17,6 +17,7 @@
 #include "vmm/monitor/monitor.h"
 #include "vmm/object/object.h"
 #include "vmm/tpm/tpm.h"
+#include "vmm/util/fdset.h"
 
 #define CDROM_INDEX 2 /* of -cdrom, in the row of IDE drives */
 
@@ -524,7 +525,9 @@ Machine *start_machine(Cli *cli, GError **error)
                         "be)");
         return NULL;
     }
-    if (!make_backends(cli, error)) {
+    bool sets = for_each_opts(cli->add_fds, "add-fd", fdset_add_inherited, error);
+    fdset_close_inherited();
+    if (!sets || !make_backends(cli, error)) {
         start_undo(NULL);
         return NULL;
     }
@@ -553,4 +556,5 @@ void start_undo(Machine *machine)
     block_close_all();
     chardev_close_all();
     objects_delete_all();
+    fdset_close_all();
 }

@@ -233,6 +233,15 @@ static void serial_event(void *opaque, CharEvent event)
     g_mutex_unlock(s->lock);
 }
 
+/* Another chardev stands behind the port: it gets the line's settings. */
+static void serial_changed(void *opaque)
+{
+    Serial *s = opaque;
+    g_mutex_lock(s->lock);
+    line_changed(s);
+    g_mutex_unlock(s->lock);
+}
+
 static void accept_input(Serial *s)
 {
     if (s->frontend) {
@@ -465,6 +474,8 @@ static const CharFrontendOps serial_frontend_ops = {
     .read = serial_input,
     .event = serial_event,
     .writable = serial_writable,
+    .changeable = true,
+    .changed = serial_changed,
 };
 
 bool serial_realize(Serial *s, GMutex *lock, const char *chardev_id,

@@ -262,6 +262,7 @@ static const CharFrontendOps frontend_ops = {
     .read = frontend_read,
     .event = frontend_event,
     .writable = frontend_writable,
+    .changeable = true,
 };
 
 /* ---- Life; main thread ---- */

@@ -55,6 +55,7 @@ static const CharFrontendOps listener_ops = {
     .read = listener_read,
     .event = listener_event,
     .writable = listener_writable,
+    .changeable = true,
 };
 
 static Listener *listener_new(Chardev *c)
@@ -190,7 +191,7 @@ static void test_bad_options_are_refused(void)
     assert_refused("socket,id=c,port=1,host=127.0.0.1,tls-creds=t", "QEMU has");
     assert_refused("socket,id=c,port=1,host=127.0.0.1,wait=on", "server=on");
     assert_refused("socket,id=c,port=1,server=on,reconnect=1", "reconnect");
-    assert_refused("socket,id=c,fd=9999", "not a socket");
+    assert_refused("socket,id=c,fd=9999", "started with");
     assert_refused("udp,id=c", "port=");
     assert_refused("serial,id=c,path=/dev/null", "not a terminal");
     assert_refused("file,id=c,path=/nonexistent/x", "No such file");
@@ -478,22 +479,22 @@ static void test_socket_path_never_follows_a_symbolic_link(void)
     g_assert_cmpstr(contents, ==, "precious");
 }
 
-static void send_fd(int socket_fd, int fd)
+static void send_fds(int socket_fd, const int *fds, size_t count)
 {
     union {
         struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int))];
+        char bytes[CMSG_SPACE(253 * sizeof(int))];
     } control = { 0 };
     struct iovec iov = { .iov_base = "x", .iov_len = 1 };
     struct msghdr msg = { .msg_iov = &iov,
                           .msg_iovlen = 1,
                           .msg_control = control.bytes,
-                          .msg_controllen = sizeof(control.bytes) };
+                          .msg_controllen = CMSG_SPACE(count * sizeof(int)) };
     struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(c), &fd, sizeof(int));
+    c->cmsg_len = CMSG_LEN(count * sizeof(int));
+    memcpy(CMSG_DATA(c), fds, count * sizeof(int));
     g_assert_cmpint(sendmsg(socket_fd, &msg, 0), ==, 1);
 }
 
@@ -507,7 +508,7 @@ static void test_descriptors_are_passed_and_bounded(void)
     int pair[2];
     g_assert_cmpint(pipe(pair), ==, 0);
     for (unsigned i = 1; i <= 40; i++) {
-        send_fd(client, pair[1]);
+        send_fds(client, &pair[1], 1);
         RUN_UNTIL(l->got->len == i);
     }
     int taken = 0, fd;
@@ -520,6 +521,27 @@ static void test_descriptors_are_passed_and_bounded(void)
     g_assert_cmpint(taken, ==, 16);
     close(pair[0]);
     close(pair[1]);
+    close(client);
+    listener_free(l);
+    drop("c");
+}
+
+static void test_of_a_message_one_descriptor_is_kept(void)
+{
+    g_autofree char *path = NULL;
+    Listener *l = listener_new(unix_server("many", "", &path));
+    int client = connect_unix(path);
+    RUN_UNTIL(l->opened == 1);
+    int fds[253];
+    for (size_t i = 0; i < G_N_ELEMENTS(fds); i++) {
+        fds[i] = client;
+    }
+    send_fds(client, fds, G_N_ELEMENTS(fds));
+    RUN_UNTIL(l->got->len == 1);
+    int fd = char_take_fd(l->fe);
+    g_assert_cmpint(fd, >=, 0);
+    close(fd);
+    g_assert_cmpint(char_take_fd(l->fe), ==, -1);
     close(client);
     listener_free(l);
     drop("c");
@@ -772,6 +794,118 @@ static void test_mux_time_stamps(void)
 
 /* ---- The short forms, chardev-add ---- */
 
+/* ---- Changing ---- */
+
+static Chardev *change_to(const char *text, GError **error)
+{
+    g_autoptr(Opts) options = opts_parse(text, "backend", NULL);
+    return chardev_change("c", options, error);
+}
+
+static void write_text(Listener *l, const char *text)
+{
+    g_assert_cmpuint(char_write(l->fe, (const uint8_t *)text, strlen(text)), ==, strlen(text));
+}
+
+static void assert_ringbuf(const char *text)
+{
+    g_autoptr(GByteArray) out = g_byte_array_new();
+    g_assert_true(chardev_ringbuf_read(chardev_find("c"), 100, out, NULL));
+    g_assert_cmpmem(out->data, out->len, text, strlen(text));
+}
+
+static void test_change_keeps_the_front_end(void)
+{
+    g_autoptr(GError) error = NULL;
+    Listener *l = listener_new(make("ringbuf,id=c,size=16"));
+    RUN_UNTIL(l->opened == 1);
+    write_text(l, "one");
+    g_assert_nonnull(change_to("ringbuf,id=c,size=32", &error));
+    g_assert_no_error(error);
+    write_text(l, "two");
+    assert_ringbuf("two");
+    g_assert_cmpint(l->closed, ==, 0);
+    /* A socket without a client is closed until one comes; what it says arrives. */
+    g_autofree char *path = g_build_filename(folder, "change", NULL);
+    g_autofree char *server = g_strdup_printf("socket,id=c,path=%s,server=on,wait=off", path);
+    g_assert_nonnull(change_to(server, &error));
+    g_assert_cmpint(l->closed, ==, 1);
+    int client = connect_unix(path);
+    RUN_UNTIL(l->opened == 2);
+    g_assert_cmpint(write(client, "in", 2), ==, 2);
+    RUN_UNTIL(l->got->len == 2);
+    write_text(l, "out");
+    char got[4] = "";
+    g_assert_cmpint(read(client, got, 3), ==, 3);
+    g_assert_cmpstr(got, ==, "out");
+    /* Its socket goes with it. */
+    g_assert_nonnull(change_to("null,id=c", &error));
+    g_assert_cmpint(read(client, got, 1), ==, 0);
+    close(client);
+    chardev_send_break(chardev_find("c"));
+    g_assert_cmpint(l->breaks, ==, 1);
+    listener_free(l);
+    drop("c");
+}
+
+typedef struct Writer {
+    CharFrontend *fe;
+    int stop;
+} Writer;
+
+static gpointer write_always(gpointer opaque)
+{
+    Writer *w = opaque;
+    while (!g_atomic_int_get(&w->stop)) {
+        char_write(w->fe, (const uint8_t *)"x", 1);
+        char_accept_input(w->fe);
+    }
+    return NULL;
+}
+
+static void test_change_under_writes(void)
+{
+    Listener *l = listener_new(make("ringbuf,id=c,size=16"));
+    RUN_UNTIL(l->opened == 1);
+    Writer writer = { .fe = l->fe };
+    GThread *thread = g_thread_new("writer", write_always, &writer);
+    for (int i = 0; i < 200; i++) {
+        g_assert_nonnull(change_to(i % 2 ? "ringbuf,id=c,size=16" : "null,id=c", NULL));
+        g_main_context_iteration(NULL, FALSE);
+    }
+    g_atomic_int_set(&writer.stop, 1);
+    g_thread_join(thread);
+    listener_free(l);
+    drop("c");
+}
+
+static void test_change_is_refused(void)
+{
+    static const CharFrontendOps stays = { 0 };
+    g_autoptr(GError) error = NULL;
+    make("ringbuf,id=c,size=16");
+    g_assert_null(change_to("file,id=c,path=/nonexistent/x", &error));
+    g_assert_nonnull(strstr(error->message, "No such file"));
+    g_clear_error(&error);
+    g_assert_null(change_to("null,id=c,mux=on", &error));
+    g_clear_error(&error);
+    CharFrontend *fe = char_frontend_attach(chardev_find("c"), &stays, NULL, &error);
+    g_assert_null(change_to("null,id=c", &error));
+    g_assert_nonnull(strstr(error->message, "cannot change"));
+    g_clear_error(&error);
+    char_write(fe, (const uint8_t *)"still", 5);
+    assert_ringbuf("still");
+    char_frontend_detach(fe);
+    drop("c");
+    make("null,id=c,mux=on");
+    g_assert_null(change_to("null,id=c", &error));
+    g_assert_nonnull(strstr(error->message, "multiplexers"));
+    g_clear_error(&error);
+    drop("c");
+    g_assert_null(change_to("null,id=c", &error));
+    g_assert_nonnull(strstr(error->message, "no chardev 'c'"));
+}
+
 static void test_short_forms(void)
 {
     g_autofree char *path = in_folder("f,with=comma");
@@ -860,6 +994,11 @@ int main(int argc, char **argv)
                     test_mux_focus_stays_with_the_console);
     g_test_add_func("/chardev/mux-escape-passes-a-hung-guest", test_mux_escape_passes_a_hung_guest);
     g_test_add_func("/chardev/mux-time-stamps", test_mux_time_stamps);
+    g_test_add_func("/chardev/of-a-message-one-descriptor-is-kept",
+                    test_of_a_message_one_descriptor_is_kept);
+    g_test_add_func("/chardev/change-keeps-the-front-end", test_change_keeps_the_front_end);
+    g_test_add_func("/chardev/change-under-writes", test_change_under_writes);
+    g_test_add_func("/chardev/change-is-refused", test_change_is_refused);
     g_test_add_func("/chardev/short-forms", test_short_forms);
     g_test_add_func("/chardev/chardev-add-arguments", test_chardev_add_arguments);
     int status = g_test_run();

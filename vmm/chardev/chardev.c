@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
+#include "vmm/util/fdset.h"
 
 static const ChardevClass *const classes[] = {
     &chardev_null_class,   &chardev_stdio_class,   &chardev_socket_class,
@@ -112,7 +113,7 @@ void chardev_free(Chardev *c)
     chardev_stream_clear(c);
     chardev_drop_source(&c->resume_source);
     if (c->log_fd >= 0) {
-        close(c->log_fd);
+        fdset_close(c->log_fd);
     }
     while (c->frontends->len) {
         char_frontend_detach(g_ptr_array_index(c->frontends, 0));
@@ -134,11 +135,13 @@ static bool open_log(Chardev *c, Opts *options, GError **error)
     if (!path) {
         return true;
     }
-    c->log_fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (append ? O_APPEND : O_TRUNC), 0666);
+    int flags = O_WRONLY | O_CREAT | O_CLOEXEC | (append ? O_APPEND : O_TRUNC);
+    c->log_fd = fdset_open(path, flags, 0666);
     if (c->log_fd < 0) {
-        return error_set_errno(error, errno, "cannot open the log file '%s'", path);
+        fdset_open_failed(error, errno, path, flags);
+        g_prefix_error(error, "the log file: ");
     }
-    return true;
+    return c->log_fd >= 0;
 }
 
 static bool check_unused(const ChardevClass *cls, Opts *options, const char *what, GError **error)
@@ -239,6 +242,63 @@ bool chardev_delete(const char *id, GError **error)
     }
     chardev_free(c);
     return true;
+}
+
+static bool may_change(const Chardev *c, Opts *options, GError **error)
+{
+    const char *id = c->id;
+    bool mux = false;
+    if (!opts_get_bool(options, "mux", &mux, error)) {
+        return false;
+    }
+    if (mux || c->cls == &chardev_mux_class) {
+        return error_set(error, "chardev '%s' cannot change: multiplexers stay what they are", id);
+    }
+    const CharFrontend *fe = c->frontends->len ? g_ptr_array_index(c->frontends, 0) : NULL;
+    if (c->users || (fe && !fe->ops->changeable)) {
+        return error_set(error,
+                         "chardev '%s' cannot change: who uses it (a monitor?) keeps the one that "
+                         "it began with; serial and console ports can change",
+                         id);
+    }
+    return true;
+}
+
+Chardev *chardev_change(const char *id, Opts *options, GError **error)
+{
+    Chardev *old = chardev_find(id);
+    if (!old) {
+        error_set(error, "there is no chardev '%s' (query-chardev lists them)", id);
+        return NULL;
+    }
+    if (!may_change(old, options, error)) {
+        return NULL;
+    }
+    /* The id is free for the new one meanwhile. */
+    char *kept = old->id;
+    old->id = g_strdup("");
+    Chardev *made = chardev_new(options, error);
+    if (!made) {
+        g_free(old->id);
+        old->id = kept;
+        return NULL;
+    }
+    g_free(kept);
+    chardev_stream_flush(old);
+    if (old->frontends->len) {
+        chardev_move_frontend(old, made);
+    }
+    chardev_free(old);
+    return made;
+}
+
+void chardev_send_break(Chardev *c)
+{
+    if (c->cls->send_break) {
+        c->cls->send_break(c);
+    } else {
+        chardev_send_event(c, CHAR_EVENT_BREAK);
+    }
 }
 
 const char *chardev_backend(const Chardev *c)

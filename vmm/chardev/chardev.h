@@ -37,6 +37,10 @@ typedef struct CharFrontendOps {
     /* On a mux: does not take the focus from another when it attaches, but is told MUX_OUT before
      * OPENED. For monitors. */
     bool background;
+    /* Whether chardev_change() may put another device behind it; is told then, after a CLOSED if
+     * nobody is at the new one's other side. changed may be NULL. */
+    bool changeable;
+    void (*changed)(void *opaque);
 } CharFrontendOps;
 
 /* ---- Making: main thread ---- */
@@ -47,6 +51,11 @@ Chardev *chardev_new(Opts *options, GError **error); /* -chardev BACKEND,id=ID,.
 Chardev *chardev_new_legacy(const char *text, const char *id, GError **error);
 Chardev *chardev_find(const char *id);
 bool chardev_delete(const char *id, GError **error); /* not while in use */
+/* Another device, made from options that have this id, takes the place of the one there is; its
+ * front end goes along. NULL and error: the old one is as it was. */
+Chardev *chardev_change(const char *id, Opts *options, GError **error);
+/* What a break on the line would do. */
+void chardev_send_break(Chardev *chardev);
 const char *chardev_id(const Chardev *chardev);
 const char *chardev_backend(const Chardev *chardev); /* "socket", "null" ... */
 char *chardev_filename(
@@ -88,7 +97,7 @@ size_t char_write(CharFrontend *frontend, const uint8_t *data, size_t len);
  */
 void char_write_all(CharFrontend *frontend, const uint8_t *data, size_t len);
 void char_accept_input(CharFrontend *frontend); /* can_read() may have grown; any thread */
-bool char_is_connected(const CharFrontend *frontend);
+bool char_is_connected(CharFrontend *frontend); /* any thread */
 /* Line settings for ttys (serial ports): ignored elsewhere. */
 void char_set_line(CharFrontend *frontend, unsigned baud, unsigned data_bits, unsigned stop_bits,
                    char parity, bool break_on);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "vmm/util/fdset.h"
 
 typedef struct FileChardev {
     Chardev base;
@@ -18,19 +19,19 @@ static void file_close(Chardev *c)
     int in = f->in, out = f->out;
     chardev_stream_clear(c);
     if (in > 0) {
-        close(in);
+        fdset_close(in);
     }
     if (out > 0 && out != in) {
-        close(out);
+        fdset_close(out);
     }
     f->in = f->out = 0;
 }
 
 static int open_path(const char *path, int flags, GError **error)
 {
-    int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0666);
+    int fd = fdset_open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0666);
     if (fd < 0) {
-        error_set_errno(error, errno, "cannot open '%s'", path);
+        fdset_open_failed(error, errno, path, flags);
     }
     return fd;
 }

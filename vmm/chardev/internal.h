@@ -5,8 +5,8 @@
  * front end has room, writes without blocking and wakes the front end when a full descriptor
  * drains.
  *
- * Lock order: device -> mux chardev -> chardev. Callbacks of front ends run on the main thread with
- * no chardev lock held.
+ * Lock order: device -> front end -> mux chardev -> the mux's own front end -> chardev. Callbacks
+ * of front ends run on the main thread with no chardev lock held.
  */
 #ifndef VMM_CHARDEV_INTERNAL_H
 #define VMM_CHARDEV_INTERNAL_H
@@ -43,11 +43,13 @@ typedef struct ChardevClass {
     int (*take_fd)(Chardev *chardev);
     void (*attached)(Chardev *chardev, CharFrontend *frontend); /* may be NULL */
     void (*detached)(Chardev *chardev, CharFrontend *frontend); /* may be NULL */
+    void (*send_break)(Chardev *chardev);                       /* NULL: to all front ends */
     unsigned max_frontends;                                     /* 0: one */
 } ChardevClass;
 
 struct CharFrontend {
-    Chardev *chardev;
+    GMutex lock;      /* of chardev, for other threads than the main thread, which changes it */
+    Chardev *chardev; /* stays while the lock is held */
     const CharFrontendOps *ops;
     void *opaque;
     GSource *opening;   /* will tell OPENED; main thread */
@@ -101,6 +103,8 @@ void chardev_stream_flush(Chardev *chardev);  /* at exit: a short while for pend
 void chardev_set_connected(Chardev *chardev, bool connected);
 void chardev_send_event(Chardev *chardev, CharEvent event);
 size_t chardev_can_read(Chardev *chardev); /* 0 when nobody is attached */
+/* The only front end of from goes over to to, which has none. */
+void chardev_move_frontend(Chardev *from, Chardev *to);
 void chardev_deliver(Chardev *chardev, const uint8_t *data, size_t len);
 /* Writes to out_fd without blocking; lock held, any thread. */
 size_t chardev_write_fd(Chardev *chardev, const uint8_t *data, size_t len);

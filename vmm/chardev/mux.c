@@ -168,7 +168,7 @@ static void mux_command(MuxChardev *m, uint8_t key)
         }
         break;
     case 'b':
-        slot_event(&m->slots[m->focus], CHAR_EVENT_BREAK);
+        chardev_send_break(&m->base);
         break;
     case 'c':
         mux_switch(m);
@@ -352,6 +352,12 @@ static void mux_set_line(Chardev *c, unsigned baud, unsigned data_bits, unsigned
     char_set_line(((MuxChardev *)c)->lower, baud, data_bits, stop_bits, parity, break_on);
 }
 
+static void mux_send_break(Chardev *c)
+{
+    MuxChardev *m = (MuxChardev *)c;
+    slot_event(&m->slots[m->focus], CHAR_EVENT_BREAK);
+}
+
 const ChardevClass chardev_mux_class = {
     .name = "mux",
     .desc = "shares another chardev (mux=on)",
@@ -364,6 +370,7 @@ const ChardevClass chardev_mux_class = {
     .set_line = mux_set_line,
     .attached = mux_attached,
     .detached = mux_detached,
+    .send_break = mux_send_break,
     .max_frontends = MUX_MAX,
 };
 

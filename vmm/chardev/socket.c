@@ -4,6 +4,7 @@
  * at a time; the next ones wait in the listen queue until it leaves.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -14,8 +15,10 @@
 #include "vmm/chardev/address.h"
 #include "vmm/chardev/internal.h"
 #include "vmm/chardev/telnet.h"
+#include "vmm/util/passed_fds.h"
 
-#define SOCKET_MAX_FDS     16 /* passed and not yet taken */
+#define SOCKET_MAX_FDS     16  /* passed and not yet taken */
+#define MESSAGE_MAX_FDS    253 /* of one message: the kernel's SCM_MAX_FD */
 #define CONNECT_TIMEOUT_MS 30000
 
 typedef struct SocketChardev {
@@ -96,8 +99,10 @@ static void socket_write_all(Chardev *c, const uint8_t *data, size_t len)
     }
 }
 
-static void keep_fds(SocketChardev *s, struct msghdr *msg)
+/* Of each message the first is kept: no command takes more than one. */
+static void keep_fd(SocketChardev *s, struct msghdr *msg)
 {
+    bool kept = s->fd_count == SOCKET_MAX_FDS;
     for (struct cmsghdr *m = CMSG_FIRSTHDR(msg); m; m = CMSG_NXTHDR(msg, m)) {
         if (m->cmsg_level != SOL_SOCKET || m->cmsg_type != SCM_RIGHTS) {
             continue;
@@ -106,10 +111,11 @@ static void keep_fds(SocketChardev *s, struct msghdr *msg)
         for (size_t i = 0; i < count; i++) {
             int fd;
             memcpy(&fd, CMSG_DATA(m) + i * sizeof(int), sizeof(int));
-            if (s->fd_count < SOCKET_MAX_FDS) {
-                s->fds[s->fd_count++] = fd;
-            } else {
+            if (kept) {
                 close(fd);
+            } else {
+                s->fds[s->fd_count++] = fd;
+                kept = true;
             }
         }
     }
@@ -120,7 +126,7 @@ static ssize_t socket_read(Chardev *c, uint8_t *data, size_t len)
     SocketChardev *s = (SocketChardev *)c;
     union {
         struct cmsghdr align;
-        char bytes[CMSG_SPACE(SOCKET_MAX_FDS * sizeof(int))];
+        char bytes[CMSG_SPACE(MESSAGE_MAX_FDS * sizeof(int))];
     } control;
     struct iovec iov = { .iov_base = data, .iov_len = len };
     struct msghdr msg = { .msg_iov = &iov,
@@ -129,7 +135,7 @@ static ssize_t socket_read(Chardev *c, uint8_t *data, size_t len)
                           .msg_controllen = sizeof(control.bytes) };
     ssize_t n = recvmsg(s->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (n >= 0) {
-        keep_fds(s, &msg);
+        keep_fd(s, &msg);
     }
     return n;
 }
@@ -365,16 +371,11 @@ static bool open_client(SocketChardev *s, GError **error)
     return true;
 }
 
-/* fd=N: a socket that was inherited, listening with server=on. */
-static bool open_inherited(SocketChardev *s, const char *text, bool wait, GError **error)
+static bool check_inherited(const SocketChardev *s, int fd, const char *text, GError **error)
 {
-    uint64_t number;
     int listening = 0;
     socklen_t len = sizeof(listening);
-    if (!parse_uint(text, G_MAXINT, &number)) {
-        return error_set(error, "fd='%s' is not a descriptor number", text);
-    }
-    if (getsockopt(number, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) < 0) {
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) < 0) {
         return error_set_errno(error, errno, "fd=%s is not a socket", text);
     }
     if (!!listening != s->server) {
@@ -383,14 +384,31 @@ static bool open_inherited(SocketChardev *s, const char *text, bool wait, GError
                                    : "fd=%s is a listening socket: add server=on",
                          text);
     }
-    if (!fd_set_nonblocking(number)) {
+    if (!fd_set_nonblocking(fd) || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
         return error_set_errno(error, errno, "fd=%s", text);
     }
+    return true;
+}
+
+/* fd=: a socket that was inherited or came over a monitor, listening with server=on. */
+static bool open_inherited(SocketChardev *s, const char *text, bool wait, GError **error)
+{
+    bool named;
+    int fd = passed_fd_param(text, &named, error);
+    if (fd < 0) {
+        return false;
+    }
+    if (!check_inherited(s, fd, text, error)) {
+        if (named) {
+            close(fd);
+        }
+        return false;
+    }
     if (s->server) {
-        s->listen_fd = number;
+        s->listen_fd = fd;
         return open_server(s, wait, error);
     }
-    take_connection(s, number);
+    take_connection(s, fd);
     return true;
 }
 

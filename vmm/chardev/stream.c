@@ -382,6 +382,7 @@ CharFrontend *char_frontend_attach(Chardev *c, const CharFrontendOps *ops, void 
         return NULL;
     }
     CharFrontend *fe = g_new0(CharFrontend, 1);
+    g_mutex_init(&fe->lock);
     fe->chardev = c;
     fe->ops = ops;
     fe->opaque = opaque;
@@ -409,9 +410,51 @@ void char_frontend_detach(CharFrontend *fe)
     if (c->cls->detached) {
         c->cls->detached(c, fe);
     }
+    g_mutex_clear(&fe->lock);
     g_free(fe);
     if (!c->frontends->len) {
         chardev_stream_update(c);
+    }
+}
+
+/* Afterwards nobody else has or gets a hold of from by this front end. Returns whether it waits
+ * for room. */
+static bool frontend_switch(CharFrontend *fe, Chardev *from, Chardev *to)
+{
+    g_mutex_lock(&fe->lock);
+    g_mutex_lock(&from->lock);
+    g_ptr_array_remove(from->frontends, fe);
+    bool waits = fe->want_writable;
+    fe->want_writable = false;
+    g_mutex_unlock(&from->lock);
+    fe->chardev = to;
+    g_mutex_lock(&to->lock);
+    g_ptr_array_add(to->frontends, fe);
+    g_mutex_unlock(&to->lock);
+    g_mutex_unlock(&fe->lock);
+    return waits;
+}
+
+void chardev_move_frontend(Chardev *from, Chardev *to)
+{
+    CharFrontend *fe = g_ptr_array_index(from->frontends, 0);
+    chardev_drop_source(&fe->opening);
+    bool waits = frontend_switch(fe, from, to);
+    if (fe->opened && !g_atomic_int_get(&to->connected)) {
+        fe->opened = false;
+        frontend_tell(fe, CHAR_EVENT_CLOSED);
+    }
+    if (fe->ops->changed) {
+        fe->ops->changed(fe->opaque);
+    }
+    if (waits && fe->ops->writable) {
+        fe->ops->writable(fe->opaque);
+    }
+    g_atomic_int_set(&to->starved, 1);
+    if (fe->opened) {
+        char_accept_input(fe);
+    } else {
+        fe->opening = chardev_call_soon(frontend_opening, fe);
     }
 }
 
@@ -424,9 +467,21 @@ static void chardev_log(Chardev *c, const uint8_t *data, size_t len)
     }
 }
 
+/* The chardev behind a front end, and that it stays so until frontend_let_go(). Any thread. */
+static Chardev *frontend_hold(CharFrontend *fe)
+{
+    g_mutex_lock(&fe->lock);
+    return fe->chardev;
+}
+
+static void frontend_let_go(CharFrontend *fe)
+{
+    g_mutex_unlock(&fe->lock);
+}
+
 size_t char_write(CharFrontend *fe, const uint8_t *data, size_t len)
 {
-    Chardev *c = fe->chardev;
+    Chardev *c = frontend_hold(fe);
     g_mutex_lock(&c->lock);
     size_t done = 0;
     if (!g_atomic_int_get(&c->connected)) {
@@ -442,6 +497,7 @@ size_t char_write(CharFrontend *fe, const uint8_t *data, size_t len)
     }
     chardev_log(c, data, done);
     g_mutex_unlock(&c->lock);
+    frontend_let_go(fe);
     return done;
 }
 
@@ -458,7 +514,7 @@ static void stream_write_all_locked(Chardev *c, const uint8_t *data, size_t len)
 
 void char_write_all(CharFrontend *fe, const uint8_t *data, size_t len)
 {
-    Chardev *c = fe->chardev;
+    Chardev *c = frontend_hold(fe);
     g_mutex_lock(&c->lock);
     if (g_atomic_int_get(&c->connected)) {
         if (c->cls->write_all) {
@@ -472,6 +528,7 @@ void char_write_all(CharFrontend *fe, const uint8_t *data, size_t len)
     }
     chardev_log(c, data, len);
     g_mutex_unlock(&c->lock);
+    frontend_let_go(fe);
 }
 
 static gboolean input_resume(void *opaque)
@@ -495,27 +552,30 @@ void chardev_resume_soon(Chardev *c)
 
 void char_accept_input(CharFrontend *fe)
 {
-    Chardev *c = fe->chardev;
-    if (!g_atomic_int_get(&c->starved) || !g_atomic_int_compare_and_exchange(&c->starved, 1, 0)) {
-        return;
+    Chardev *c = frontend_hold(fe);
+    if (g_atomic_int_get(&c->starved) && g_atomic_int_compare_and_exchange(&c->starved, 1, 0)) {
+        chardev_resume_soon(c);
     }
-    chardev_resume_soon(c);
+    frontend_let_go(fe);
 }
 
-bool char_is_connected(const CharFrontend *fe)
+bool char_is_connected(CharFrontend *fe)
 {
-    return g_atomic_int_get(&fe->chardev->connected);
+    bool connected = g_atomic_int_get(&frontend_hold(fe)->connected);
+    frontend_let_go(fe);
+    return connected;
 }
 
 void char_set_line(CharFrontend *fe, unsigned baud, unsigned data_bits, unsigned stop_bits,
                    char parity, bool break_on)
 {
-    Chardev *c = fe->chardev;
+    Chardev *c = frontend_hold(fe);
     if (c->cls->set_line) {
         g_mutex_lock(&c->lock);
         c->cls->set_line(c, baud, data_bits, stop_bits, parity, break_on);
         g_mutex_unlock(&c->lock);
     }
+    frontend_let_go(fe);
 }
 
 int char_dup_connection(CharFrontend *fe)

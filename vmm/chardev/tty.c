@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 #include "vmm/chardev/internal.h"
+#include "vmm/util/fdset.h"
 
 typedef struct TtyChardev {
     Chardev base;
@@ -79,14 +80,16 @@ static bool serial_open(Chardev *c, Opts *options, GError **error)
     if (!path) {
         return error_set(error, "chardev '%s': serial needs path=", c->id);
     }
-    int fd = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    int fd = fdset_open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0);
     if (fd < 0) {
-        return error_set_errno(error, errno, "chardev '%s': cannot open '%s'", c->id, path);
+        fdset_open_failed(error, errno, path, O_RDWR);
+        g_prefix_error(error, "chardev '%s': ", c->id);
+        return false;
     }
     struct termios mode;
     if (tcgetattr(fd, &mode) < 0) {
         int errnum = errno;
-        close(fd);
+        fdset_close(fd);
         return error_set_errno(error, errnum,
                                "chardev '%s': '%s' is not a terminal or serial port; file= and "
                                "pipe= take other files",
@@ -110,7 +113,7 @@ static void serial_close(Chardev *c)
     chardev_stream_clear(c);
     if (t->fd) {
         tcsetattr(t->fd, TCSANOW, &t->saved);
-        close(t->fd);
+        fdset_close(t->fd);
     }
     g_free(t->path);
 }

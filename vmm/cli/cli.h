@@ -26,6 +26,7 @@ typedef struct Cli {
     GPtrArray *mons;        /* Opts *: -mon, chardev */
     GPtrArray *tpmdevs;     /* Opts *, type */
     GPtrArray *audiodevs;   /* Opts *, driver */
+    GPtrArray *add_fds;     /* Opts *: -add-fd */
     const char *debugcon;   /* -debugcon text, or NULL */
     const char *gdb;        /* -gdb text, or NULL */
     const char *qtest, *qtest_log;

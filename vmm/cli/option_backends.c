@@ -40,6 +40,7 @@ void cli_init(Cli *cli)
     cli->devices = g_ptr_array_new_with_free_func(opts_destroy);
     cli->tpmdevs = g_ptr_array_new_with_free_func(opts_destroy);
     cli->audiodevs = g_ptr_array_new_with_free_func(opts_destroy);
+    cli->add_fds = g_ptr_array_new_with_free_func(opts_destroy);
     cli->mons = g_ptr_array_new_with_free_func(opts_destroy);
     cli->serials = g_ptr_array_new();
     cli->parallels = g_ptr_array_new();
@@ -67,7 +68,7 @@ void cli_free(Cli *cli)
                            cli->netdevs,     cli->nics,          cli->devices,       cli->mons,
                            cli->serials,     cli->parallels,     cli->monitors,      cli->qmps,
                            cli->qmps_pretty, cli->config.smbios, cli->config.fw_cfg, cli->tpmdevs,
-                           cli->audiodevs };
+                           cli->audiodevs,   cli->add_fds };
     for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
         g_ptr_array_unref(lists[i]);
     }

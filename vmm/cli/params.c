@@ -11,6 +11,7 @@ static const struct {
     const char *names;
 } groups[] = {
     { "accel", "" },
+    { "add-fd", "fd set opaque" },
     { "action", "reboot shutdown panic watchdog" },
     { "boot-opts", "order once menu splash splash-time reboot-timeout strict" },
     { "chardev", "" },
@@ -47,8 +48,8 @@ static const struct {
       "mem-merge menu mux nodelay pretty read-only readonly server signal snapshot strict telnet "
       "tight timestamp wait" },
     { "number",
-      "bootindex bus cores cpus dies fd index maxcpus reboot-timeout reconnect reconnect-ms slots "
-      "sockets splash-time threads to unit" },
+      "bootindex bus cores cpus dies fd index maxcpus reboot-timeout reconnect reconnect-ms set "
+      "slots sockets splash-time threads to unit" },
     { "size", "maxmem offset size" },
 };
 

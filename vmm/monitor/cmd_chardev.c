@@ -39,19 +39,19 @@ static json_object *query_chardev_backends(const void *args, GError **error)
     return list;
 }
 
-static json_object *chardev_add(const void *opaque, GError **error)
+static Opts *backend_options(const char *id, json_object *backend, GError **error)
 {
-    const QmpChardevAddArgs *args = opaque;
     json_object *all = json_object_new_object();
-    json_add_string(all, "id", args->id);
-    json_object_object_add(all, "backend", json_object_get(args->backend));
-    g_autoptr(Opts) options = opts_from_json(all, error);
+    json_add_string(all, "id", id);
+    json_object_object_add(all, "backend", json_object_get(backend));
+    Opts *options = opts_from_json(all, error);
     json_object_put(all);
-    if (chardev_find(args->id)) {
-        error_set(error, "there is a chardev '%s' already: ids are unique", args->id);
-        return NULL;
-    }
-    Chardev *chardev = options ? chardev_new(options, error) : NULL;
+    return options;
+}
+
+/* ChardevReturn. */
+static json_object *describe_made(Chardev *chardev)
+{
     if (!chardev) {
         return NULL;
     }
@@ -61,6 +61,24 @@ static json_object *chardev_add(const void *opaque, GError **error)
         json_add_string(made, "pty", filename + strlen("pty:"));
     }
     return made;
+}
+
+static json_object *chardev_add(const void *opaque, GError **error)
+{
+    const QmpChardevAddArgs *args = opaque;
+    if (chardev_find(args->id)) {
+        error_set(error, "there is a chardev '%s' already: ids are unique", args->id);
+        return NULL;
+    }
+    g_autoptr(Opts) options = backend_options(args->id, args->backend, error);
+    return describe_made(options ? chardev_new(options, error) : NULL);
+}
+
+static json_object *change(const void *opaque, GError **error)
+{
+    const QmpChardevChangeArgs *args = opaque;
+    g_autoptr(Opts) options = backend_options(args->id, args->backend, error);
+    return describe_made(options ? chardev_change(args->id, options, error) : NULL);
 }
 
 static json_object *chardev_remove(const void *opaque, GError **error)
@@ -80,6 +98,17 @@ static Chardev *find_device(const char *id, GError **error)
         error_set(error, "there is no chardev '%s' (query-chardev lists them)", id);
     }
     return chardev;
+}
+
+static json_object *send_break(const void *opaque, GError **error)
+{
+    const QmpChardevSendBreakArgs *args = opaque;
+    Chardev *chardev = find_device(args->id, error);
+    if (!chardev) {
+        return NULL;
+    }
+    chardev_send_break(chardev);
+    return qmp_ok();
 }
 
 static json_object *ringbuf_write(const void *opaque, GError **error)
@@ -139,11 +168,32 @@ static void hmp_chardev_add(GString *out, char **args)
     hmp_error(out, error);
 }
 
-static void hmp_chardev_remove(GString *out, char **args)
+static void hmp_chardev_change(GString *out, char **args)
+{
+    GError *error = NULL;
+    g_autoptr(Opts) options = opts_parse(args[1], "backend", &error);
+    if (options) {
+        opts_set(options, "id", args[0]);
+        chardev_change(args[0], options, &error);
+    }
+    hmp_error(out, error);
+}
+
+static void run_with_id(GString *out, const char *command, const char *id)
 {
     json_object *arguments = json_object_new_object();
-    json_add_string(arguments, "id", args[0]);
-    hmp_run_qmp(out, "chardev-remove", arguments);
+    json_add_string(arguments, "id", id);
+    hmp_run_qmp(out, command, arguments);
+}
+
+static void hmp_chardev_remove(GString *out, char **args)
+{
+    run_with_id(out, "chardev-remove", args[0]);
+}
+
+static void hmp_chardev_send_break(GString *out, char **args)
+{
+    run_with_id(out, "chardev-send-break", args[0]);
 }
 
 static void hmp_ringbuf_write(GString *out, char **args)
@@ -174,6 +224,8 @@ static const QmpHandler qmp[] = {
     { "query-chardev-backends", query_chardev_backends },
     { "chardev-add", chardev_add },
     { "chardev-remove", chardev_remove },
+    { "chardev-change", change },
+    { "chardev-send-break", send_break },
     { "ringbuf-write", ringbuf_write },
     { "ringbuf-read", ringbuf_read },
     { NULL },
@@ -183,6 +235,8 @@ static const HmpCommand hmp[] = {
     { "info chardev", NULL, "the character devices", hmp_info_chardev },
     { "chardev-add", "BACKEND,id=ID[,...]", "make one", hmp_chardev_add, 1, 1 },
     { "chardev-remove", "ID", "remove one", hmp_chardev_remove, 1, 1 },
+    { "chardev-change", "ID BACKEND[,...]", "give one another back end", hmp_chardev_change, 2, 2 },
+    { "chardev-send-break", "ID", "send a break to who uses it", hmp_chardev_send_break, 1, 1 },
     { "ringbuf_write", "ID TEXT", "write to a ring buffer", hmp_ringbuf_write, 2, 2 },
     { "ringbuf_read", "ID SIZE", "read from a ring buffer", hmp_ringbuf_read, 2, 2 },
     { NULL },

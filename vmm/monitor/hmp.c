@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The human monitor: lines to commands, and its servers. */
 #include <string.h>
+#include <unistd.h>
 #include "config.h"
 #include "vmm/device/parse.h"
 #include "vmm/monitor/commands.h"
 #include "vmm/monitor/line_editor.h"
 #include "vmm/monitor/monitor.h"
 #include "vmm/monitor/server.h"
+#include "vmm/util/passed_fds.h"
 
 #define READ_CHUNK 1024
 
@@ -102,6 +104,8 @@ typedef struct HmpSession {
     LineEditor editor;
     bool hidden;  /* another has the mux's focus: say nothing */
     bool greeted; /* since the other side opened */
+    bool connected;
+    PassedFds fds;
 } HmpSession;
 
 static GPtrArray *sessions;
@@ -120,11 +124,27 @@ static void send_text(void *opaque, const char *text, gsize len)
     char_write_all(session->frontend, (const uint8_t *)out->str, out->len);
 }
 
+static int next_passed(void *opaque)
+{
+    return char_take_fd(((HmpSession *)opaque)->frontend);
+}
+
+static void close_untaken(HmpSession *session)
+{
+    int fd;
+    while ((fd = next_passed(session)) >= 0) {
+        close(fd);
+    }
+}
+
 static void run_line(void *opaque, const char *line)
 {
     HmpSession *session = opaque;
     g_autoptr(GString) out = g_string_new(NULL);
+    PassedFds *before = passed_fds_set_current(&session->fds);
     hmp_execute(line, out);
+    passed_fds_set_current(before);
+    close_untaken(session);
     send_text(session, out->str, out->len);
     line_editor_show_prompt(&session->editor);
 }
@@ -176,6 +196,11 @@ static void on_event(void *opaque, CharEvent event)
 {
     HmpSession *session = opaque;
     session->greeted &= event != CHAR_EVENT_OPENED;
+    if ((event == CHAR_EVENT_OPENED || event == CHAR_EVENT_CLOSED) &&
+        session->connected != (event == CHAR_EVENT_OPENED)) {
+        session->connected = event == CHAR_EVENT_OPENED;
+        monitor_connected(session->connected);
+    }
     if (event == CHAR_EVENT_MUX_IN || event == CHAR_EVENT_MUX_OUT) {
         session->hidden = event == CHAR_EVENT_MUX_OUT;
     }
@@ -202,6 +227,7 @@ bool monitor_add_hmp(Chardev *chardev, GError **error)
         g_free(session);
         return false;
     }
+    passed_fds_init(&session->fds, next_passed, session);
     if (!sessions) {
         sessions = g_ptr_array_new();
     }
@@ -215,6 +241,7 @@ void hmp_sessions_close(void)
         HmpSession *session = g_ptr_array_index(sessions, i);
         char_frontend_detach(session->frontend);
         line_editor_cleanup(&session->editor);
+        passed_fds_clear(&session->fds);
         g_free(session);
     }
     g_clear_pointer(&sessions, g_ptr_array_unref);

@@ -5,19 +5,28 @@
  * reading.
  */
 #include <string.h>
+#include <unistd.h>
 #include "vmm/event/loop.h"
 #include "vmm/monitor/json.h"
 #include "vmm/monitor/later.h"
 #include "vmm/monitor/monitor.h"
 #include "vmm/monitor/qmp.h"
 #include "vmm/monitor/server.h"
+#include "vmm/util/passed_fds.h"
 
 #define MAX_QUEUED 8
+#define MAX_PASSED 16 /* descriptors that no command has taken yet; more are closed */
 #define READ_CHUNK 4096
 #define OUTPUT_HIGH                                                                                \
     (256u << 10)               /* answers that wait for the client: no more requests meanwhile     \
                                 */
 #define OUTPUT_MAX (16u << 20) /* with events; more of them are lost */
+
+/* A descriptor that the client sent along: for a request that was read with it or next. */
+typedef struct PassedFd {
+    int fd;
+    uint64_t first, last; /* requests that may take it */
+} PassedFd;
 
 typedef struct QmpSession {
     CharFrontend *frontend;
@@ -30,6 +39,10 @@ typedef struct QmpSession {
     LaterCommand *later; /* of held */
     GByteArray *output;  /* not taken yet */
     LoopTask task;
+    PassedFds fds;
+    GArray *passed;          /* PassedFd, in the order in which they came */
+    uint64_t requests_read;  /* in band, on this connection */
+    uint64_t requests_begun; /* of those */
 } QmpSession;
 
 static GPtrArray *sessions;
@@ -54,9 +67,67 @@ static void send_json(QmpSession *session, json_object *value)
     }
 }
 
+/* ---- Descriptors ---- */
+
+static int next_passed(void *opaque)
+{
+    QmpSession *session = opaque;
+    PassedFd *oldest = session->passed->len ? &g_array_index(session->passed, PassedFd, 0) : NULL;
+    if (!oldest || oldest->first > session->requests_begun) {
+        return -1;
+    }
+    int fd = oldest->fd;
+    g_array_remove_index(session->passed, 0);
+    return fd;
+}
+
+/* Closes what requests up to this one could have taken. */
+static void close_passed(QmpSession *session, uint64_t request)
+{
+    while (session->passed->len && g_array_index(session->passed, PassedFd, 0).last <= request) {
+        close(g_array_index(session->passed, PassedFd, 0).fd);
+        g_array_remove_index(session->passed, 0);
+    }
+}
+
+static void keep_passed(QmpSession *session)
+{
+    uint64_t next = session->requests_read + 1;
+    int fd;
+    while ((fd = char_take_fd(session->frontend)) >= 0) {
+        PassedFd passed = { .fd = fd, .first = next, .last = next };
+        if (session->passed->len < MAX_PASSED) {
+            g_array_append_val(session->passed, passed);
+        } else {
+            close(fd);
+        }
+    }
+}
+
+/* The bytes that came with the newest descriptors held these requests. */
+static void extend_passed(QmpSession *session, uint64_t read_before)
+{
+    for (guint i = 0; i < session->passed->len; i++) {
+        PassedFd *passed = &g_array_index(session->passed, PassedFd, i);
+        if (passed->first == read_before + 1) {
+            passed->last = MAX(passed->last, session->requests_read);
+        }
+    }
+}
+
+/* ---- Requests ---- */
+
+static json_object *dispatch(QmpSession *session, json_object *request)
+{
+    PassedFds *before = passed_fds_set_current(&session->fds);
+    json_object *response = qmp_dispatch(&session->mode, request);
+    passed_fds_set_current(before);
+    return response;
+}
+
 static void answer(QmpSession *session, json_object *request)
 {
-    json_object *response = qmp_dispatch(&session->mode, request);
+    json_object *response = dispatch(session, request);
     send_json(session, response);
     json_object_put(response);
 }
@@ -67,12 +138,13 @@ static void run_again(void *opaque);
 static void run(QmpSession *session, LaterCommand *later, json_object *request)
 {
     later_command_begin(later);
-    json_object *response = qmp_dispatch(&session->mode, request);
+    json_object *response = dispatch(session, request);
     if (later_command_end(later) && session->connected) {
         session->later = later;
         session->held = request;
     } else {
         later_command_free(later);
+        close_passed(session, session->requests_begun);
         send_json(session, response);
         json_object_put(request);
     }
@@ -87,6 +159,7 @@ static void run_next(void *opaque)
     }
     json_object *request = g_queue_pop_head(&session->requests);
     if (request) {
+        session->requests_begun++;
         run(session, later_command_new(run_again, session), request);
     }
     if (!g_queue_is_empty(&session->requests)) {
@@ -110,6 +183,7 @@ static void on_request(void *opaque, json_object *request)
         json_object_put(request);
         return;
     }
+    session->requests_read++;
     /* A bare null is an error to be answered too, but no queue element. */
     g_queue_push_tail(&session->requests, request ? request : json_object_new_array());
     event_loop_post(event_loop_main(), &session->task);
@@ -152,7 +226,11 @@ static void on_writable(void *opaque)
 
 static void on_read(void *opaque, const uint8_t *data, size_t len)
 {
-    json_reader_feed(&((QmpSession *)opaque)->reader, (const char *)data, len);
+    QmpSession *session = opaque;
+    uint64_t before = session->requests_read;
+    keep_passed(session);
+    json_reader_feed(&session->reader, (const char *)data, len);
+    extend_passed(session, before);
 }
 
 static void on_event(void *opaque, CharEvent event)
@@ -165,7 +243,12 @@ static void on_event(void *opaque, CharEvent event)
     forget_requests(session);
     g_byte_array_set_size(session->output, 0);
     session->mode = (QmpMode){ 0 };
-    session->connected = event == CHAR_EVENT_OPENED;
+    close_passed(session, UINT64_MAX);
+    session->requests_read = session->requests_begun = 0;
+    if (session->connected != (event == CHAR_EVENT_OPENED)) {
+        session->connected = event == CHAR_EVENT_OPENED;
+        monitor_connected(session->connected);
+    }
     if (session->connected) {
         json_object *greeting = qmp_greeting();
         send_json(session, greeting);
@@ -182,15 +265,18 @@ bool monitor_add_qmp(Chardev *chardev, bool pretty, GError **error)
     session->pretty = pretty;
     session->task = (LoopTask)LOOP_TASK_INIT(run_next, session);
     session->output = g_byte_array_new();
+    session->passed = g_array_new(FALSE, FALSE, sizeof(PassedFd));
     g_queue_init(&session->requests);
     json_reader_init(&session->reader, on_request, on_malformed, session);
     session->frontend = char_frontend_attach(chardev, &ops, session, error);
     if (!session->frontend) {
         json_reader_cleanup(&session->reader);
         g_byte_array_unref(session->output);
+        g_array_unref(session->passed);
         g_free(session);
         return false;
     }
+    passed_fds_init(&session->fds, next_passed, session);
     if (!sessions) {
         sessions = g_ptr_array_new();
     }
@@ -217,6 +303,9 @@ void qmp_sessions_close(void)
         forget_requests(session);
         json_reader_cleanup(&session->reader);
         g_byte_array_set_size(session->output, 0);
+        close_passed(session, UINT64_MAX);
+        passed_fds_clear(&session->fds);
+        g_array_unref(session->passed);
         if (!session->task.queued) { /* else the loop, which ends too, still points to it */
             g_byte_array_unref(session->output);
             g_free(session);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sys/random.h>
 #include <unistd.h>
+#include "vmm/util/fdset.h"
 
 typedef struct RngRandom {
     Object obj;
@@ -26,16 +27,17 @@ static const Property random_props[] = {
 static bool rng_random_complete(Object *obj, GError **error)
 {
     RngRandom *rng = (RngRandom *)obj;
-    rng->fd = open(rng->filename, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    int flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC;
+    rng->fd = fdset_open(rng->filename, flags, 0);
     if (rng->fd < 0) {
-        return error_set_errno(error, errno, "cannot open '%s'", rng->filename);
+        return fdset_open_failed(error, errno, rng->filename, flags);
     }
     return true;
 }
 
 static void rng_random_finalize(Object *obj)
 {
-    close(((RngRandom *)obj)->fd);
+    fdset_close(((RngRandom *)obj)->fd);
 }
 
 const ObjectClass rng_builtin_class = {
