@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "vmm/sandbox/filter.h"
 
 static bool open_failed(int fd, const char *name, GError **error)
 {
@@ -137,6 +138,9 @@ static bool wait_child(pid_t pid, const char *program, GError **error)
 /* A child with default signals; keep_fd (-1: none) survives the exec. */
 static pid_t run_child(const char *const *argv, int keep_fd, GError **error)
 {
+    if (!sandbox_may_spawn(error)) {
+        return -1;
+    }
     pid_t pid = fork();
     if (pid < 0) {
         error_set_errno(error, errno, "cannot start '%s'", argv[0]);

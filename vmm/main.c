@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "block/block.h"
 #include "hw/devices.h"
@@ -17,10 +18,13 @@
 #include "vmm/event/loop.h"
 #include "vmm/commands.h"
 #include "vmm/memory/rcu.h"
+#include "vmm/sandbox/teardown.h"
 #include "vmm/start.h"
 
 static FdWatch signal_watch;
+static int null_fd = -1; /* for -daemonize: /dev/null, which another root directory may not have */
 static char *pidfile_path;
+static int pidfile_fd; /* of pidfile_path */
 
 /* ---- Signals: Ctrl-C, TERM and HUP end the machine in order ---- */
 
@@ -88,18 +92,18 @@ static int daemonize_begin(GError **error)
     }
     close(fds[0]);
     setsid();
+    null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     return fds[1];
 }
 
 static void daemonize_done(int fd)
 {
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     char ok = EXIT_SUCCESS;
-    if (chdir("/") < 0 || null < 0) {
+    if (chdir("/") < 0 || null_fd < 0) {
         report_warning("-daemonize: %s", g_strerror(errno));
     }
-    for (int i = 0; null >= 0 && i <= STDERR_FILENO; i++) {
-        dup2(null, i);
+    for (int i = 0; null_fd >= 0 && i <= STDERR_FILENO; i++) {
+        dup2(null_fd, i);
     }
     if (write(fd, &ok, 1) != 1) {
         report_warning("-daemonize: the parent process is gone");
@@ -127,7 +131,24 @@ static bool pidfile_write(const char *path, GError **error)
     }
     pidfile_path =
         realpath(path, NULL); /* -daemonize changes directory; the lock lives as long as fd */
+    pidfile_fd = fd;
     return true;
+}
+
+/* With another user or root directory the file may be out of reach, or another have its name: then
+ * it stays, empty. */
+static void pidfile_remove(void)
+{
+    struct stat ours, there;
+    if (!pidfile_path) {
+        return;
+    }
+    bool same = fstat(pidfile_fd, &ours) == 0 && lstat(pidfile_path, &there) == 0 &&
+                ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
+    if ((!same || unlink(pidfile_path) < 0) && ftruncate(pidfile_fd, 0) < 0) {
+        report_warning("-pidfile: '%s' stays: %s", pidfile_path, g_strerror(errno));
+    }
+    free(pidfile_path);
 }
 
 /* ---- Life ---- */
@@ -142,6 +163,14 @@ static int fail(GError *error)
     report_error("%s", error->message);
     g_error_free(error);
     return EXIT_FAILURE;
+}
+
+/* Files are open and sockets bound; the guest has not run yet. */
+static bool confine(const Cli *cli, GError **error)
+{
+    return privileges_drop(&cli->privileges, error) &&
+           (!cli->async_teardown || async_teardown_start(error)) &&
+           sandbox_enter(&cli->sandbox, error);
 }
 
 static int run(Cli *cli, GError **error)
@@ -164,7 +193,7 @@ static int run(Cli *cli, GError **error)
         return EXIT_FAILURE;
     }
     int status = EXIT_FAILURE;
-    if (signals_watch(machine, error) &&
+    if (signals_watch(machine, error) && confine(cli, error) &&
         (cli->config.start_paused || machine_cont(machine, error))) {
         if (cli->daemonize) {
             daemonize_done(tell_fd);
@@ -192,10 +221,7 @@ int main(int argc, char **argv)
         status = run(&cli, &error);
         status = error ? fail(error) : status;
     }
-    if (pidfile_path) {
-        unlink(pidfile_path);
-        free(pidfile_path);
-    }
+    pidfile_remove();
     cli_free(&cli);
     return status;
 }

@@ -44,7 +44,7 @@ static void test_files(void)
         { "-initrd nix", "-kernel" },
         { "-bios nix", "'nix': No such file" },
         { "-drive file=nix,if=virtio,format=raw", "'nix' for writing: No such file" },
-        { "-serial file:/nonexistent/x", "'/nonexistent/x': No such file" },
+        { "-serial file:/nonexistent/x", "'/nonexistent/x' for writing: No such file" },
         { "-serial unix:/nonexistent/x,server=on,wait=off", "'/nonexistent/x': No such file" },
         { "-pidfile /nonexistent/x", "'/nonexistent/x': No such file" },
         { "-s", "-gdb tcp::1234: the accelerator 'qtest' has no vCPUs" },

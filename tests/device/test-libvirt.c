@@ -361,6 +361,7 @@ static void test_told_parameters_are_taken(void)
         { "name", "-name guest=x,process=x,debug-threads=on" },
         { "msg", "-msg timestamp=on" },
         { "overcommit", "-overcommit mem-lock=off,cpu-pm=off" },
+        { "run-with", "-run-with async-teardown=on,chroot=/,user=0:0" },
         { "action", "-action reboot=reset,shutdown=poweroff,panic=none,watchdog=none" },
     };
     g_autoptr(GPtrArray) answers = ask(g_getenv("VIREO"), "qtest");
@@ -374,10 +375,10 @@ static void test_told_parameters_are_taken(void)
             g_test_message("%s.%s", values[i][0], name);
             g_assert_true(strstr(values[i][1], key) || g_str_equal(name, "splash"));
         }
-        QTest *qts = qtest_start("%s", values[i][1]);
-        qtest_stop(qts);
+        if (geteuid() == 0 || !strstr(values[i][1], "chroot=")) {
+            qtest_stop(qtest_start("%s", values[i][1]));
+        }
     }
-    g_assert_null(find_named(options, "option", "sandbox"));
     g_assert_null(find_named(options, "option", "spice"));
 }
 

@@ -8,6 +8,8 @@
 
 #include "vmm/cli/opts.h"
 #include "vmm/machine/machine.h"
+#include "vmm/sandbox/filter.h"
+#include "vmm/sandbox/privileges.h"
 
 typedef struct Cli {
     MachineConfig config;
@@ -31,6 +33,9 @@ typedef struct Cli {
     const char *gdb;        /* -gdb text, or NULL */
     const char *qtest, *qtest_log;
     const char *pidfile;
+    Privileges privileges; /* -run-with user=, chroot= */
+    bool async_teardown;
+    SandboxPolicy sandbox;
     char *process_name;   /* -name process= */
     unsigned disk_images; /* of drives: the first, named without an option */
     bool snapshot;        /* -snapshot: drives write to temporary files */

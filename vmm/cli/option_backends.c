@@ -69,6 +69,7 @@ void cli_free(Cli *cli)
                            cli->serials,     cli->parallels,     cli->monitors,      cli->qmps,
                            cli->qmps_pretty, cli->config.smbios, cli->config.fw_cfg, cli->tpmdevs,
                            cli->audiodevs,   cli->add_fds };
+    privileges_clear(&cli->privileges);
     for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
         g_ptr_array_unref(lists[i]);
     }

@@ -2,6 +2,7 @@
 #include "vmm/cli/params.h"
 
 #include <string.h>
+#include "config.h"
 #include "vmm/chardev/chardev.h"
 #include "vmm/machine/options.h"
 
@@ -31,6 +32,10 @@ static const struct {
     { "option-rom", "romfile bootindex" },
     { "overcommit", "mem-lock cpu-pm" },
     { "rtc", "base clock driftfix" },
+    { "run-with", "async-teardown chroot user" },
+#ifdef HAVE_SECCOMP
+    { "sandbox", "enable obsolete elevateprivileges spawn resourcecontrol" },
+#endif
     { "smbios", "" },
     { "smp-opts", "cpus maxcpus sockets dies cores threads" },
     { "tpmdev", "" },
@@ -42,9 +47,11 @@ static const struct {
     const char *names;
 } kinds[] = {
     { "boolean",
-      "abstract acpi append auto-read-only cache.direct cache.no-flush cache.writeback "
+      "abstract acpi append async-teardown auto-read-only cache.direct cache.no-flush "
+      "cache.writeback "
       "copy-on-read "
-      "cpu-pm debug-threads delay dump-guest-core force-share hmat ipv4 ipv6 logappend mem-lock "
+      "cpu-pm debug-threads delay dump-guest-core enable force-share hmat ipv4 ipv6 logappend "
+      "mem-lock "
       "mem-merge menu mux nodelay pretty read-only readonly server signal snapshot strict telnet "
       "tight timestamp wait" },
     { "number",
