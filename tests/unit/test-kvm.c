@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The KVM accelerator with a board of its own: RAM, a ROM at the reset vector, a debug port, a
  * register window. Guests are a few real-mode instructions. Skipped without /dev/kvm. */
+#include <sched.h>
 #include <string.h>
 #include <unistd.h>
 #include <urcu.h>
 #include "vmm/machine/accel.h"
+#include "vmm/machine/cpus.h"
 #include "vmm/machine/life.h"
 #include "vmm/machine/machine.h"
 #include "vmm/monitor/monitor.h"
@@ -383,12 +385,52 @@ static void test_many_vcpus(void)
     Machine *machine = machine_with(prints_v, sizeof(prints_v));
     cont(machine);
     wait_output("V");
-    for (int i = 0; i < 10000 && machine->accel->vcpu_thread_id(machine, 63) == 0; i++) {
-        g_usleep(1000); /* the first vCPU may be done before the last has begun */
-    }
     g_assert_cmpint(machine->accel->vcpu_thread_id(machine, 63), >, 0);
     g_assert_cmpint(machine->accel->vcpu_thread_id(machine, 64), ==, 0);
     machine_end(machine);
+}
+
+/* The thread's name and where it may run, as /proc tells. */
+static void assert_thread(int tid, const char *name, const char *cpus)
+{
+    g_autofree char *comm_path = g_strdup_printf("/proc/self/task/%d/comm", tid);
+    g_autofree char *status_path = g_strdup_printf("/proc/self/task/%d/status", tid);
+    g_autofree char *comm = NULL, *status = NULL;
+    g_autofree char *line = g_strdup_printf("\nCpus_allowed_list:\t%s\n", cpus);
+    g_assert_true(g_file_get_contents(comm_path, &comm, NULL, NULL));
+    g_assert_true(g_file_get_contents(status_path, &status, NULL, NULL));
+    g_assert_cmpstr(g_strchomp(comm), ==, name);
+    g_assert_nonnull(strstr(status, line));
+}
+
+static void test_pinned_vcpus(void)
+{
+    cpu_set_t all;
+    HostCpus mine = { 0 };
+    if (sched_getaffinity(0, sizeof(mine), (cpu_set_t *)mine.bits) < 0 ||
+        sched_getaffinity(0, sizeof(all), &all) < 0 || CPU_COUNT(&all) < 2) {
+        g_test_skip("there is one CPU for this test");
+        return;
+    }
+    unsigned last = host_cpus_last(&mine);
+    g_autofree char *list = g_strdup_printf("%u", last);
+    VcpuPin pin;
+    GPtrArray *pins = g_ptr_array_new();
+    g_assert_true(host_cpus_parse(&pin.vcpus, "1", NULL));
+    g_assert_true(host_cpus_parse(&pin.cpus, list, NULL));
+    g_ptr_array_add(pins, &pin);
+    config.vcpu_pins = pins;
+    config.smp =
+        (SmpConfig){ .cpus = 2, .maxcpus = 2, .sockets = 1, .dies = 1, .cores = 2, .threads = 1 };
+    g_autofree char *before = NULL;
+    g_assert_true(g_file_get_contents("/proc/self/status", &before, NULL, NULL));
+    char *anywhere = strstr(before, "Cpus_allowed_list:\t") + strlen("Cpus_allowed_list:\t");
+    *strchr(anywhere, '\n') = '\0';
+    Machine *machine = machine_with(prints_v, sizeof(prints_v));
+    assert_thread(machine->accel->vcpu_thread_id(machine, 0), "CPU 0/KVM", anywhere);
+    assert_thread(machine->accel->vcpu_thread_id(machine, 1), "CPU 1/KVM", list);
+    machine_end(machine);
+    g_ptr_array_unref(pins);
 }
 
 static void test_remap_while_running(void)
@@ -480,6 +522,7 @@ int main(int argc, char **argv)
     g_test_add_func("/kvm/a-gsi-interrupts-through-the-pic", test_pic_interrupt);
     g_test_add_func("/kvm/dump-shows-registers-and-code", test_dump);
     g_test_add_func("/kvm/64-vcpus-start", test_many_vcpus);
+    g_test_add_func("/kvm/pinned-vcpus", test_pinned_vcpus);
     g_test_add_func("/kvm/memory-slots-change-under-a-running-vcpu", test_remap_while_running);
     g_test_add_func("/kvm/what-vcpus-write-is-in-the-dirty-log", test_dirty_log);
     return g_test_run();

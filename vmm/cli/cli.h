@@ -53,8 +53,13 @@ void cli_free(Cli *cli);
 
 void cli_help(GString *out); /* `-help` */
 void cli_man(GString *out);  /* the manual page vireo(1), as roff */
+/* The shell functions _vireo_options, which prints the options' names, and _vireo_option NAME, which
+ * sets kind= (none, flag, file, directory, chardev, words) and words= of its argument. */
+void cli_completion(GString *out);
 
 /* -smp's arithmetic: fills what was left out (zero) as QEMU does and checks the product. */
 bool smp_complete(SmpConfig *smp, bool prefer_sockets, GError **error);
+/* Every -vcpu names vCPUs that there can be. */
+bool smp_check_pins(const MachineConfig *config, GError **error);
 
 #endif

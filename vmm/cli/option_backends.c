@@ -57,6 +57,7 @@ void cli_init(Cli *cli)
         .rtc_clock = VM_CLOCK_HOST,
         .smbios = g_ptr_array_new_with_free_func(opts_destroy),
         .fw_cfg = g_ptr_array_new_with_free_func(opts_destroy),
+        .vcpu_pins = g_ptr_array_new_with_free_func(g_free),
         .option_roms = g_ptr_array_new_with_free_func(free_option_rom),
         .boot = { .splash_time = -1, .reboot_timeout = -1 },
     };
@@ -74,6 +75,7 @@ void cli_free(Cli *cli)
         g_ptr_array_unref(lists[i]);
     }
     g_ptr_array_unref(cli->config.option_roms);
+    g_ptr_array_unref(cli->config.vcpu_pins);
     json_object_put(cli->config.machine_props);
     g_free((char *)cli->config.memory_backend);
     g_free((char *)cli->config.name);
@@ -95,6 +97,9 @@ bool cli_finish(Cli *cli, GError **error)
     if (config->smp.maxcpus > config->cls->max_cpus) {
         return error_set(error, "-smp: %u CPUs are more than machine '%s' can have: %u at most",
                          config->smp.maxcpus, config->cls->name, config->cls->max_cpus);
+    }
+    if (!smp_check_pins(config, error)) {
+        return false;
     }
     if (!config->kernel && (config->initrd || config->append)) {
         return error_set(error, "-%s is of use with -kernel alone",

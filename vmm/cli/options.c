@@ -22,6 +22,9 @@ const CliOption cli_options[] = {
       "the CPU that the guest sees (-cpu help); default: host", cli_opt_cpu },
     { "smp", NULL, "[cpus=]N[,maxcpus=N][,sockets=N][,dies=N][,cores=N][,threads=N]", "Standard",
       "number and topology of CPUs", cli_opt_smp, .group = "smp-opts" },
+    { "vcpu", NULL, "vcpunum=LIST,affinity=LIST", "Standard",
+      "the threads of these vCPUs run on these CPUs of the host; a LIST is like 0-3:6",
+      cli_opt_vcpu, .group = "vcpu" },
     { "numa", NULL, "node|dist|cpu|hmat-lb|hmat-cache[,OPTION=VALUE...]", "Standard",
       "nodes of CPUs and memory: node[,nodeid=N][,cpus=N[-M]]...[,mem=SIZE|,memdev=ID]"
       "[,initiator=N], dist,src=N,dst=N,val=DISTANCE, cpu,node-id=N[,socket-id=N]...",

@@ -64,6 +64,12 @@ int event_loop_thread_id(const EventLoop *loop)
     return atomic_load(&loop->tid);
 }
 
+bool event_loop_pin(EventLoop *loop, const HostCpus *cpus, GError **error)
+{
+    assert(loop->started);
+    return host_cpus_pin(cpus, loop->thread, error);
+}
+
 int64_t event_loop_now(EventLoop *loop)
 {
     if (!loop->now || loop->is_main) {

@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "vmm/event/clock.h"
+#include "vmm/util/host_cpus.h"
 
 typedef struct EventLoop EventLoop;
 
@@ -51,6 +52,8 @@ bool event_loop_is_main(const EventLoop *loop);            /* any thread */
 const char *event_loop_engine_name(const EventLoop *loop); /* "io_uring" or "epoll"; any thread */
 int event_loop_thread_id(
     const EventLoop *loop); /* Linux tid, 0 before start, -1 when it failed; any thread */
+/* The thread runs on these CPUs of the host only; after start. Main thread. */
+bool event_loop_pin(EventLoop *loop, const HostCpus *cpus, GError **error);
 
 /* Longer than one round trip through a sleeping thread (a wake-up takes 20 to 60 us), so that
  * the adaptation finds the way from sleeping to polling. */

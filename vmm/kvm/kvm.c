@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -299,7 +300,13 @@ static int kvm_vcpu_thread_id(Machine *machine, unsigned index)
     if (index >= kvm->vcpu_count) {
         return 0;
     }
-    return __atomic_load_n(&kvm->vcpus[index].thread_id, __ATOMIC_ACQUIRE);
+    const KvmVcpu *vcpu = &kvm->vcpus[index];
+    int tid;
+    while ((tid = __atomic_load_n(&vcpu->thread_id, __ATOMIC_ACQUIRE)) == 0 &&
+           vcpu->thread_started) {
+        sched_yield(); /* it says its id before all else */
+    }
+    return tid;
 }
 
 const AccelOps kvm_accel = {

@@ -444,6 +444,34 @@ static bool vcpu_start_thread(KvmVcpu *vcpu, GError **error)
     return true;
 }
 
+static void vcpu_end_thread(KvmVcpu *vcpu)
+{
+    KvmState *kvm = vcpu->kvm;
+    g_mutex_lock(&kvm->lock);
+    kvm_vcpu_request(vcpu, VCPU_REQUEST_EXIT);
+    g_cond_broadcast(&kvm->resume_cond);
+    g_mutex_unlock(&kvm->lock);
+    if (vcpu->thread_started) {
+        pthread_join(vcpu->thread, NULL);
+    }
+    g_mutex_lock(&kvm->lock);
+    vcpu->thread_started = false;
+    vcpu->plugged = vcpu->parked = false;
+    vcpu->thread_id = 0;
+    g_mutex_unlock(&kvm->lock);
+}
+
+/* As -vcpu says. */
+static bool vcpu_pin(const KvmVcpu *vcpu, GError **error)
+{
+    const HostCpus *cpus = machine_cpu_affinity(vcpu->kvm->machine->config, vcpu->index);
+    if (cpus && !host_cpus_pin(cpus, vcpu->thread, error)) {
+        g_prefix_error(error, "-vcpu vcpunum=%u: ", vcpu->index);
+        return false;
+    }
+    return true;
+}
+
 /* ---- Creation ---- */
 
 static bool vcpu_create(KvmState *kvm, KvmVcpu *vcpu, GError **error)
@@ -475,6 +503,10 @@ static bool vcpu_prepare(KvmState *kvm, KvmVcpu *vcpu, GError **error)
 static bool vcpu_launch(KvmState *kvm, KvmVcpu *vcpu, GError **error)
 {
     if (!vcpu_start_thread(vcpu, error)) {
+        return false;
+    }
+    if (!vcpu_pin(vcpu, error)) {
+        vcpu_end_thread(vcpu);
         return false;
     }
     g_mutex_lock(&kvm->lock);
@@ -516,23 +548,6 @@ bool kvm_vcpu_add(Machine *machine, unsigned index, GError **error)
     KvmVcpu *vcpu = &kvm->vcpus[index];
     return vcpu_prepare(kvm, vcpu, error) && kvm_arch_vcpu_plugged(vcpu, error) &&
            vcpu_launch(kvm, vcpu, error);
-}
-
-static void vcpu_end_thread(KvmVcpu *vcpu)
-{
-    KvmState *kvm = vcpu->kvm;
-    g_mutex_lock(&kvm->lock);
-    kvm_vcpu_request(vcpu, VCPU_REQUEST_EXIT);
-    g_cond_broadcast(&kvm->resume_cond);
-    g_mutex_unlock(&kvm->lock);
-    if (vcpu->thread_started) {
-        pthread_join(vcpu->thread, NULL);
-    }
-    g_mutex_lock(&kvm->lock);
-    vcpu->thread_started = false;
-    vcpu->plugged = vcpu->parked = false;
-    vcpu->thread_id = 0;
-    g_mutex_unlock(&kvm->lock);
 }
 
 void kvm_vcpu_remove(Machine *machine, unsigned index)

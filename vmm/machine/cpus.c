@@ -116,3 +116,14 @@ char *machine_cpu_path(const Machine *machine, unsigned index)
     const Device *dev = index < machine->config->smp.maxcpus ? machine->cpus[index].dev : NULL;
     return dev ? device_path(dev) : g_strdup_printf("/machine/unattached/cpu[%u]", index);
 }
+
+const HostCpus *machine_cpu_affinity(const MachineConfig *config, unsigned index)
+{
+    for (guint i = 0; config->vcpu_pins && i < config->vcpu_pins->len; i++) {
+        const VcpuPin *pin = g_ptr_array_index(config->vcpu_pins, i);
+        if (host_cpus_has(&pin->vcpus, index)) {
+            return &pin->cpus;
+        }
+    }
+    return NULL;
+}

@@ -7,6 +7,7 @@
 #define VMM_MACHINE_CPUS_H
 
 #include "vmm/machine/machine.h"
+#include "vmm/util/host_cpus.h"
 
 typedef struct CpuPlace {
     unsigned socket, die, core, thread;
@@ -37,5 +38,13 @@ bool machine_cpu_present(const Machine *machine, unsigned index); /* any thread 
 char *machine_cpu_type(const Machine *machine);
 /* Where the vCPU stands in the tree of objects. To be freed. */
 char *machine_cpu_path(const Machine *machine, unsigned index);
+
+/* -vcpu: where the threads of these vCPUs run. */
+typedef struct VcpuPin {
+    HostCpus vcpus; /* the machine's numbers */
+    HostCpus cpus;  /* the host's */
+} VcpuPin;
+/* The host's CPUs for a vCPU; NULL: wherever the process may run. */
+const HostCpus *machine_cpu_affinity(const MachineConfig *config, unsigned index);
 
 #endif

@@ -95,6 +95,7 @@ typedef struct MachineConfig {
     bool cpu_pm;   /* -overcommit: vCPUs idle without an exit */
     const char *mem_path;
     SmpConfig smp;
+    GPtrArray *vcpu_pins;  /* VcpuPin * (cpus.h), or NULL */
     NumaConfig *numa;      /* NULL: no -numa */
     bool hmat;             /* -machine hmat=on: ACPI tells latencies and bandwidths */
     const char *cpu_model; /* "host,+x2apic,-avx2": whole text of -cpu, or NULL */

@@ -5,6 +5,7 @@
 typedef struct IoThread {
     Object obj;
     int64_t poll_max_ns, poll_grow, poll_shrink;
+    char *cpu_affinity;
     EventLoop *loop;
 } IoThread;
 
@@ -24,8 +25,20 @@ static const Property iothread_props[] = {
               "longest busy polling before sleeping, nanoseconds; 0: none"),
     POLL_PROP("poll-grow", poll_grow, 0, "factor of growth of the polling time; 0: 2"),
     POLL_PROP("poll-shrink", poll_shrink, 0, "divisor when polling found nothing; 0: all"),
+    PROP_STRING("cpu-affinity", IoThread, cpu_affinity, NULL,
+                "CPUs of the host that it runs on, such as 2-3:6"),
     PROP_END,
 };
+
+static bool start_thread(IoThread *thread, GError **error)
+{
+    HostCpus cpus;
+    if (thread->cpu_affinity && !host_cpus_parse(&cpus, thread->cpu_affinity, error)) {
+        return false;
+    }
+    return event_loop_start(thread->loop, error) &&
+           (!thread->cpu_affinity || event_loop_pin(thread->loop, &cpus, error));
+}
 
 static bool iothread_complete(Object *obj, GError **error)
 {
@@ -36,7 +49,7 @@ static bool iothread_complete(Object *obj, GError **error)
         return false;
     }
     apply_polling(obj);
-    if (!event_loop_start(thread->loop, error)) {
+    if (!start_thread(thread, error)) {
         event_loop_free(thread->loop);
         return false;
     }

@@ -88,6 +88,16 @@ Object *object_find_type(const char *id, const char *type, GError **error)
     return obj;
 }
 
+static char *suggest_property(const ObjectClass *cls, const char *name)
+{
+    g_autoptr(GPtrArray) names = g_ptr_array_new();
+    for (const Property *prop = cls->props; prop->name; prop++) {
+        g_ptr_array_add(names, (char *)prop->name);
+    }
+    g_ptr_array_add(names, NULL);
+    return suggest_nearest(name, (const char *const *)names->pdata);
+}
+
 static bool set_one_prop(Object *obj, const char *name, json_object *value, GError **error)
 {
     const Property *prop = obj->cls->props;
@@ -95,7 +105,9 @@ static bool set_one_prop(Object *obj, const char *name, json_object *value, GErr
         prop++;
     }
     if (!prop->name) {
-        return error_set(error, "%s has no property '%s'", obj->cls->name, name);
+        g_autofree char *near = suggest_property(obj->cls, name);
+        return error_set(error, "%s has no property '%s'%s%s%s", obj->cls->name, name,
+                         near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "");
     }
     if (json_object_is_type(value, json_type_string)) {
         return property_set_string(obj, prop, json_object_get_string(value), error);
