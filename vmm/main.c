@@ -17,6 +17,7 @@
 #include "vmm/cli/params.h"
 #include "vmm/event/loop.h"
 #include "vmm/commands.h"
+#include "vmm/log.h"
 #include "vmm/memory/rcu.h"
 #include "vmm/sandbox/teardown.h"
 #include "vmm/start.h"
@@ -103,7 +104,7 @@ static void daemonize_done(int fd)
         report_warning("-daemonize: %s", g_strerror(errno));
     }
     for (int i = 0; null_fd >= 0 && i <= STDERR_FILENO; i++) {
-        dup2(null_fd, i);
+        dup2(i == STDERR_FILENO && log_fd() >= 0 ? log_fd() : null_fd, i);
     }
     if (write(fd, &ok, 1) != 1) {
         report_warning("-daemonize: the parent process is gone");
@@ -178,6 +179,10 @@ static int run(Cli *cli, GError **error)
     static const CharMuxHooks hooks = { .quit = quit_from_terminal };
     int tell_fd = cli->daemonize ? daemonize_begin(error) : -1;
     if (cli->daemonize && tell_fd < 0) {
+        return EXIT_FAILURE;
+    }
+    if (cli->log_file && !log_open(cli->log_file, error)) {
+        g_prefix_error(error, "-D %s: ", cli->log_file);
         return EXIT_FAILURE;
     }
     if (cli->pidfile && !pidfile_write(cli->pidfile, error)) {

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <urcu.h>
+#include "vmm/log.h"
 #include "vmm/machine/accel.h"
 #include "vmm/machine/cpus.h"
 #include "vmm/machine/life.h"
@@ -377,6 +378,27 @@ static void test_dump(void)
     machine_end(machine);
 }
 
+static void test_reset_log(void)
+{
+    g_autofree char *text = NULL;
+    Machine *machine = machine_with(prints_v, sizeof(prints_v));
+    cont(machine);
+    wait_output("V");
+    machine_stop(machine, RUN_STATE_PAUSED);
+    g_assert_true(log_open("test-kvm-reset.log", NULL));
+    log_items = LOG_CPU_RESET;
+    machine_reset_now(machine);
+    log_items = 0;
+    machine_reset_now(machine);
+    log_close();
+    machine_end(machine);
+    g_assert_true(g_file_get_contents("test-kvm-reset.log", &text, NULL, NULL));
+    unlink("test-kvm-reset.log");
+    g_assert_true(g_str_has_prefix(text, "before a reset:\n"));
+    g_assert_nonnull(strstr(text, "CPU#0\nEAX=00000056"));
+    g_assert_null(strstr(text + 1, "before a reset"));
+}
+
 static void test_many_vcpus(void)
 {
     config.smp = (SmpConfig){
@@ -521,6 +543,7 @@ int main(int argc, char **argv)
     g_test_add_func("/kvm/state-is-saved-and-loaded-and-hostile-streams-refused", test_save_load);
     g_test_add_func("/kvm/a-gsi-interrupts-through-the-pic", test_pic_interrupt);
     g_test_add_func("/kvm/dump-shows-registers-and-code", test_dump);
+    g_test_add_func("/kvm/reset-log", test_reset_log);
     g_test_add_func("/kvm/64-vcpus-start", test_many_vcpus);
     g_test_add_func("/kvm/pinned-vcpus", test_pinned_vcpus);
     g_test_add_func("/kvm/memory-slots-change-under-a-running-vcpu", test_remap_while_running);

@@ -33,6 +33,7 @@ typedef struct Cli {
     const char *gdb;        /* -gdb text, or NULL */
     const char *qtest, *qtest_log;
     const char *pidfile;
+    const char *log_file;  /* -D, or NULL */
     Privileges privileges; /* -run-with user=, chroot= */
     bool async_teardown;
     SandboxPolicy sandbox;
@@ -53,8 +54,8 @@ void cli_free(Cli *cli);
 
 void cli_help(GString *out); /* `-help` */
 void cli_man(GString *out);  /* the manual page vireo(1), as roff */
-/* The shell functions _vireo_options, which prints the options' names, and _vireo_option NAME, which
- * sets kind= (none, flag, file, directory, chardev, words) and words= of its argument. */
+/* The shell functions _vireo_options, which prints the options' names, and _vireo_option NAME,
+ * which sets kind= (none, flag, file, directory, chardev, words) and words= of its argument. */
 void cli_completion(GString *out);
 
 /* -smp's arithmetic: fills what was left out (zero) as QEMU does and checks the product. */

@@ -5,6 +5,7 @@
 
 #include <string.h>
 #include "vmm/device/parse.h"
+#include "vmm/log.h"
 #include "vmm/machine/machine.h"
 
 Device *device_new(const DeviceClass *cls, const char *id)
@@ -289,13 +290,20 @@ void devices_resume(Machine *machine)
 
 void device_guest_error(Device *dev, const char *format, ...)
 {
-    if (__atomic_exchange_n(&dev->broken_reported, true, __ATOMIC_ACQ_REL)) {
+    bool again = __atomic_exchange_n(&dev->broken_reported, true, __ATOMIC_ACQ_REL);
+    if (again && !log_wants(LOG_GUEST_ERRORS)) {
         return;
     }
     va_list args;
     va_start(args, format);
     g_autofree char *text = g_strdup_vprintf(format, args);
     va_end(args);
-    report_warning("%s%s%s%s: the guest's fault: %s (said once)", dev->cls->name,
-                   dev->id ? " '" : "", dev->id ? dev->id : "", dev->id ? "'" : "", text);
+    g_autofree char *whole = g_strdup_printf("%s%s%s%s: the guest's fault: %s", dev->cls->name,
+                                             dev->id ? " '" : "", dev->id ? dev->id : "",
+                                             dev->id ? "'" : "", text);
+    if (log_wants(LOG_GUEST_ERRORS)) {
+        log_line("%s", whole);
+    } else {
+        report_warning("%s (said once)", whole);
+    }
 }

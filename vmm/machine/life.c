@@ -4,7 +4,9 @@
 #include "vmm/machine/life.h"
 
 #include <stdlib.h>
+#include "vmm/log.h"
 #include "vmm/machine/accel.h"
+#include "vmm/machine/cpus.h"
 #include "vmm/monitor/monitor.h"
 
 typedef struct RunNotifier {
@@ -190,6 +192,21 @@ static void reset_devices(Machine *machine)
     }
 }
 
+/* -d cpu_reset */
+static void log_vcpus(Machine *machine)
+{
+    if (!log_wants(LOG_CPU_RESET)) {
+        return;
+    }
+    g_autoptr(GString) text = g_string_new("before a reset:\n");
+    for (unsigned i = 0; i < machine->config->smp.maxcpus; i++) {
+        if (machine_cpu_present(machine, i)) {
+            machine->accel->vcpu_dump(machine, i, text);
+        }
+    }
+    log_text(text->str);
+}
+
 /* One change of the map for all: what a reset closes and the board opens again stays in the
  * accelerator as it is. Deleting a memory slot takes KVM milliseconds. */
 void machine_reset_now(Machine *machine)
@@ -198,6 +215,7 @@ void machine_reset_now(Machine *machine)
     machine_topology_lock(machine);
     address_space_begin(machine->io);
     address_space_begin(machine->memory);
+    log_vcpus(machine);
     reset_devices(machine);
     machine->accel->vcpus_reset(machine);
     bool ok = !machine->cls->reset || machine->cls->reset(machine);

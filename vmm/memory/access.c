@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* CPU accesses: finding the range, splitting what the window does not take, calling handlers. */
+#include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
+#include "vmm/log.h"
 #include "vmm/memory/flatmap.h"
 #include "vmm/memory/ram-private.h"
 #include "vmm/memory/rcu.h"
@@ -283,6 +285,14 @@ static inline const MapRange *lookup(const FlatMap *map, DispatchCache *cache, u
     return range->flat.last - addr >= size - 1 ? range : NULL;
 }
 
+static void log_nobody(const AddressSpace *space, const char *what, uint64_t addr, unsigned size)
+{
+    if (log_wants(LOG_GUEST_ERRORS)) {
+        log_line("%s of %u bytes at 0x%" PRIx64 " of '%s': nothing is there", what, size, addr,
+                 space->name);
+    }
+}
+
 uint64_t address_space_load(AddressSpace *space, DispatchCache *cache, uint64_t addr, unsigned size)
 {
     uint64_t value;
@@ -291,7 +301,9 @@ uint64_t address_space_load(AddressSpace *space, DispatchCache *cache, uint64_t 
     const MapRange *range = lookup(map, cache, addr, size);
     if (G_UNLIKELY(!range)) {
         uint8_t bytes[8];
-        read_map(map, addr, bytes, size);
+        if (!read_map(map, addr, bytes, size)) {
+            log_nobody(space, "read", addr, size);
+        }
         value = load_le(bytes, size);
     } else if (G_LIKELY(range->kind == REGION_IO)) {
         value = io_load(range, range->flat.offset + (addr - range->flat.start), size);
@@ -315,7 +327,9 @@ void address_space_store(AddressSpace *space, DispatchCache *cache, uint64_t add
     } else {
         uint8_t bytes[8];
         store_le(bytes, value, size);
-        write_map(map, addr, bytes, size);
+        if (!write_map(map, addr, bytes, size)) {
+            log_nobody(space, "write", addr, size);
+        }
     }
     rcu_section_leave();
 }
