@@ -42,5 +42,6 @@ const MonitorCommands *const all_monitor_commands[] = {
     &latency_commands,
     &disk_commands,
     &fd_commands,
+    &dump_commands,
     NULL,
 };

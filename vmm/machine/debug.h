@@ -30,6 +30,8 @@ typedef struct DebugRegs {
     uint32_t selector[SEG_COUNT];
     uint64_t fs_base, gs_base, k_gs_base;
     uint64_t cr0, cr2, cr3, cr4, cr8, efer;
+    uint64_t gdt_base, idt_base; /* with their limits: looked at, never put */
+    uint32_t gdt_limit, idt_limit;
     uint8_t st[8][10];
     uint32_t fctrl, fstat, ftag, fiseg, fioff, foseg, fooff, fop;
     uint8_t xmm[16][16];

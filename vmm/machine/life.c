@@ -52,6 +52,7 @@ struct MachineLife {
     unsigned wakers;             /* of the present sleep */
     WakeupReason waking;
     LifeActions actions;
+    bool held;
 };
 
 static const char *const run_state_names[RUN_STATE_COUNT] = {
@@ -171,10 +172,29 @@ bool machine_cont(Machine *machine, GError **error)
     if (state == RUN_STATE_INTERNAL_ERROR || state == RUN_STATE_SHUTDOWN) {
         return error_set(error, "the machine has ended: reset it first (system_reset)");
     }
+    if (machine->life->held) {
+        return error_set(error, "its memory is being dumped: it can go on when that has ended");
+    }
     set_state(machine, RUN_STATE_RUNNING, true);
     unhalt(machine);
     monitor_emit("RESUME", NULL);
     return true;
+}
+
+void machine_hold(Machine *machine)
+{
+    machine->life->held = true;
+    if (machine_is_running(machine)) {
+        machine_stop(machine, RUN_STATE_SAVE_VM);
+    }
+}
+
+void machine_release(Machine *machine)
+{
+    machine->life->held = false;
+    if (machine_run_state(machine) == RUN_STATE_SAVE_VM) {
+        machine_cont(machine, NULL);
+    }
 }
 
 /* ---- Reset and shutdown ---- */

@@ -218,6 +218,9 @@ LifeActions machine_actions(const Machine *machine);
 void machine_set_actions(Machine *machine, LifeActions actions); /* QMP set-action */
 void machine_stop(Machine *machine,
                   RunState state); /* pauses: vCPUs out, then I/O quiesced; returns when it is so */
+/* Stands still, and goes on at the release if it ran and nobody has stopped it meanwhile. */
+void machine_hold(Machine *machine);
+void machine_release(Machine *machine);
 RunState machine_run_state(const Machine *machine); /* any thread */
 bool machine_is_running(const Machine *machine);    /* any thread */
 const char *run_state_name(RunState state);

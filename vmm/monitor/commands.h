@@ -55,6 +55,9 @@ void hmp_run_qmp(GString *out, const char *command, json_object *arguments);
 void hmp_execute(const char *line, GString *out);
 
 extern const MonitorCommands control_commands, machine_commands, device_commands, chardev_commands,
-    info_commands, memory_commands, cpu_commands, qom_commands, fd_commands;
+    info_commands, memory_commands, cpu_commands, qom_commands, fd_commands, dump_commands;
+
+/* Gives up a dump that is being written: before the machine is freed. */
+void dump_commands_end(void);
 
 #endif

@@ -181,6 +181,7 @@ void events_close(void)
 
 void monitors_close(void)
 {
+    dump_commands_end();
     events_close();
     hmp_sessions_close();
     qmp_sessions_close();

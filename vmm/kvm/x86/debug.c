@@ -117,6 +117,10 @@ static bool get_system(KvmVcpu *vcpu, DebugRegs *out)
     out->cr4 = sregs.cr4;
     out->cr8 = sregs.cr8;
     out->efer = sregs.efer;
+    out->gdt_base = sregs.gdt.base;
+    out->gdt_limit = sregs.gdt.limit;
+    out->idt_base = sregs.idt.base;
+    out->idt_limit = sregs.idt.limit;
     return true;
 }
 
