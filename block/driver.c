@@ -23,6 +23,17 @@ const BlockDriver *block_driver_find(const char *name)
     return block_test_driver && !strcmp(block_test_driver->name, name) ? block_test_driver : NULL;
 }
 
+bool block_driver_unknown(const char *what, const char *name, GError **error)
+{
+    const char *names[G_N_ELEMENTS(drivers) + 1] = { NULL };
+    for (size_t i = 0; i < G_N_ELEMENTS(drivers); i++) {
+        names[i] = drivers[i]->name;
+    }
+    g_autofree char *near = suggest_nearest(name, names);
+    return error_set(error, "%s '%s' is not known to this version of Vireo%s%s%s", what, name,
+                     near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "");
+}
+
 void block_drivers_help(GString *out)
 {
     g_string_append(out, "Block drivers:\n");

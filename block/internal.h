@@ -138,6 +138,8 @@ typedef struct NodeDefaults {
 
 /* driver.c */
 const BlockDriver *block_driver_find(const char *name);
+/* False, and an error that says so of the `what` ("format") and names the nearest there is. */
+bool block_driver_unknown(const char *what, const char *name, GError **error);
 extern const BlockDriver *block_test_driver; /* found last; set by unit tests only */
 extern const BlockDriver raw_driver, file_driver, host_device_driver, null_co_driver,
     null_aio_driver, qcow2_driver, vdi_driver, vhdx_driver, vmdk_driver, vpc_driver, nbd_driver,

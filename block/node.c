@@ -225,7 +225,7 @@ static const BlockDriver *choose_driver(Opts *options, const char *name, GError 
     }
     const BlockDriver *driver = block_driver_find(name);
     if (!driver) {
-        error_set(error, "block driver '%s' is not known to this version of Vireo", name);
+        block_driver_unknown("block driver", name, error);
     }
     return driver;
 }

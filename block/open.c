@@ -202,7 +202,7 @@ BlockNode *node_open_image(Opts *options, const NodeDefaults *defaults, GError *
     }
     format = format ? format : driver;
     if (format && !block_driver_find(format)) {
-        error_set(error, "format '%s' is not known to this version of Vireo", format);
+        block_driver_unknown("format", format, error);
         return NULL;
     }
     const BlockDriver *found = format ? block_driver_find(format) : NULL;

@@ -432,14 +432,19 @@ static bool make_mon(Opts *opts, GError **error)
     int mode = 0;
     bool pretty = false;
     const char *id = opts_get(opts, "chardev");
-    Chardev *chardev = id ? chardev_find(id) : NULL;
-    if (!chardev) {
-        return error_set(error, "there is no chardev \"%s\"", id ? id : "");
+    if (!opts_get_enum(opts, "mode", modes, &mode, error) ||
+        !opts_get_bool(opts, "pretty", &pretty, error) ||
+        !cli_check_params(opts, "monitor", "mon", error)) {
+        return false;
     }
-    return opts_get_enum(opts, "mode", modes, &mode, error) &&
-           opts_get_bool(opts, "pretty", &pretty, error) &&
-           cli_check_params(opts, "monitor", "mon", error) &&
-           (mode ? monitor_add_qmp(chardev, pretty, error) : monitor_add_hmp(chardev, error));
+    if (!id) {
+        return error_set(error, "Parameter 'chardev' is missing");
+    }
+    Chardev *chardev = chardev_find(id);
+    if (!chardev) {
+        return error_set(error, "there is no chardev \"%s\"", id);
+    }
+    return (mode ? monitor_add_qmp(chardev, pretty, error) : monitor_add_hmp(chardev, error));
 }
 
 /* "mon:stdio" brings its own human monitor. */

@@ -76,6 +76,7 @@ static void test_wrong_lines_say_what_is_wrong(void)
 {
     static const char *const wrong[][2] = {
         { "-kernle x", "did you mean '-kernel'" },
+        { "-m=2G", "a word of its own: -m 2G" },
         { "-m", "requires an argument" },
         { "-m 12Q", "'12Q'" },
         { "-m 0", "at least 1 MiB" },

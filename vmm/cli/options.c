@@ -282,6 +282,12 @@ static bool unknown_option(const char *name, GError **error)
     if (why) {
         return error_set(error, "-%s: QEMU has this option, Vireo does not: %s", name, why);
     }
+    g_autofree char *before = g_strndup(name, strcspn(name, "="));
+    const CliOption *meant = find_option(before);
+    if (meant && meant->arg && strchr(name, '=')) {
+        return error_set(error, "-%s: invalid option: its value is a word of its own: -%s %s", name,
+                         before, strchr(name, '=') + 1);
+    }
     const char *names[G_N_ELEMENTS(cli_options)] = { NULL };
     for (size_t i = 0; cli_options[i].name; i++) {
         names[i] = cli_options[i].name;

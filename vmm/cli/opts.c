@@ -184,7 +184,9 @@ static Opts *opts_parse_json_text(const char *text, GError **error)
     size_t end = json_tokener_get_parse_end(tokener);
     json_tokener_free(tokener);
     Opts *opts = NULL;
-    if (code != json_tokener_success) {
+    if (code == json_tokener_continue) {
+        error_set(error, "JSON: the text ends before the object does");
+    } else if (code != json_tokener_success) {
         error_set(error, "JSON: byte %zu: %s", end, json_tokener_error_desc(code));
     } else if (end < len && text[end + strspn(text + end, " \t\r\n")]) {
         error_set(error, "JSON: text behind the object: '%.32s'", text + end);

@@ -16,10 +16,6 @@ static const CompatProp *const *compat_tables;
 bool device_global_add(const DeviceClass *cls, const char *property, const char *value,
                        GError **error)
 {
-    size_t base;
-    if (!device_class_find_prop(cls, property, &base)) {
-        return error_set(error, "%s has no property '%s'", cls->name, property);
-    }
     Device *trial = device_new(cls, NULL);
     bool ok = device_set_prop(trial, property, value, error);
     device_free(trial);

@@ -8,6 +8,7 @@
 #include "vmm/machine/cpus.h"
 #include "vmm/machine/life.h"
 #include "vmm/machine/numa.h"
+#include "vmm/machine/options.h"
 #include "vmm/object/memory_backend.h"
 #include "vmm/util/bytes.h"
 
@@ -65,6 +66,26 @@ Machine *machine_get(void)
     return g_atomic_pointer_get(&the_machine);
 }
 
+/* What -machine takes on this board. */
+static bool unknown_prop(const MachineClass *cls, const char *name, GError **error)
+{
+    g_autoptr(GPtrArray) names = g_ptr_array_new();
+    for (const Property *prop = cls->props; prop && prop->name; prop++) {
+        g_ptr_array_add(names, (char *)prop->name);
+    }
+    for (const MachineOption *option = machine_options; option->name; option++) {
+        g_ptr_array_add(names, (char *)option->name);
+    }
+    g_ptr_array_add(names, NULL);
+    g_autofree char *near = suggest_nearest(name, (const char *const *)names->pdata);
+    if (near) {
+        return error_set(error, "-machine %s has no property '%s'; did you mean '%s'?", cls->name,
+                         name, near);
+    }
+    return error_set(error, "-machine %s has no property '%s' (-machine %s,help lists them)",
+                     cls->name, name, cls->alias ? cls->alias : cls->name);
+}
+
 static bool set_board_props(Machine *machine, GError **error)
 {
     const MachineClass *cls = machine->cls;
@@ -81,9 +102,7 @@ static bool set_board_props(Machine *machine, GError **error)
             prop++;
         }
         if (!prop || !prop->name) {
-            return error_set(error,
-                             "-machine %s has no property '%s' (-machine %s,help lists them)",
-                             cls->name, name, cls->alias ? cls->alias : cls->name);
+            return unknown_prop(cls, name, error);
         }
         if (!property_set_string(machine->board, prop, json_object_get_string(value), error)) {
             g_prefix_error(error, "-machine %s: ", cls->name);
