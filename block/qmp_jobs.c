@@ -79,7 +79,7 @@ static Job *find(const char *id, bool block_job, GError **error)
     if (!job) {
         error_set_code(error, block_job ? VIREO_ERROR_DEVICE_NOT_ACTIVE : VIREO_ERROR_GENERIC,
                        block_job ? "there is no block job '%s' (query-block-jobs lists them)"
-                                 : "Job not found",
+                                 : "there is no job '%s' (query-jobs lists them)",
                        id);
     }
     return job;

@@ -218,8 +218,26 @@ void pcie_slot_config_written(PcieSlot *slot, uint32_t offset, unsigned size)
     }
 }
 
+/* A guest that is reset cannot answer any more. */
+static void end_removals(PcieSlot *slot)
+{
+    Machine *machine = slot->port->dev.machine;
+    GPtrArray *children = pci_bus_base(slot->bus)->children;
+    bool leaving = false;
+
+    for (guint i = 0; i < children->len; i++) {
+        leaving |= device_is_leaving(g_ptr_array_index(children, i));
+    }
+    machine_topology_lock(machine);
+    for (guint i = 0; leaving && i < children->len; i++) {
+        device_eject(g_ptr_array_index(children, i));
+    }
+    machine_topology_unlock(machine);
+}
+
 void pcie_slot_reset(PcieSlot *slot)
 {
+    end_removals(slot);
     bool occupied = bus_occupied(slot);
     uint16_t control = PCI_EXP_SLTCTL_ATTN_IND_OFF;
 

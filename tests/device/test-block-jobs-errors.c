@@ -57,7 +57,8 @@ static void test_names_that_are_not_there(void)
         { EXEC("blockdev-snapshot", "'node': 'd', 'overlay': 'd'"), "GenericError",
           "a device, a job or another node uses the overlay: it must be free to become the top of "
           "the disk" },
-        { EXEC("job-cancel", "'id': 'x'"), "GenericError", "Job not found" },
+        { EXEC("job-cancel", "'id': 'x'"), "GenericError",
+          "there is no job 'x' (query-jobs lists them)" },
         { EXEC("block-job-cancel", "'device': 'x'"), "DeviceNotActive",
           "there is no block job 'x' (query-block-jobs lists them)" },
     };

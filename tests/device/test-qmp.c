@@ -1,118 +1,54 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* QMP: negotiation, checking, errors, events, hostile clients, the commands. */
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
-#include "tests/device/libqtest.h"
-
-/* A second client on its own socket, with nothing agreed. */
-typedef struct Client {
-    int fd;
-    FILE *in;
-} Client;
-
-static Client client_open(const char *path)
-{
-    struct sockaddr_un addr = { .sun_family = AF_UNIX };
-    g_strlcpy(addr.sun_path, path, sizeof(addr.sun_path));
-    Client client = { .fd = socket(AF_UNIX, SOCK_STREAM, 0) };
-    g_assert_cmpint(connect(client.fd, (struct sockaddr *)&addr, sizeof(addr)), ==, 0);
-    client.in = fdopen(dup(client.fd), "r");
-    return client;
-}
-
-static void client_close(Client *client)
-{
-    fclose(client->in);
-    close(client->fd);
-}
-
-static void client_send(Client *client, const char *text)
-{
-    g_assert_cmpint(send(client->fd, text, strlen(text), MSG_NOSIGNAL), ==, (ssize_t)strlen(text));
-}
-
-static json_object *client_read(Client *client)
-{
-    char *line = NULL;
-    size_t size = 0;
-    g_assert_cmpint(getline(&line, &size, client->in), >, 0);
-    json_object *value = json_tokener_parse(line);
-    g_assert_nonnull(value);
-    free(line);
-    return value;
-}
-
-static void client_expect(Client *client, const char *path, const char *text)
-{
-    json_object *value = client_read(client);
-    g_assert_cmpstr(json_text(value, path), ==, text);
-    json_object_put(value);
-}
-
-/* A chardev-backed second monitor would have to be on the command line: give it there. */
-static QTest *start_with_second(char **path, const char *options)
-{
-    g_autofree char *dir = g_dir_make_tmp("vireo-qmp-XXXXXX", NULL);
-    *path = g_strdup_printf("%s/second", dir);
-    return qtest_start("-m 16 -qmp unix:%s,server=on,wait=off %s", *path, options);
-}
-
-static void remove_second(char *path)
-{
-    unlink(path);
-    g_autofree char *dir = g_path_get_dirname(path);
-    rmdir(dir);
-    g_free(path);
-}
+#include "tests/device/qmp-client.h"
 
 static void test_negotiation(void)
 {
     char *path;
-    QTest *qts = start_with_second(&path, "");
-    Client client = client_open(path);
-    json_object *greeting = client_read(&client);
+    QTest *qts = qmp_start_with_second(&path, "");
+    QmpClient client = qmp_client_open(path);
+    json_object *greeting = qmp_client_read(&client);
     g_assert_cmpstr(json_text(greeting, "QMP.version.qemu.major"), ==, "7");
     g_assert_cmpstr(json_text(greeting, "QMP.capabilities"), ==, "[ \"oob\" ]");
     json_object_put(greeting);
-    client_send(&client, "{'execute': 'query-status', 'id': [1, {}]}\n");
-    json_object *refused = client_read(&client);
+    qmp_client_send(&client, "{'execute': 'query-status', 'id': [1, {}]}\n");
+    json_object *refused = qmp_client_read(&client);
     g_assert_cmpstr(json_text(refused, "error.class"), ==, "CommandNotFound");
     g_assert_cmpstr(json_text(refused, "id"), ==, "[ 1, { } ]");
     json_object_put(refused);
-    client_send(&client, "{'execute': 'qmp_capabilities', 'arguments': {'enable': ['fly']}}\n");
-    client_expect(&client, "error.desc", "'enable[0]' cannot be 'fly'");
-    client_send(&client, "{'execute': 'qmp_capabilities'}\n");
-    client_expect(&client, "return", "{ }");
-    client_send(&client, "{'execute': 'qmp_capabilities'}\n");
-    client_expect(&client, "error.class", "CommandNotFound");
-    client_send(&client, "{'exec-oob': 'query-status'}\n");
-    client_expect(&client, "error.desc", "a request has no member 'exec-oob'");
-    client_close(&client);
+    qmp_client_send(&client, "{'execute': 'qmp_capabilities', 'arguments': {'enable': ['fly']}}\n");
+    qmp_client_expect(&client, "error.desc", "'enable[0]' cannot be 'fly'");
+    qmp_client_send(&client, "{'execute': 'qmp_capabilities'}\n");
+    qmp_client_expect(&client, "return", "{ }");
+    qmp_client_send(&client, "{'execute': 'qmp_capabilities'}\n");
+    qmp_client_expect(&client, "error.class", "CommandNotFound");
+    qmp_client_send(&client, "{'exec-oob': 'query-status'}\n");
+    qmp_client_expect(&client, "error.desc", "a request has no member 'exec-oob'");
+    qmp_client_close(&client);
     qtest_stop(qts);
-    remove_second(path);
+    qmp_remove_second(path);
 }
 
 static void test_out_of_band_overtakes(void)
 {
     char *path;
-    QTest *qts = start_with_second(&path, "");
-    Client client = client_open(path);
-    json_object_put(client_read(&client));
-    client_send(&client, "{'execute': 'qmp_capabilities', 'arguments': {'enable': ['oob']}}\n");
-    client_expect(&client, "return", "{ }");
-    client_send(&client, "{'execute': 'query-commands', 'id': 'in'}"
-                         "{'exec-oob': 'query-name', 'id': 'out'}\n");
-    client_expect(&client, "id", "out");
-    client_expect(&client, "id", "in");
-    client_send(&client, "{'exec-oob': 'stop'}\n");
-    client_expect(&client, "error.desc",
-                  "the command stop has to wait its turn: use 'execute', not 'exec-oob'");
-    client_close(&client);
+    QTest *qts = qmp_start_with_second(&path, "");
+    QmpClient client = qmp_client_open(path);
+    json_object_put(qmp_client_read(&client));
+    qmp_client_send(&client, "{'execute': 'qmp_capabilities', 'arguments': {'enable': ['oob']}}\n");
+    qmp_client_expect(&client, "return", "{ }");
+    qmp_client_send(&client, "{'execute': 'query-commands', 'id': 'in'}"
+                             "{'exec-oob': 'query-name', 'id': 'out'}\n");
+    qmp_client_expect(&client, "id", "out");
+    qmp_client_expect(&client, "id", "in");
+    qmp_client_send(&client, "{'exec-oob': 'stop'}\n");
+    qmp_client_expect(&client, "error.desc",
+                      "the command stop has to wait its turn: use 'execute', not 'exec-oob'");
+    qmp_client_close(&client);
     qtest_stop(qts);
-    remove_second(path);
+    qmp_remove_second(path);
 }
 
 static void test_argument_errors(void)
@@ -157,7 +93,7 @@ static void test_malformed_input_is_reported_and_skipped(void)
     }
     g_autofree char *depth = qtest_qmp_error(qts, "%s", deep->str);
     g_assert_true(g_str_has_prefix(depth, "JSON: "));
-    g_autofree char *utf8 = qtest_qmp_error(qts, "{'execute': '\xff\xfe'}");
+    g_autofree char *utf8 = qtest_qmp_error(qts, "{'execute': '\xfe\xfe'}");
     g_assert_true(g_str_has_prefix(utf8, "JSON: "));
     g_autoptr(GString) many = g_string_new("[");
     for (int i = 0; i < 300000; i++) {
@@ -172,38 +108,28 @@ static void test_malformed_input_is_reported_and_skipped(void)
 static void test_half_open_clients_leave_nothing(void)
 {
     char *path;
-    QTest *qts = start_with_second(&path, "");
+    QTest *qts = qmp_start_with_second(&path, "");
     for (int i = 0; i < 50; i++) {
-        Client client = client_open(path);
-        client_send(&client, "{'execute': 'qmp_capabilities'}{'execute': 'query-qmp-schema'}");
-        client_send(&client, "{'execute': 'que");
-        client_close(&client);
+        QmpClient client = qmp_client_open(path);
+        qmp_client_send(&client, "{'execute': 'qmp_capabilities'}{'execute': 'query-qmp-schema'}");
+        qmp_client_send(&client, "{'execute': 'que");
+        qmp_client_close(&client);
     }
     json_object_put(qtest_qmp_ok(qts, "{'execute': 'query-status'}"));
     qtest_stop(qts);
-    remove_second(path);
-}
-
-static unsigned long resident_kib(GPid pid)
-{
-    g_autofree char *path = g_strdup_printf("/proc/%d/statm", pid);
-    g_autofree char *text = NULL;
-    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
-    unsigned long size, resident;
-    g_assert_cmpint(sscanf(text, "%lu %lu", &size, &resident), ==, 2);
-    return resident * 4;
+    qmp_remove_second(path);
 }
 
 /* A client that asks and does not listen is not read on; others are served, nothing grows. */
-static void test_a_client_that_stops_reading(void)
+static void test_a_qmp_client_that_stops_reading(void)
 {
     enum { REQUESTS = 20000 };
     char *path;
-    QTest *qts = start_with_second(&path, "");
-    Client client = client_open(path);
-    client_send(&client, "{'execute': 'qmp_capabilities'}");
+    QTest *qts = qmp_start_with_second(&path, "");
+    QmpClient client = qmp_client_open(path);
+    qmp_client_send(&client, "{'execute': 'qmp_capabilities'}");
     static const char request[] = "{'execute': 'query-qmp-schema'}";
-    unsigned long before = resident_kib(qts->pid);
+    unsigned long before = qmp_resident_kib(qts->pid);
     int sent = 0;
     while (sent < REQUESTS) {
         ssize_t n = send(client.fd, request, strlen(request), MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -218,13 +144,13 @@ static void test_a_client_that_stops_reading(void)
     }
     json_object_put(qtest_qmp_ok(qts, "{'execute': 'query-status'}"));
     g_assert_cmpint(sent, <, REQUESTS);
-    g_assert_cmpuint(resident_kib(qts->pid), <, before + 16384);
-    client_expect(&client, "QMP.version.qemu.major", "7");
-    client_expect(&client, "return", "{ }");
-    client_close(&client);
+    g_assert_cmpuint(qmp_resident_kib(qts->pid), <, before + 16384);
+    qmp_client_expect(&client, "QMP.version.qemu.major", "7");
+    qmp_client_expect(&client, "return", "{ }");
+    qmp_client_close(&client);
     json_object_put(qtest_qmp_ok(qts, "{'execute': 'query-status'}"));
     qtest_stop(qts);
-    remove_second(path);
+    qmp_remove_second(path);
 }
 
 static void test_states_and_events(void)
@@ -418,7 +344,7 @@ int main(int argc, char **argv)
     g_test_add_func("/qmp/argument-errors", test_argument_errors);
     g_test_add_func("/qmp/malformed-input", test_malformed_input_is_reported_and_skipped);
     g_test_add_func("/qmp/half-open-clients", test_half_open_clients_leave_nothing);
-    g_test_add_func("/qmp/client-that-stops-reading", test_a_client_that_stops_reading);
+    g_test_add_func("/qmp/client-that-stops-reading", test_a_qmp_client_that_stops_reading);
     g_test_add_func("/qmp/states-and-events", test_states_and_events);
     g_test_add_func("/qmp/schema-and-handlers-agree", test_every_schema_command_is_there);
     g_test_add_func("/qmp/queries-answer", test_every_query_answers);

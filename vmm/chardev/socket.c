@@ -20,6 +20,7 @@
 #define SOCKET_MAX_FDS     16  /* passed and not yet taken */
 #define MESSAGE_MAX_FDS    253 /* of one message: the kernel's SCM_MAX_FD */
 #define CONNECT_TIMEOUT_MS 30000
+#define RETRY_MS           1000
 
 typedef struct SocketChardev {
     Chardev base;
@@ -219,6 +220,12 @@ static void take_connection(SocketChardev *s, int fd)
     chardev_set_connected(&s->base, true);
 }
 
+/* After a failed accept4(). */
+static bool out_of_descriptors(void)
+{
+    return errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS;
+}
+
 static gboolean listen_ready(int fd, GIOCondition condition, void *opaque)
 {
     SocketChardev *s = opaque;
@@ -226,7 +233,7 @@ static gboolean listen_ready(int fd, GIOCondition condition, void *opaque)
     if (client >= 0) {
         chardev_drop_source(&s->listen_source);
         take_connection(s, client);
-    } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
+    } else if (out_of_descriptors()) {
         /* It would be ready again at once: look again in a second. */
         chardev_drop_source(&s->listen_source);
         socket_connect_later(s);
@@ -291,9 +298,8 @@ static gboolean later(void *opaque)
 
 static void socket_connect_later(SocketChardev *s)
 {
-    enum { DEFAULT_MS = 1000 };
     if (!s->timer) {
-        s->timer = chardev_call_after(s->reconnect_ms ? s->reconnect_ms : DEFAULT_MS, later, s);
+        s->timer = chardev_call_after(s->reconnect_ms ? s->reconnect_ms : RETRY_MS, later, s);
     }
 }
 
@@ -321,6 +327,8 @@ static bool wait_for_client(SocketChardev *s, GError **error)
         int client = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (client >= 0) {
             take_connection(s, client);
+        } else if (out_of_descriptors()) {
+            poll(fds + 1, 1, RETRY_MS);
         }
     }
     close(fds[1].fd);

@@ -7,6 +7,8 @@
 #include "vmm/monitor/commands.h"
 #include "vmm/monitor/monitor.h"
 
+#define LEAVING_SECONDS 5 /* in which a guest is not asked again, as in QEMU */
+
 bool device_hotplug_check(const Machine *machine, const DeviceClass *cls, const Bus *bus,
                           GError **error)
 {
@@ -77,6 +79,11 @@ void device_delete(Device *dev)
     }
 }
 
+bool device_is_leaving(const Device *dev)
+{
+    return dev->leaving_until != 0;
+}
+
 bool device_unplug(Device *dev, GError **error)
 {
     Machine *machine = dev->machine;
@@ -93,9 +100,18 @@ bool device_unplug(Device *dev, GError **error)
     if (dev->cls->request_unplug) {
         return dev->cls->request_unplug(dev, error);
     }
+    if (dev->leaving_until > clock_now(VM_CLOCK_VIRTUAL)) {
+        return error_set(error,
+                         "Device '%s' was asked to leave already: its guest has %d seconds to "
+                         "answer, a reset of the machine needs no answer",
+                         dev->id, LEAVING_SECONDS);
+    }
     machine_topology_lock(machine);
     bool ok = bus->hotplug_ops->unplug_request(bus, dev, error);
     machine_topology_unlock(machine);
+    if (ok) {
+        dev->leaving_until = clock_now(VM_CLOCK_VIRTUAL) + LEAVING_SECONDS * NS_PER_SEC;
+    }
     return ok;
 }
 

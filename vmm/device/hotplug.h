@@ -19,6 +19,8 @@ void device_hotplugged(Device *dev);
 
 /* device_del: removes the device, or asks the guest to let it go. Main thread. */
 bool device_unplug(Device *dev, GError **error);
+/* Whether a removal was asked for that the guest has not answered. Main thread. */
+bool device_is_leaving(const Device *dev);
 
 /* Takes the device out of the machine with what is on its buses, frees it and sends DEVICE_DELETED.
  * Main thread. */

@@ -79,7 +79,7 @@ static json_object *system_wakeup(const void *args, GError **error)
         return NULL;
     }
     if (machine_run_state(machine) != RUN_STATE_SUSPENDED) {
-        error_set(error, "Unable to wake up: guest is not in suspended state");
+        error_set(error, "the guest is not suspended, so there is nothing to wake");
         return NULL;
     }
     machine_request_wakeup(machine, WAKEUP_OTHER);

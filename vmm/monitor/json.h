@@ -10,14 +10,13 @@
 /* Appends value; pretty: over several lines, indented by four. */
 void json_write(GString *out, json_object *value, bool pretty);
 
-/* Finds the values in a stream of bytes. What does not parse is reported once and skipped up to the
- * next newline. Bounded in size, depth and number of tokens. */
+/* Finds the values in a stream of bytes. A fault is reported once; what follows is skipped up to
+ * the end of the value by its brackets, the next newline or a byte 0xff. Bounded in size, depth and
+ * number of parts. Strings are UTF-8, with U+0000 as C0 80. */
+typedef struct JsonParser JsonParser;
 typedef struct JsonReader {
-    json_tokener *tokener;
-    size_t bytes;  /* of the value so far */
-    size_t tokens; /* of the value so far, about */
-    bool skipping;
-    void (*value)(void *opaque, json_object *value); /* takes the reference */
+    JsonParser *parser;
+    void (*value)(void *opaque, json_object *value); /* takes the reference; NULL: JSON's null */
     void (*error)(void *opaque, const char *message);
     void *opaque;
 } JsonReader;

@@ -18,9 +18,16 @@
 #define MAX_PASSED 16 /* descriptors that no command has taken yet; more are closed */
 #define READ_CHUNK 4096
 #define OUTPUT_HIGH                                                                                \
-    (256u << 10)               /* answers that wait for the client: no more requests meanwhile     \
-                                */
-#define OUTPUT_MAX (16u << 20) /* with events; more of them are lost */
+    (256u << 10)                /* answers that wait for the client: no more requests meanwhile    \
+                                 */
+#define OUTPUT_MAX  (16u << 20) /* with events; more of them are lost */
+#define OUTPUT_KEPT (64u << 10) /* of memory when all is sent */
+
+/* What waits its turn: a request, or what was wrong with the input there. */
+typedef struct QmpInput {
+    json_object *request;
+    char *malformed;
+} QmpInput;
 
 /* A descriptor that the client sent along: for a request that was read with it or next. */
 typedef struct PassedFd {
@@ -34,10 +41,11 @@ typedef struct QmpSession {
     bool connected;
     QmpMode mode;
     JsonReader reader;
-    GQueue requests;     /* json_object * */
+    GQueue inputs;       /* QmpInput * */
     json_object *held;   /* is answered later; NULL: none */
     LaterCommand *later; /* of held */
-    GByteArray *output;  /* not taken yet */
+    GByteArray *output;  /* of which output_head bytes are taken */
+    size_t output_head;
     LoopTask task;
     PassedFds fds;
     GArray *passed;          /* PassedFd, in the order in which they came */
@@ -47,11 +55,33 @@ typedef struct QmpSession {
 
 static GPtrArray *sessions;
 
+static size_t output_left(const QmpSession *session)
+{
+    return session->output->len - session->output_head;
+}
+
+static void output_clear(QmpSession *session)
+{
+    if (session->output->len > OUTPUT_KEPT) {
+        g_byte_array_unref(session->output);
+        session->output = g_byte_array_new();
+    }
+    g_byte_array_set_size(session->output, 0);
+    session->output_head = 0;
+}
+
 static void flush(QmpSession *session)
 {
-    if (session->output->len) {
-        size_t taken = char_write(session->frontend, session->output->data, session->output->len);
-        g_byte_array_remove_range(session->output, 0, (guint)taken);
+    size_t left = output_left(session);
+    if (left) {
+        session->output_head +=
+            char_write(session->frontend, session->output->data + session->output_head, left);
+    }
+    if (!output_left(session)) {
+        output_clear(session);
+    } else if (session->output_head >= session->output->len / 2) {
+        g_byte_array_remove_range(session->output, 0, (guint)session->output_head);
+        session->output_head = 0;
     }
 }
 
@@ -60,7 +90,7 @@ static void send_json(QmpSession *session, json_object *value)
     g_autoptr(GString) out = g_string_new(NULL);
     json_write(out, value, session->pretty);
     g_string_append(out, "\r\n");
-    bool waiting = session->output->len > 0; /* for on_writable() */
+    bool waiting = output_left(session) > 0; /* for on_writable() */
     g_byte_array_append(session->output, (const uint8_t *)out->str, (guint)out->len);
     if (!waiting) {
         flush(session);
@@ -132,6 +162,13 @@ static void answer(QmpSession *session, json_object *request)
     json_object_put(response);
 }
 
+static void answer_malformed(QmpSession *session, const char *message)
+{
+    json_object *response = qmp_error_response(VIREO_ERROR_GENERIC, message);
+    send_json(session, response);
+    json_object_put(response);
+}
+
 static void run_again(void *opaque);
 
 /* Takes the references of both. */
@@ -151,18 +188,33 @@ static void run(QmpSession *session, LaterCommand *later, json_object *request)
     json_object_put(response);
 }
 
+static void input_free(QmpInput *input)
+{
+    if (input) {
+        json_object_put(input->request);
+        g_free(input->malformed);
+        g_free(input);
+    }
+}
+
 static void run_next(void *opaque)
 {
     QmpSession *session = opaque;
-    if (session->held || session->output->len >= OUTPUT_HIGH) {
+    if (session->held || output_left(session) >= OUTPUT_HIGH) {
         return; /* run_again() or on_writable() goes on */
     }
-    json_object *request = g_queue_pop_head(&session->requests);
-    if (request) {
+    QmpInput *input = g_queue_pop_head(&session->inputs);
+    if (input) {
         session->requests_begun++;
-        run(session, later_command_new(run_again, session), request);
     }
-    if (!g_queue_is_empty(&session->requests)) {
+    if (input && input->malformed) {
+        answer_malformed(session, input->malformed);
+        close_passed(session, session->requests_begun);
+    } else if (input) {
+        run(session, later_command_new(run_again, session), g_steal_pointer(&input->request));
+    }
+    input_free(input);
+    if (!g_queue_is_empty(&session->inputs)) {
         event_loop_post(event_loop_main(), &session->task);
     }
     char_accept_input(session->frontend);
@@ -175,6 +227,15 @@ static void run_again(void *opaque)
     event_loop_post(event_loop_main(), &session->task);
 }
 
+static void enqueue(QmpSession *session, json_object *request, const char *malformed)
+{
+    QmpInput *input = g_new(QmpInput, 1);
+    *input = (QmpInput){ .request = request, .malformed = g_strdup(malformed) };
+    session->requests_read++;
+    g_queue_push_tail(&session->inputs, input);
+    event_loop_post(event_loop_main(), &session->task);
+}
+
 static void on_request(void *opaque, json_object *request)
 {
     QmpSession *session = opaque;
@@ -183,24 +244,19 @@ static void on_request(void *opaque, json_object *request)
         json_object_put(request);
         return;
     }
-    session->requests_read++;
-    /* A bare null is an error to be answered too, but no queue element. */
-    g_queue_push_tail(&session->requests, request ? request : json_object_new_array());
-    event_loop_post(event_loop_main(), &session->task);
+    enqueue(session, request, NULL);
 }
 
 static void on_malformed(void *opaque, const char *message)
 {
-    json_object *response = qmp_error_response(VIREO_ERROR_GENERIC, message);
-    send_json(opaque, response);
-    json_object_put(response);
+    enqueue(opaque, NULL, message);
 }
 
-static void forget_requests(QmpSession *session)
+static void forget_inputs(QmpSession *session)
 {
-    json_object *request;
-    while ((request = g_queue_pop_head(&session->requests))) {
-        json_object_put(request);
+    QmpInput *input;
+    while ((input = g_queue_pop_head(&session->inputs))) {
+        input_free(input);
     }
     g_clear_pointer(&session->held, json_object_put);
     g_clear_pointer(&session->later, later_command_free);
@@ -211,7 +267,7 @@ static void forget_requests(QmpSession *session)
 static size_t on_can_read(void *opaque)
 {
     QmpSession *session = opaque;
-    bool room = session->requests.length < MAX_QUEUED && session->output->len < OUTPUT_HIGH;
+    bool room = session->inputs.length < MAX_QUEUED && output_left(session) < OUTPUT_HIGH;
     return room ? READ_CHUNK : 0;
 }
 
@@ -219,7 +275,7 @@ static void on_writable(void *opaque)
 {
     QmpSession *session = opaque;
     flush(session);
-    if (session->output->len < OUTPUT_HIGH) {
+    if (output_left(session) < OUTPUT_HIGH) {
         event_loop_post(event_loop_main(), &session->task);
     }
 }
@@ -240,8 +296,8 @@ static void on_event(void *opaque, CharEvent event)
         return;
     }
     json_reader_reset(&session->reader);
-    forget_requests(session);
-    g_byte_array_set_size(session->output, 0);
+    forget_inputs(session);
+    output_clear(session);
     session->mode = (QmpMode){ 0 };
     close_passed(session, UINT64_MAX);
     session->requests_read = session->requests_begun = 0;
@@ -266,7 +322,7 @@ bool monitor_add_qmp(Chardev *chardev, bool pretty, GError **error)
     session->task = (LoopTask)LOOP_TASK_INIT(run_next, session);
     session->output = g_byte_array_new();
     session->passed = g_array_new(FALSE, FALSE, sizeof(PassedFd));
-    g_queue_init(&session->requests);
+    g_queue_init(&session->inputs);
     json_reader_init(&session->reader, on_request, on_malformed, session);
     session->frontend = char_frontend_attach(chardev, &ops, session, error);
     if (!session->frontend) {
@@ -288,7 +344,7 @@ void qmp_sessions_send_event(json_object *event)
 {
     for (guint i = 0; sessions && i < sessions->len; i++) {
         QmpSession *session = g_ptr_array_index(sessions, i);
-        if (session->connected && session->mode.negotiated && session->output->len < OUTPUT_MAX) {
+        if (session->connected && session->mode.negotiated && output_left(session) < OUTPUT_MAX) {
             send_json(session, event);
         }
     }
@@ -300,9 +356,9 @@ void qmp_sessions_close(void)
         QmpSession *session = g_ptr_array_index(sessions, i);
         flush(session);
         char_frontend_detach(session->frontend);
-        forget_requests(session);
+        forget_inputs(session);
         json_reader_cleanup(&session->reader);
-        g_byte_array_set_size(session->output, 0);
+        output_clear(session);
         close_passed(session, UINT64_MAX);
         passed_fds_clear(&session->fds);
         g_array_unref(session->passed);
