@@ -449,8 +449,8 @@ static const HmpCommand hmp[] = {
     { "nbd_server_start", "[-a [-w]] HOST:PORT|unix:PATH",
       "start the NBD server (-a: with all disks, -w: to be written to)", hmp_nbd_start, 1, 3 },
     { "nbd_server_add", "[-w] DISK [NAME]", "export a disk", hmp_nbd_add, 1, 3 },
-    { "nbd_server_remove", "[-f] NAME", "remove an export (-f: its clients too)", hmp_nbd_remove, 1,
-      2 },
+    { "nbd_server_remove", "[-f] EXPORT", "remove an export (-f: its clients too)", hmp_nbd_remove,
+      1, 2 },
     { "nbd_server_stop", NULL, "end the NBD server", hmp_nbd_stop },
     { NULL },
 };

@@ -96,11 +96,14 @@ static void print_one(GString *out, json_object *info, json_object *inserted)
     }
 }
 
-/* "info block [-n] [NAME]": the devices, or the nodes. */
+/* "info block [-n] [-v] [NAME]": the devices, or the nodes. */
 static void hmp_info_block(GString *out, char **args)
 {
-    bool nodes = args[0] && !strcmp(args[0], "-n");
-    const char *wanted = args[0] ? args[nodes] : NULL;
+    bool nodes = false;
+    for (; *args && (!strcmp(*args, "-n") || !strcmp(*args, "-v")); args++) {
+        nodes |= (*args)[1] == 'n';
+    }
+    const char *wanted = args[0];
     json_object *list = nodes ? block_query_nodes(false) : block_query();
     bool any = false;
     for (size_t i = 0; i < json_object_array_length(list); i++) {
@@ -140,9 +143,45 @@ static void hmp_info_blockstats(GString *out, char **args)
 }
 
 static const HmpCommand hmp[] = {
-    { "info block", "[-n] [NAME]", "the disks, or the block nodes", hmp_info_block, 0, 2 },
+    { "info block", "[-n] [-v] [DISK]",
+      "the disks; -n: the block nodes; -v: changes nothing, all is shown", hmp_info_block, 0, 3 },
     { "info blockstats", NULL, "what the disks have done", hmp_info_blockstats },
     { NULL },
 };
 
-const MonitorCommands block_info_commands = { .hmp = hmp };
+static void list_disks(GPtrArray *words)
+{
+    monitor_words_from_qmp(words, "query-block", "device");
+    monitor_words_from_qmp(words, "query-named-block-nodes", "node-name");
+}
+
+static void list_drives(GPtrArray *words)
+{
+    monitor_words_from_qmp(words, "query-block", "device");
+    monitor_words_from_qmp(words, "query-block", "qdev");
+}
+
+static void list_jobs(GPtrArray *words)
+{
+    monitor_words_from_qmp(words, "query-jobs", "id");
+}
+
+static void list_exports(GPtrArray *words)
+{
+    monitor_words_from_qmp(words, "query-block-exports", "id");
+}
+
+static void list_formats(GPtrArray *words)
+{
+    static const char *const formats[] = { "raw", "qcow2" };
+    for (size_t i = 0; i < G_N_ELEMENTS(formats); i++) {
+        g_ptr_array_add(words, g_strdup(formats[i]));
+    }
+}
+
+static const HmpWordKind words[] = {
+    { "DISK", list_disks },     { "DRIVE", list_drives },   { "JOB", list_jobs },
+    { "EXPORT", list_exports }, { "FORMAT", list_formats }, { NULL },
+};
+
+const MonitorCommands block_info_commands = { .hmp = hmp, .words = words };

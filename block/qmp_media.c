@@ -82,10 +82,14 @@ static void hmp_eject(GString *out, char **args)
 static void hmp_change(GString *out, char **args)
 {
     static const char *const names[] = { "device", "filename", "format", "read-only-mode" };
-    bool force = g_str_equal(args[0], "-f");
+    bool force = false;
     json_object *arguments = json_object_new_object();
-    for (unsigned i = 0; i < G_N_ELEMENTS(names) && args[force + i]; i++) {
-        json_add_string(arguments, names[i], args[force + i]);
+    for (unsigned i = 0; *args; args++) {
+        if (g_str_equal(*args, "-f")) { /* in front of the drive, or behind it as in QEMU */
+            force = true;
+        } else if (i < G_N_ELEMENTS(names)) {
+            json_add_string(arguments, names[i++], *args);
+        }
     }
     json_add_bool(arguments, "force", force);
     hmp_run_qmp(out, "blockdev-change-medium", arguments);

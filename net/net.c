@@ -174,6 +174,13 @@ void net_backend_foreach(void (*fn)(NetBackend *backend, void *opaque), void *op
     }
 }
 
+void net_backend_types_foreach(void (*fn)(const char *type, void *opaque), void *opaque)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(classes); i++) {
+        fn(classes[i]->type, opaque);
+    }
+}
+
 void net_backends_help(GString *out)
 {
     g_string_append(out, "Back ends of -netdev:\n");

@@ -45,6 +45,7 @@ const char *net_backend_id(const NetBackend *backend);
 const char *net_backend_type(const NetBackend *backend);
 char *net_backend_info(NetBackend *backend); /* `info network` text */
 void net_backend_foreach(void (*fn)(NetBackend *backend, void *opaque), void *opaque);
+void net_backend_types_foreach(void (*fn)(const char *type, void *opaque), void *opaque);
 void net_backends_help(GString *out);
 /* Says which back ends no NIC has: nothing comes or goes there. Main thread. */
 void net_warn_unused(void);

@@ -66,6 +66,23 @@ static void hmp_info_network(GString *out, char **args)
     net_backend_foreach(info_line, out);
 }
 
+static void hmp_netdev_add(GString *out, char **args)
+{
+    GError *error = NULL;
+    g_autoptr(Opts) options = opts_parse(args[0], "type", &error);
+    if (options) {
+        hmp_run_qmp(out, "netdev_add", opts_to_json(options));
+    }
+    hmp_error(out, error);
+}
+
+static void hmp_netdev_del(GString *out, char **args)
+{
+    json_object *arguments = json_object_new_object();
+    json_add_string(arguments, "id", args[0]);
+    hmp_run_qmp(out, "netdev_del", arguments);
+}
+
 static void hmp_set_link(GString *out, char **args)
 {
     bool up;
@@ -134,12 +151,40 @@ static const QmpHandler qmp[] = {
 
 static const HmpCommand hmp[] = {
     { "info network", NULL, "the network back ends", hmp_info_network },
-    { "set_link", "NAME on|off", "plug or unplug a cable", hmp_set_link, 2, 2 },
-    { "hostfwd_add", "[ID] [tcp|udp]:[HOST]:PORT-[GUEST]:PORT", "forward a port", hmp_hostfwd_add,
-      1, 2 },
-    { "hostfwd_remove", "[ID] [tcp|udp]:[HOST]:PORT", "stop forwarding it", hmp_hostfwd_remove, 1,
+    { "netdev_add", "NETTYPE,id=ID[,PROP=VALUE...]", "make a network back end, as -netdev",
+      hmp_netdev_add, 1, 1 },
+    { "netdev_del", "NETDEV", "remove a network back end", hmp_netdev_del, 1, 1 },
+    { "set_link", "NETDEV on|off", "plug or unplug a cable; by the card's id too", hmp_set_link, 2,
       2 },
+    { "hostfwd_add", "[NETDEV] [tcp|udp]:[HOST]:PORT-[GUEST]:PORT",
+      "forward a port of the host to the guest", hmp_hostfwd_add, 1, 2 },
+    { "hostfwd_remove", "[NETDEV] [tcp|udp]:[HOST]:PORT", "stop forwarding it", hmp_hostfwd_remove,
+      1, 2 },
     { NULL },
 };
 
-const MonitorCommands net_commands = { .qmp = qmp, .hmp = hmp };
+static void add_name(NetBackend *backend, void *opaque)
+{
+    g_ptr_array_add(opaque, g_strdup(net_backend_id(backend)));
+}
+
+static void list_netdevs(GPtrArray *words)
+{
+    net_backend_foreach(add_name, words);
+}
+
+static void add_type(const char *type, void *opaque)
+{
+    g_ptr_array_add(opaque, g_strdup(type));
+}
+
+static void list_types(GPtrArray *words)
+{
+    net_backend_types_foreach(add_type, words);
+}
+
+static const HmpWordKind words[] = { { "NETDEV", list_netdevs },
+                                     { "NETTYPE", list_types },
+                                     { NULL } };
+
+const MonitorCommands net_commands = { .qmp = qmp, .hmp = hmp, .words = words };

@@ -4,6 +4,7 @@
 
 #include "block/qmp.h"
 #include "hw/acpi/qmp.h"
+#include "hw/misc/qmp.h"
 #include "hw/pci/qmp.h"
 #include "hw/tpm/qmp.h"
 #include "hw/usb/qmp.h"
@@ -43,5 +44,12 @@ const MonitorCommands *const all_monitor_commands[] = {
     &disk_commands,
     &fd_commands,
     &dump_commands,
+    &hmp_help_commands,
+    &hmp_cpu_commands,
+    &hmp_memory_commands,
+    &hmp_pages_commands,
+    &hmp_ports_commands,
+    &save_commands,
+    &pic_commands,
     NULL,
 };

@@ -136,6 +136,24 @@ static void pic_update(PicState *pic)
     pic->output = output;
 }
 
+void i8259_view(Device *dev, IrqchipView *view)
+{
+    PicState *pic = (PicState *)dev;
+    g_mutex_lock(&dev->lock);
+    for (unsigned i = 0; i < PIC_COUNT; i++) {
+        const PicChip *chip = &pic->chips[i];
+        view->pic[i].irr = chip->irr;
+        view->pic[i].imr = chip->imr;
+        view->pic[i].isr = chip->isr;
+        view->pic[i].elcr = chip->elcr;
+        view->pic[i].base = chip->base;
+        view->pic[i].highest = chip->lowest;
+        view->pic[i].reads_isr = chip->read_isr;
+        view->pic[i].fully_nested = chip->special_nested;
+    }
+    g_mutex_unlock(&dev->lock);
+}
+
 void i8259_set_irq(Device *dev, unsigned irq, int level)
 {
     PicState *pic = (PicState *)dev;

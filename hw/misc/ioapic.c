@@ -4,6 +4,8 @@
  * 13.5). It sends messages; a local APIC's end of interrupt comes back through ioapic_eoi(). It
  * takes interrupts on any thread: its lock is a leaf.
  */
+#include <assert.h>
+#include <string.h>
 #include "hw/devices.h"
 #include "hw/misc/irqchip.h"
 #include "vmm/machine/accel.h"
@@ -18,7 +20,8 @@
 enum { WINDOW_SELECT = 0x00, WINDOW_DATA = 0x10, WINDOW_EOI = 0x40 };
 enum { REG_ID = 0, REG_VERSION = 1, REG_ARBITRATION = 2, REG_ENTRIES = 0x10 };
 
-#define ID_MASK 0x0f000000u
+#define ID_MASK  0x0f000000u
+#define ID_SHIFT 24
 
 /* Redirection entries. */
 #define ENTRY_VECTOR     0xffULL
@@ -274,6 +277,19 @@ static const StateSection ioapic_section = {
     .fields = ioapic_fields,
     .post_load = ioapic_post_load,
 };
+
+void ioapic_view(Device *dev, IrqchipView *view)
+{
+    static_assert(IOAPIC_PINS == IOAPIC_VIEW_PINS, "a view has all pins");
+    IoapicState *ioapic = (IoapicState *)dev;
+    g_mutex_lock(&dev->lock);
+    view->ioapic.id = ioapic->id >> ID_SHIFT;
+    view->ioapic.version = IOAPIC_VERSION;
+    view->ioapic.select = ioapic->select;
+    view->ioapic.irr = ioapic->irr;
+    memcpy(view->ioapic.entries, ioapic->entries, sizeof(view->ioapic.entries));
+    g_mutex_unlock(&dev->lock);
+}
 
 const DeviceClass ioapic_class = {
     .name = "ioapic",

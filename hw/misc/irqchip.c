@@ -77,6 +77,16 @@ void irqchip_forget(Device *dev)
     chips.ioapic = chips.ioapic == dev ? NULL : chips.ioapic;
 }
 
+bool irqchip_user_view(IrqchipView *view)
+{
+    if (!chips.pic || !chips.ioapic) {
+        return false;
+    }
+    i8259_view(chips.pic, view);
+    ioapic_view(chips.ioapic, view);
+    return true;
+}
+
 static int acknowledge(void *opaque)
 {
     return i8259_acknowledge(chips.pic);

@@ -8,6 +8,7 @@
 #define HW_MISC_IRQCHIP_H
 
 #include "vmm/device/device.h"
+#include "vmm/machine/debug.h"
 #include "vmm/machine/machine.h"
 
 #define IRQCHIP_GSI_COUNT 24
@@ -26,6 +27,9 @@ IrqLine *irqchip_rtc_line(void);
  * is on; the HPET drives GSI 0 and 8. Any thread. */
 void irqchip_replace_legacy(Machine *machine, bool on);
 
+/* The chips in hw/; false: the machine has them not here. Main thread. */
+bool irqchip_user_view(IrqchipView *view);
+
 /* ---- For irqchip.c and the chips ---- */
 
 /* The i8259 pair: an input changed; the pending interrupt's vector, acknowledged, or -1. Any
@@ -36,6 +40,10 @@ int i8259_acknowledge(Device *dev);
 /* The IOAPIC: a pin changed; a local APIC ended the interrupt. Any thread. */
 void ioapic_set_irq(Device *dev, unsigned pin, int level);
 void ioapic_eoi(Device *dev, uint8_t vector);
+
+/* What the monitor shows of them. Any thread. */
+void i8259_view(Device *dev, IrqchipView *view);
+void ioapic_view(Device *dev, IrqchipView *view);
 
 /* A chip is about to go: lines that still change (other devices' last words) lead nowhere. */
 void irqchip_forget(Device *dev);

@@ -29,6 +29,9 @@ typedef struct DebugRegs {
     uint32_t rflags;
     uint32_t selector[SEG_COUNT];
     uint64_t fs_base, gs_base, k_gs_base;
+    uint64_t segment_base[SEG_COUNT]; /* regs_put() does not look at these two */
+    uint32_t segment_limit[SEG_COUNT];
+    bool code_64, code_32; /* what the code segment says of its instructions; neither: 16 bit */
     uint64_t cr0, cr2, cr3, cr4, cr8, efer;
     uint64_t gdt_base, idt_base; /* with their limits: looked at, never put */
     uint32_t gdt_limit, idt_limit;
@@ -80,6 +83,19 @@ typedef struct DebugStop {
     unsigned slot;
 } DebugStop;
 
+/* The chips between devices and the vCPUs' local APICs, as a debugger sees them. */
+#define IOAPIC_VIEW_PINS 24
+typedef struct IrqchipView {
+    struct {
+        uint8_t irr, imr, isr, elcr, base, highest; /* highest: the first input in priority */
+        bool reads_isr, fully_nested;
+    } pic[2];
+    struct {
+        uint32_t id, version, select, irr;
+        uint64_t entries[IOAPIC_VIEW_PINS];
+    } ioapic;
+} IrqchipView;
+
 typedef struct AccelDebugOps {
     /* Whether it can be done here at all; the error names what is missing. */
     bool (*check)(Machine *machine, GError **error);
@@ -98,6 +114,11 @@ typedef struct AccelDebugOps {
     DebugStop (*take_stop)(Machine *machine, unsigned cpu);
     /* Whether steps can keep interrupts away. */
     bool (*step_keeps_irqs_away)(Machine *machine);
+    uint32_t (*apic_id)(Machine *machine, unsigned cpu);
+    /* The vCPU's local APIC as text; vCPUs paused. */
+    void (*lapic_dump)(Machine *machine, unsigned cpu, GString *out);
+    /* The accelerator's own chips; false: it has none, or they cannot be read. */
+    bool (*irqchip_view)(Machine *machine, IrqchipView *view);
 } AccelDebugOps;
 
 /* ---- Memory as a vCPU sees it (vmm/machine/debug_memory.c) ---- */
@@ -106,6 +127,18 @@ typedef struct AccelDebugOps {
  * SYSTEM); real mode and paging off: itself. False when it is not mapped. Main thread, or a vCPU's
  * for its own. */
 bool debug_translate(Machine *machine, const DebugRegs *regs, uint64_t linear, uint64_t *physical);
+
+/* A page that the page tables map. */
+typedef struct DebugPage {
+    uint64_t linear, physical;
+    uint64_t size;
+    uint64_t entry;  /* the last level's */
+    uint64_t access; /* the flags (bits 1, 2 and 63) that hold after all levels; 63: set in one */
+} DebugPage;
+/* Calls fn for each mapped page, in order, until it returns false. At most so many table entries
+ * are read; false: there were more. The page tables are the guest's: they may be anything. */
+bool debug_pages_foreach(Machine *machine, const DebugRegs *regs, uint64_t max_entries,
+                         bool (*fn)(const DebugPage *page, void *opaque), void *opaque);
 
 /* Copies through the page tables, or with regs NULL at physical addresses: RAM, and for reads ROM;
  * a debugger's look touches no registers of devices. Returns the bytes that went before the first

@@ -233,13 +233,34 @@ static const QmpHandler qmp[] = {
 
 static const HmpCommand hmp[] = {
     { "info chardev", NULL, "the character devices", hmp_info_chardev },
-    { "chardev-add", "BACKEND,id=ID[,...]", "make one", hmp_chardev_add, 1, 1 },
-    { "chardev-remove", "ID", "remove one", hmp_chardev_remove, 1, 1 },
-    { "chardev-change", "ID BACKEND[,...]", "give one another back end", hmp_chardev_change, 2, 2 },
-    { "chardev-send-break", "ID", "send a break to who uses it", hmp_chardev_send_break, 1, 1 },
-    { "ringbuf_write", "ID TEXT", "write to a ring buffer", hmp_ringbuf_write, 2, 2 },
-    { "ringbuf_read", "ID SIZE", "read from a ring buffer", hmp_ringbuf_read, 2, 2 },
+    { "chardev-add", "BACKEND,id=ID[,PROP=VALUE...]", "make a character device, as -chardev",
+      hmp_chardev_add, 1, 1 },
+    { "chardev-remove", "CHARDEV", "remove a character device that nobody uses", hmp_chardev_remove,
+      1, 1 },
+    { "chardev-change", "CHARDEV BACKEND[,PROP=VALUE...]",
+      "give a character device another back end", hmp_chardev_change, 2, 2 },
+    { "chardev-send-break", "CHARDEV", "send a break to who uses it", hmp_chardev_send_break, 1,
+      1 },
+    { "ringbuf_write", "CHARDEV TEXT", "write to a ring buffer", hmp_ringbuf_write, 2, 2,
+      .rest = true },
+    { "ringbuf_read", "CHARDEV SIZE", "read from a ring buffer", hmp_ringbuf_read, 2, 2 },
     { NULL },
 };
 
-const MonitorCommands chardev_commands = { .qmp = qmp, .hmp = hmp };
+static void list_chardevs(GPtrArray *words)
+{
+    monitor_words_from_qmp(words, "query-chardev", "label");
+}
+
+static void list_backends(GPtrArray *words)
+{
+    monitor_words_from_qmp(words, "query-chardev-backends", "name");
+}
+
+static const HmpWordKind words[] = {
+    { "CHARDEV", list_chardevs },
+    { "BACKEND", list_backends },
+    { NULL },
+};
+
+const MonitorCommands chardev_commands = { .qmp = qmp, .hmp = hmp, .words = words };

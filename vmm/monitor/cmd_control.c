@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Commands about the monitor itself. */
 #include "vmm/cli/params.h"
+#include "vmm/machine/cpus.h"
 #include "vmm/machine/machine.h"
-#include "vmm/monitor/commands.h"
+#include "vmm/monitor/hmp.h"
 #include "vmm/monitor/monitor.h"
 #include "vmm/monitor/qmp-schema.h"
 #include "vmm/monitor/qmp.h"
@@ -58,7 +59,16 @@ static json_object *human_monitor_command(const void *opaque, GError **error)
 {
     const QmpHumanMonitorCommandArgs *args = opaque;
     g_autoptr(GString) out = g_string_new(NULL);
-    hmp_execute(args->command_line, out);
+    HmpContext context = HMP_CONTEXT_INIT;
+    if (args->has_cpu_index &&
+        (args->cpu_index < 0 || args->cpu_index >= machine_get()->config->smp.maxcpus ||
+         !machine_cpu_present(machine_get(), (unsigned)args->cpu_index))) {
+        error_set(error, "Parameter 'cpu-index' expects a vCPU: there is no vCPU %" G_GINT64_FORMAT,
+                  args->cpu_index);
+        return NULL;
+    }
+    context.cpu = args->has_cpu_index ? (unsigned)args->cpu_index : 0;
+    hmp_execute_in(&context, args->command_line, out);
     g_autofree char *text = g_utf8_make_valid(out->str, (gssize)out->len);
     g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
     g_autofree char *wire = g_strjoinv("\r\n", lines);
@@ -85,17 +95,6 @@ static void hmp_version(GString *out, char **args)
     json_object_put(version);
 }
 
-static void help_line(const HmpCommand *command, void *opaque)
-{
-    g_string_append_printf(opaque, "%s%s%s -- %s\n", command->name, command->params ? " " : "",
-                           command->params ? command->params : "", command->help);
-}
-
-static void hmp_help(GString *out, char **args)
-{
-    monitor_foreach_hmp(help_line, out);
-}
-
 static const QmpHandler qmp[] = {
     { "qmp_capabilities", capabilities },
     { "query-version", query_version },
@@ -109,7 +108,6 @@ static const QmpHandler qmp[] = {
 };
 
 static const HmpCommand hmp[] = {
-    { "help", NULL, "this list", hmp_help, .alias = "?" },
     { "info version", NULL, "the version", hmp_version },
     { "quit", NULL, "end the program", hmp_quit, .alias = "q" },
     { NULL },

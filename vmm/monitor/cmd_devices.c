@@ -122,11 +122,72 @@ static const QmpHandler qmp[] = {
 
 static const HmpCommand hmp[] = {
     { "device_add", "DRIVER[,PROP=VALUE...]", "add a device", hmp_device_add, 1, 1 },
-    { "device_del", "ID", "remove a device", hmp_device_del, 1, 1 },
+    { "device_del", "DEVICE", "remove a device: the guest is asked to let it go", hmp_device_del, 1,
+      1 },
     { "object_add", "TYPE,id=ID[,PROP=VALUE...]", "make an object", hmp_object_add, 1, 1 },
-    { "object_del", "ID", "delete an object", hmp_object_del, 1, 1 },
+    { "object_del", "OBJECT", "delete an object that nobody uses", hmp_object_del, 1, 1 },
     { "info qtree", NULL, "the device tree", hmp_info_qtree },
     { NULL },
 };
 
-const MonitorCommands device_commands = { .qmp = qmp, .hmp = hmp };
+static void list_children(GPtrArray *words, const char *path)
+{
+    json_object *arguments = json_object_new_object();
+    json_add_string(arguments, "path", path);
+    json_object *list = qmp_execute("qom-list", arguments, NULL);
+    for (size_t i = 0; list && i < json_object_array_length(list); i++) {
+        json_object *item = json_object_array_get_idx(list, i);
+        const char *type = json_object_get_string(json_object_object_get(item, "type"));
+        if (type && g_str_has_prefix(type, "child<")) {
+            const char *name = json_object_get_string(json_object_object_get(item, "name"));
+            g_ptr_array_add(words, g_strdup(name));
+        }
+    }
+    json_object_put(list);
+    json_object_put(arguments);
+}
+
+static void list_devices(GPtrArray *words)
+{
+    list_children(words, "/machine/peripheral");
+}
+
+static void list_objects(GPtrArray *words)
+{
+    list_children(words, "/objects");
+}
+
+static void list_types(GPtrArray *words, const char *implements)
+{
+    json_object *arguments = json_object_new_object();
+    json_add_string(arguments, "implements", implements);
+    json_add_bool(arguments, "abstract", false);
+    json_object *list = qmp_execute("qom-list-types", arguments, NULL);
+    for (size_t i = 0; list && i < json_object_array_length(list); i++) {
+        json_object *item = json_object_array_get_idx(list, i);
+        g_ptr_array_add(words,
+                        g_strdup(json_object_get_string(json_object_object_get(item, "name"))));
+    }
+    json_object_put(list);
+    json_object_put(arguments);
+}
+
+static void list_drivers(GPtrArray *words)
+{
+    list_types(words, "device");
+}
+
+static void list_object_types(GPtrArray *words)
+{
+    list_types(words, "user-creatable");
+}
+
+static const HmpWordKind words[] = {
+    { "DEVICE", list_devices },
+    { "OBJECT", list_objects },
+    { "DRIVER", list_drivers },
+    { "TYPE", list_object_types },
+    { NULL },
+};
+
+const MonitorCommands device_commands = { .qmp = qmp, .hmp = hmp, .words = words };

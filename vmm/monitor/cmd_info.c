@@ -42,37 +42,6 @@ static void hmp_info_kvm(GString *out, char **args)
     g_string_append_printf(out, "kvm support: %s\n", kvm ? "enabled" : "disabled");
 }
 
-static void hmp_info_cpus(GString *out, char **args)
-{
-    Machine *machine = machine_get();
-    for (unsigned i = 0; i < machine->config->smp.maxcpus; i++) {
-        if (!machine_cpu_present(machine, i)) {
-            continue;
-        }
-        g_string_append_printf(out, "%c CPU #%u: thread_id=%d\n", i ? ' ' : '*', i,
-                               machine->accel->vcpu_thread_id(machine, i));
-    }
-}
-
-static void hmp_info_registers(GString *out, char **args)
-{
-    Machine *machine = machine_get();
-    bool all = g_strcmp0(args[0], "-a") == 0;
-    bool running = machine_is_running(machine);
-    if (running) {
-        machine->accel->vcpus_pause(machine);
-    }
-    unsigned count = all ? machine->config->smp.maxcpus : 1;
-    for (unsigned i = 0; i < count; i++) {
-        if (machine_cpu_present(machine, i)) {
-            machine->accel->vcpu_dump(machine, i, out);
-        }
-    }
-    if (running) {
-        machine->accel->vcpus_resume(machine);
-    }
-}
-
 static void hmp_info_iothreads(GString *out, char **args)
 {
     json_object *list = qmp_execute("query-iothreads", NULL, NULL);
@@ -105,9 +74,6 @@ static const HmpCommand hmp[] = {
     { "info name", NULL, "its name", hmp_info_name },
     { "info uuid", NULL, "its UUID", hmp_info_uuid },
     { "info kvm", NULL, "whether KVM is used", hmp_info_kvm },
-    { "info cpus", NULL, "the vCPUs", hmp_info_cpus },
-    { "info registers", "[-a]", "the first vCPU's registers, or all vCPUs'", hmp_info_registers, 0,
-      1 },
     { "info iothreads", NULL, "the I/O threads", hmp_info_iothreads },
     { "info objects", NULL, "the back-end objects", hmp_info_objects },
     { NULL },

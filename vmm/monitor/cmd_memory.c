@@ -11,9 +11,6 @@
 #include "vmm/object/memory_backend.h"
 #include "vmm/util/bytes.h"
 
-#define DUMP_MAX  4096 /* items of xp */
-#define DUMP_LINE 16   /* bytes */
-
 static const BalloonOps *balloon_ops;
 static void *balloon_opaque;
 
@@ -158,91 +155,6 @@ static void hmp_info_mtree(GString *out, char **args)
     address_space_foreach(machine->io, map_line, out);
 }
 
-typedef struct DumpFormat {
-    uint64_t count;
-    unsigned size;
-    char format;
-} DumpFormat;
-
-/* "/" count, one of x d u o c, one of b h w g. */
-static bool parse_format(const char *text, DumpFormat *format)
-{
-    char *end;
-    *format = (DumpFormat){ .count = 1, .size = 4, .format = 'x' };
-    if (g_ascii_isdigit(text[1])) {
-        format->count = g_ascii_strtoull(text + 1, &end, 10);
-    } else {
-        end = (char *)text + 1;
-    }
-    for (; *end; end++) {
-        static const char sizes[] = "bhw?g";
-        const char *size = strchr(sizes, *end);
-        if (size && *end != '?') {
-            static const unsigned bytes[] = { 1, 2, 4, 0, 8 };
-            format->size = bytes[size - sizes];
-        } else if (strchr("xduoc", *end)) {
-            format->format = *end;
-        } else {
-            return false;
-        }
-    }
-    return format->count > 0 && format->count <= DUMP_MAX;
-}
-
-static void dump_item(GString *out, const DumpFormat *format, uint64_t value)
-{
-    unsigned shift = 64 - format->size * 8;
-    switch (format->format) {
-    case 'd':
-        g_string_append_printf(out, " %" G_GINT64_FORMAT, (int64_t)(value << shift) >> shift);
-        break;
-    case 'u':
-        g_string_append_printf(out, " %" G_GUINT64_FORMAT, value);
-        break;
-    case 'o':
-        g_string_append_printf(out, " %#" G_GINT64_MODIFIER "o", value);
-        break;
-    case 'c':
-        g_string_append_printf(out, " '%c'", g_ascii_isprint((char)value) ? (char)value : '.');
-        break;
-    default:
-        g_string_append_printf(out, " 0x%0*" G_GINT64_MODIFIER "x", (int)format->size * 2, value);
-        break;
-    }
-}
-
-/* xp /FMT ADDRESS: RAM only, a look must not touch registers. */
-static void hmp_xp(GString *out, char **args)
-{
-    DumpFormat format = { .count = 1, .size = 4, .format = 'x' };
-    const char *where = args[0];
-    uint64_t addr;
-    if (args[0][0] == '/') {
-        where = args[1];
-        if (!where || !parse_format(args[0], &format)) {
-            g_string_append(out, "usage: xp [/COUNT{x|d|u|o|c}{b|h|w|g}] ADDRESS\n");
-            return;
-        }
-    }
-    if (!value_parse_uint(where, &addr)) {
-        g_string_append_printf(out, "Error: '%s' is not an address\n", where);
-        return;
-    }
-    unsigned each_line = DUMP_LINE / format.size;
-    for (uint64_t i = 0; i < format.count; i++, addr += format.size) {
-        uint8_t data[8] = { 0 };
-        if (i % each_line == 0) {
-            g_string_append_printf(out, "%s%016" G_GINT64_MODIFIER "x:", i ? "\n" : "", addr);
-        }
-        if (!dma_read(machine_get()->memory, addr, data, format.size)) {
-            g_string_append(out, " no RAM here");
-            break;
-        }
-        dump_item(out, &format, load_le(data, format.size));
-    }
-    g_string_append_c(out, '\n');
-}
-
 static const QmpHandler qmp[] = {
     { "query-balloon", query_balloon },
     { "balloon", balloon },
@@ -256,7 +168,6 @@ static const HmpCommand hmp[] = {
     { "balloon", "MIB", "ask the guest to keep so much memory", hmp_balloon, 1, 1 },
     { "info memory_size_summary", NULL, "how much memory the machine has", hmp_info_memory_size },
     { "info mtree", "[-f]", "what the guest sees at each address", hmp_info_mtree, 0, 1 },
-    { "xp", "[/FMT] ADDRESS", "show guest memory", hmp_xp, 1, 2 },
     { NULL },
 };
 

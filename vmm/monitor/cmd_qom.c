@@ -159,7 +159,7 @@ static const QmpHandler qmp[] = {
 static const HmpCommand hmp[] = {
     { "qom-list", "[PATH]", "children and properties", hmp_qom_list, 0, 1 },
     { "qom-get", "PATH PROPERTY", "show a property", hmp_qom_get, 2, 2 },
-    { "qom-set", "PATH PROPERTY VALUE", "set a property", hmp_qom_set, 3, 3 },
+    { "qom-set", "PATH PROPERTY VALUE", "set a property", hmp_qom_set, 3, 3, .rest = true },
     { NULL },
 };
 

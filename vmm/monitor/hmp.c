@@ -1,107 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The human monitor: lines to commands, and its servers. */
+/* The human monitor's sessions: a line editor on a character device each. */
+#include "vmm/monitor/hmp.h"
+
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 #include "config.h"
-#include "vmm/device/parse.h"
-#include "vmm/monitor/commands.h"
 #include "vmm/monitor/line_editor.h"
 #include "vmm/monitor/monitor.h"
 #include "vmm/monitor/server.h"
 #include "vmm/util/passed_fds.h"
 
-#define READ_CHUNK 1024
-
-/* ---- Lines ---- */
-
-typedef struct Lookup {
-    const char *line;
-    const HmpCommand *found;
-    size_t used; /* of the line */
-    const char *nearest;
-    unsigned distance;
-} Lookup;
-
-static bool name_matches(const char *line, const char *name)
-{
-    size_t length = strlen(name);
-    return strncmp(line, name, length) == 0 && (line[length] == '\0' || line[length] == ' ');
-}
-
-static void try_name(Lookup *lookup, const HmpCommand *command, const char *name)
-{
-    if (name && name_matches(lookup->line, name) && strlen(name) >= lookup->used) {
-        lookup->found = command;
-        lookup->used = strlen(name);
-    }
-}
-
-static void try_command(const HmpCommand *command, void *opaque)
-{
-    Lookup *lookup = opaque;
-    try_name(lookup, command, command->name);
-    try_name(lookup, command, command->alias);
-    unsigned distance = word_distance(lookup->line, command->name);
-    if (distance < lookup->distance) {
-        lookup->nearest = command->name;
-        lookup->distance = distance;
-    }
-}
-
-/* "a  b" to "a b", so that "info  status" is found. */
-static char *squeeze(const char *line)
-{
-    g_autoptr(GString) out = g_string_new(NULL);
-    for (const char *at = line; *at; at++) {
-        bool space = g_ascii_isspace(*at);
-        if (!space) {
-            g_string_append_c(out, *at);
-        } else if (out->len && out->str[out->len - 1] != ' ') {
-            g_string_append_c(out, ' ');
-        }
-    }
-    return g_strdup(g_strchomp(out->str));
-}
-
-static void run_command(const HmpCommand *command, const char *rest, GString *out)
-{
-    while (*rest == ' ') {
-        rest++;
-    }
-    g_auto(GStrv) args = *rest && command->max_args ? g_strsplit(rest, " ", (gint)command->max_args)
-                                                    : g_new0(char *, 1);
-    if (g_strv_length(args) < command->min_args || (*rest && !command->max_args)) {
-        g_string_append_printf(out, "usage: %s%s%s\n", command->name, command->params ? " " : "",
-                               command->params ? command->params : "");
-        return;
-    }
-    command->run(out, args);
-}
-
-void hmp_execute(const char *text, GString *out)
-{
-    g_autofree char *line = squeeze(text);
-    if (!line[0]) {
-        return;
-    }
-    Lookup lookup = { .line = line, .distance = G_MAXUINT };
-    monitor_foreach_hmp(try_command, &lookup);
-    if (lookup.found) {
-        run_command(lookup.found, line + lookup.used, out);
-        return;
-    }
-    g_string_append_printf(out, "unknown command: '%s'", line);
-    if (lookup.nearest && word_is_near(line, lookup.distance)) {
-        g_string_append_printf(out, " (did you mean '%s'?)", lookup.nearest);
-    }
-    g_string_append_c(out, '\n');
-}
-
-/* ---- Servers ---- */
+#define READ_CHUNK      1024
+#define OUTPUT_HIGH     (64u << 10) /* that waits for its reader: nothing is read meanwhile */
+#define OUTPUT_MAX      (16u << 20) /* of one command; the rest is cut off */
+#define DEFAULT_COLUMNS 80
 
 typedef struct HmpSession {
     CharFrontend *frontend;
     LineEditor editor;
+    HmpContext context;
+    GString *output; /* that the other side has not read yet */
+    bool on_stdio;
     bool hidden;  /* another has the mux's focus: say nothing */
     bool greeted; /* since the other side opened */
     bool connected;
@@ -110,18 +30,36 @@ typedef struct HmpSession {
 
 static GPtrArray *sessions;
 
+/* ---- Output ---- */
+
+static void flush(HmpSession *session)
+{
+    GString *output = session->output;
+    if (output->len) {
+        size_t taken = char_write(session->frontend, (const uint8_t *)output->str, output->len);
+        g_string_erase(output, 0, (gssize)taken);
+    }
+}
+
 /* Terminals in raw mode want the carriage return. */
 static void send_text(void *opaque, const char *text, gsize len)
 {
     HmpSession *session = opaque;
-    g_autoptr(GString) out = g_string_sized_new(len);
     for (gsize i = 0; i < len; i++) {
         if (text[i] == '\n' && (i == 0 || text[i - 1] != '\r')) {
-            g_string_append_c(out, '\r');
+            g_string_append_c(session->output, '\r');
         }
-        g_string_append_c(out, text[i]);
+        g_string_append_c(session->output, text[i]);
     }
-    char_write_all(session->frontend, (const uint8_t *)out->str, out->len);
+    flush(session);
+}
+
+static unsigned columns(void *opaque)
+{
+    HmpSession *session = opaque;
+    struct winsize size = { 0 };
+    bool known = session->on_stdio && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col;
+    return known ? size.ws_col : DEFAULT_COLUMNS;
 }
 
 static int next_passed(void *opaque)
@@ -142,42 +80,39 @@ static void run_line(void *opaque, const char *line)
     HmpSession *session = opaque;
     g_autoptr(GString) out = g_string_new(NULL);
     PassedFds *before = passed_fds_set_current(&session->fds);
-    hmp_execute(line, out);
+    hmp_execute_in(&session->context, line, out);
     passed_fds_set_current(before);
     close_untaken(session);
+    if (out->len > OUTPUT_MAX) {
+        g_string_truncate(out, OUTPUT_MAX);
+        g_string_append(out, "\n... and more: this is too long to be shown\n");
+    }
     send_text(session, out->str, out->len);
     line_editor_show_prompt(&session->editor);
 }
 
-typedef struct Completion {
-    const char *start;
-    GPtrArray *words;
-} Completion;
-
-static void add_completion(const HmpCommand *command, void *opaque)
+static GPtrArray *complete(void *opaque, const char *start, gsize *from)
 {
-    Completion *completion = opaque;
-    if (g_str_has_prefix(command->name, completion->start)) {
-        g_ptr_array_add(completion->words, g_strdup(command->name));
-    }
+    return hmp_complete(start, from);
 }
 
-static char **complete(void *opaque, const char *start)
-{
-    Completion completion = { .start = start, .words = g_ptr_array_new() };
-    monitor_foreach_hmp(add_completion, &completion);
-    g_ptr_array_add(completion.words, NULL);
-    return (char **)g_ptr_array_free(completion.words, FALSE);
-}
+/* ---- Input ---- */
 
 static size_t on_can_read(void *opaque)
 {
-    return READ_CHUNK;
+    return ((HmpSession *)opaque)->output->len < OUTPUT_HIGH ? READ_CHUNK : 0;
 }
 
 static void on_read(void *opaque, const uint8_t *data, size_t len)
 {
     line_editor_feed(&((HmpSession *)opaque)->editor, (const char *)data, len);
+}
+
+static void on_writable(void *opaque)
+{
+    HmpSession *session = opaque;
+    flush(session);
+    char_accept_input(session->frontend);
 }
 
 static void show(HmpSession *session)
@@ -192,14 +127,21 @@ static void show(HmpSession *session)
     line_editor_show_prompt(&session->editor);
 }
 
+static void set_connected(HmpSession *session, bool connected)
+{
+    session->greeted &= !connected;
+    g_string_truncate(session->output, 0);
+    if (session->connected != connected) {
+        session->connected = connected;
+        monitor_connected(connected);
+    }
+}
+
 static void on_event(void *opaque, CharEvent event)
 {
     HmpSession *session = opaque;
-    session->greeted &= event != CHAR_EVENT_OPENED;
-    if ((event == CHAR_EVENT_OPENED || event == CHAR_EVENT_CLOSED) &&
-        session->connected != (event == CHAR_EVENT_OPENED)) {
-        session->connected = event == CHAR_EVENT_OPENED;
-        monitor_connected(session->connected);
+    if (event == CHAR_EVENT_OPENED || event == CHAR_EVENT_CLOSED) {
+        set_connected(session, event == CHAR_EVENT_OPENED);
     }
     if (event == CHAR_EVENT_MUX_IN || event == CHAR_EVENT_MUX_OUT) {
         session->hidden = event == CHAR_EVENT_MUX_OUT;
@@ -209,22 +151,37 @@ static void on_event(void *opaque, CharEvent event)
     }
 }
 
+static void session_free(HmpSession *session)
+{
+    line_editor_cleanup(&session->editor);
+    passed_fds_clear(&session->fds);
+    g_string_free(session->output, TRUE);
+    g_free(session);
+}
+
 bool monitor_add_hmp(Chardev *chardev, GError **error)
 {
-    static const CharFrontendOps ops = {
-        .can_read = on_can_read, .read = on_read, .event = on_event, .background = true
-    };
+    static const CharFrontendOps ops = { .can_read = on_can_read,
+                                         .read = on_read,
+                                         .event = on_event,
+                                         .writable = on_writable,
+                                         .background = true };
     HmpSession *session = g_new0(HmpSession, 1);
+    g_autofree char *filename = chardev_filename(chardev);
+    session->on_stdio = g_str_has_suffix(filename, "stdio");
+    session->output = g_string_new(NULL);
     session->editor = (LineEditor){ .prompt = "(qemu) ",
                                     .write = send_text,
                                     .run = run_line,
+                                    .columns = columns,
                                     .complete = complete,
                                     .opaque = session };
     line_editor_init(&session->editor);
+    session->context = (HmpContext)HMP_CONTEXT_INIT;
+    session->context.history = session->editor.history;
     session->frontend = char_frontend_attach(chardev, &ops, session, error);
     if (!session->frontend) {
-        line_editor_cleanup(&session->editor);
-        g_free(session);
+        session_free(session);
         return false;
     }
     passed_fds_init(&session->fds, next_passed, session);
@@ -239,10 +196,9 @@ void hmp_sessions_close(void)
 {
     for (guint i = 0; sessions && i < sessions->len; i++) {
         HmpSession *session = g_ptr_array_index(sessions, i);
+        flush(session);
         char_frontend_detach(session->frontend);
-        line_editor_cleanup(&session->editor);
-        passed_fds_clear(&session->fds);
-        g_free(session);
+        session_free(session);
     }
     g_clear_pointer(&sessions, g_ptr_array_unref);
 }

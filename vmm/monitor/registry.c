@@ -32,6 +32,33 @@ void monitor_foreach_hmp(void (*fn)(const HmpCommand *command, void *opaque), vo
     }
 }
 
+GPtrArray *monitor_words(const char *kind)
+{
+    for (const MonitorCommands *const *table = registered; table && *table; table++) {
+        for (const HmpWordKind *row = (*table)->words; row && row->name; row++) {
+            if (strcmp(row->name, kind) == 0) {
+                GPtrArray *words = g_ptr_array_new_with_free_func(g_free);
+                row->list(words);
+                return words;
+            }
+        }
+    }
+    return NULL;
+}
+
+void monitor_words_from_qmp(GPtrArray *words, const char *command, const char *name)
+{
+    json_object *list = qmp_execute(command, NULL, NULL);
+    for (size_t i = 0; list && i < json_object_array_length(list); i++) {
+        json_object *word = json_object_object_get(json_object_array_get_idx(list, i), name);
+        const char *text = json_object_get_string(word);
+        if (text && *text) {
+            g_ptr_array_add(words, g_strdup(text));
+        }
+    }
+    json_object_put(list);
+}
+
 json_object *qmp_ok(void)
 {
     return json_object_new_object();

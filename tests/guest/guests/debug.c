@@ -44,3 +44,43 @@ void test_debug(void)
     }
     print("debug done %lu, count %lu\n", debug_done, debug_count);
 }
+
+/* ---- For the human monitor: known registers, a page somewhere else, and then nothing ---- */
+
+extern uint64_t kit_pml4[];
+extern uint64_t regs_page[];
+
+static uint64_t regs_pdpt[512] __attribute__((aligned(4096)));
+static uint64_t regs_pd[512] __attribute__((aligned(4096)));
+static uint64_t regs_pt[512] __attribute__((aligned(4096)));
+uint64_t regs_page[512] __attribute__((aligned(4096)));
+
+/* 0x12345678000 is regs_page, read-only; 0x12345679000 the same for user programs. */
+static void map_page(void)
+{
+    kit_pml4[2] = (uint64_t)regs_pdpt | 7;
+    regs_pdpt[0x8d] = (uint64_t)regs_pd | 7;
+    regs_pd[0x2b] = (uint64_t)regs_pt | 7;
+    regs_pt[0x78] = (uint64_t)regs_page | 1;
+    regs_pt[0x79] = (uint64_t)regs_page | 7;
+}
+
+void test_registers(void)
+{
+    for (unsigned i = 0; i < 512; i++) {
+        regs_page[i] = 0x1111111111111111u * (i % 16);
+    }
+    map_page();
+    print("registers page 0x%lx, from 0x%lx\n", (uint64_t)regs_page,
+          *(volatile uint64_t *)0x12345678008);
+    __asm__ volatile("movq $0x1122334455667788, %%rbx\n"
+                     "movq $0x8877665544332211, %%r8\n"
+                     "movq $0x0123456789abcdef, %%r15\n"
+                     "movq $0x12345678000, %%rsi\n"
+                     "movq $0xcafe, %%rbp\n"
+                     "movw $0xe9, %%dx\n"
+                     "movb $'!', %%al\n"
+                     "outb %%al, %%dx\n"
+                     "1: cli; hlt; jmp 1b\n" ::
+                         : "memory");
+}

@@ -32,6 +32,7 @@ static const struct {
     { "nmi", test_nmi },
     { "cpu-hotplug", test_cpu_hotplug },
     { "debug", test_debug },
+    { "registers", test_registers },
 };
 
 void guest_main(void)

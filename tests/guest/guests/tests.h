@@ -30,3 +30,4 @@ void test_cpuid(void);
 void test_nmi(void);
 void test_cpu_hotplug(void);
 void test_debug(void);
+void test_registers(void);

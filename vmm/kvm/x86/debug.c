@@ -107,7 +107,11 @@ static bool get_system(KvmVcpu *vcpu, DebugRegs *out)
     }
     for (unsigned i = 0; i < SEG_COUNT; i++) {
         out->selector[i] = segment(&sregs, i)->selector;
+        out->segment_base[i] = segment(&sregs, i)->base;
+        out->segment_limit[i] = segment(&sregs, i)->limit;
     }
+    out->code_64 = sregs.efer & EFER_LMA && sregs.cs.l;
+    out->code_32 = !out->code_64 && sregs.cs.db;
     out->fs_base = sregs.fs.base;
     out->gs_base = sregs.gs.base;
     out->k_gs_base = get_kernel_gs(vcpu);
@@ -432,4 +436,7 @@ const AccelDebugOps kvm_arch_debug = {
     .set_run = set_run,
     .take_stop = take_stop,
     .step_keeps_irqs_away = step_keeps_irqs_away,
+    .apic_id = x86_apic_id,
+    .lapic_dump = x86_lapic_dump,
+    .irqchip_view = x86_irqchip_view,
 };

@@ -2,6 +2,8 @@
 /* A vCPU's registers and the code around its instruction pointer, as text in QEMU's form. */
 #include "vmm/kvm/x86/x86.h"
 
+#include "vmm/util/bytes.h"
+
 #define CODE_BEFORE 43
 #define CODE_BYTES  64
 
@@ -89,6 +91,26 @@ static void dump_debug(GString *out, KvmVcpu *vcpu, const struct kvm_sregs *sreg
                            sregs->efer);
 }
 
+static void dump_fpu(GString *out, KvmVcpu *vcpu, bool wide)
+{
+    struct kvm_fpu fpu = { 0 };
+    if (kvm_ioctl(vcpu->fd, KVM_GET_FPU, &fpu) < 0) {
+        return;
+    }
+    g_string_append_printf(out, "FCW=%04x FSW=%04x [ST=%d] FTW=%02x MXCSR=%08x\n", fpu.fcw, fpu.fsw,
+                           fpu.fsw >> 11 & 7, fpu.ftwx, fpu.mxcsr);
+    for (unsigned i = 0; i < G_N_ELEMENTS(fpu.fpr); i++) {
+        g_string_append_printf(out, "FPR%u=%016" G_GINT64_MODIFIER "x %04x%c", i,
+                               load_le(fpu.fpr[i], 8), (unsigned)load_le(fpu.fpr[i] + 8, 2),
+                               i % 2 ? '\n' : ' ');
+    }
+    for (unsigned i = 0; i < (wide ? 16 : 8); i++) {
+        g_string_append_printf(
+            out, "XMM%02u=%016" G_GINT64_MODIFIER "x %016" G_GINT64_MODIFIER "x%c", i,
+            load_le(fpu.xmm[i] + 8, 8), load_le(fpu.xmm[i], 8), i % 2 ? '\n' : ' ');
+    }
+}
+
 /* One byte at a linear address; false when it is not mapped. */
 static bool dump_read_code(KvmVcpu *vcpu, uint64_t linear, uint8_t *byte)
 {
@@ -138,5 +160,6 @@ void kvm_arch_vcpu_dump(KvmVcpu *vcpu, GString *out)
     dump_flags(out, &regs, &sregs, wide, mp.mp_state == KVM_MP_STATE_HALTED, events.smi.smm);
     dump_system(out, &sregs, wide);
     dump_debug(out, vcpu, &sregs);
+    dump_fpu(out, vcpu, wide);
     dump_code(out, vcpu, wide && sregs.cs.l ? regs.rip : sregs.cs.base + regs.rip);
 }

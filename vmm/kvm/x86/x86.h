@@ -110,6 +110,11 @@ void x86_debug_exit(KvmVcpu *vcpu); /* the vCPU's thread */
 bool x86_debug_plugged(KvmVcpu *vcpu);
 void x86_debug_forget(KvmState *kvm);
 
+/* ---- dump_apic.c: AccelDebugOps ---- */
+uint32_t x86_apic_id(Machine *machine, unsigned cpu);
+void x86_lapic_dump(Machine *machine, unsigned cpu, GString *out);
+bool x86_irqchip_view(Machine *machine, IrqchipView *view);
+
 /* ---- irqchip.c ---- */
 void x86_ioapic_eoi(KvmVcpu *vcpu); /* the vCPU's thread */
 

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The human monitor on a machine without vCPUs: looks, changes, refusals; and on a terminal. */
+#include <glib/gstdio.h>
+#include <poll.h>
+#include <pty.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "tests/device/libqtest.h"
+
+static void expect(QTest *qts, const char *line, const char *pattern)
+{
+    g_autofree char *text = qtest_hmp(qts, line);
+    g_strchomp(text);
+    if (!g_pattern_match_simple(pattern, text)) {
+        g_error("'%s' says '%.2000s', not '%s'", line, text, pattern);
+    }
+}
+
+static void test_memory_and_ports(void)
+{
+    QTest *qts = qtest_start("-m 16");
+    qtest_write(qts, 0x1000, 0x41424344, 4);
+    expect(qts, "xp 0x1000", "0000000000001000: 0x41424344");
+    expect(qts, "xp/4cb 0x1000", "0000000000001000: 'D' 'C' 'B' 'A'");
+    expect(qts, "xp/2dh 0x0fff + 1", "0000000000001000: 17220 16706");
+    expect(qts, "xp 0x40000000", "0000000040000000: no RAM here");
+    expect(qts, "xp/70000 0", "Error: at most 65536 items*");
+    expect(qts, "xp/i 0", "Error: no disassembler is built in*");
+    expect(qts, "xp/z 0", "Error: 'z' is no format*");
+    expect(qts, "xp", "usage: xp /FMT ADDRESS");
+    expect(qts, "xp 0 0", "Error: the expression ends before '0'");
+    expect(qts, "sum 0x1000 4", "16507");
+    expect(qts, "sum 0x1000 2000000000", "Error: at most 1 GiB*");
+    expect(qts, "sum 0x40000000 1", "Error: there is no RAM at 0x40000000");
+    expect(qts, "gpa2hva 0x1000", "Host virtual address for 0x1000 (pc.ram) is 0x*");
+    expect(qts, "gpa2hva 0xfec00000", "Error: there is no RAM at 0xfec00000");
+    expect(qts, "o/b 0x70 0x0f", "");
+    expect(qts, "o/b 0x71 0x5a", "");
+    expect(qts, "i/b 0x71", "portb?0x0071? = 0x5a");
+    expect(qts, "o/b 0x70 0", "");
+    expect(qts, "i/b 0x70.0x0f", "portb?0x0071? = 0x5a");
+    expect(qts, "i/h 0x10000", "Error: ports are numbers up to 0xffff");
+    expect(qts, "o/b 0x70", "Error: the expression ends*");
+    expect(qts, "i/g 0x70", "Error: a port is read and written in 1, 2 or 4 bytes");
+    expect(qts, "print 4+3&1", "0x5");
+    expect(qts, "p/d -1", "-1");
+    expect(qts, "p 16", "0x10"); /* a format stays within its session only */
+    qtest_stop(qts);
+}
+
+static void test_what_needs_vcpus(void)
+{
+    QTest *qts = qtest_start("-m 16");
+    expect(qts, "x 0", "Error: the machine has no vCPUs*");
+    expect(qts, "gva2gpa 0", "Error: the machine has no vCPUs*");
+    expect(qts, "info lapic", "Error: the machine has no vCPUs*");
+    expect(qts, "info tlb", "Error: the machine has no vCPUs*");
+    expect(qts, "info mem", "Error: the machine has no vCPUs*");
+    expect(qts, "p $rip", "Error: there is no register 'rip' to be read");
+    expect(qts, "cpu 0", "");
+    expect(qts, "cpu 1", "Error: there is no vCPU 1*");
+    expect(qts, "cpu x", "Error: 'x' is not a vCPU's number");
+    expect(qts, "info cpus", "? CPU #0: thread_id=*");
+    g_autofree char *wrong = qtest_qmp_error(
+        qts, "{'execute': 'human-monitor-command', 'arguments': {'command-line': 'info status', "
+             "'cpu-index': 7}}");
+    g_assert_nonnull(strstr(wrong, "'cpu-index'"));
+    qtest_stop(qts);
+}
+
+static void test_interrupt_controllers(void)
+{
+    QTest *qts = qtest_start("-m 16");
+    qtest_write(qts, 0xfec00000, 0x12, 4);
+    qtest_write(qts, 0xfec00010, 0x8031, 4);
+    qtest_outb(qts, 0x21, 0x5a);
+    expect(qts, "info pic",
+           "*pin 1  0x*8031 dest=0 vec=49  active-hi level        fixed  physical*");
+    expect(qts, "info pic", "*pic0: irr=?? imr=5a isr=00*");
+    qtest_stop(qts);
+}
+
+static void test_memory_is_saved(void)
+{
+    QTest *qts = qtest_start("-m 16");
+    g_autofree char *path = g_build_filename(qts->dir, "memory", NULL);
+    g_autofree char *line = g_strdup_printf("pmemsave 0x1000 4 %s", path);
+    g_autofree char *beyond = g_strdup_printf("pmemsave 0xfffffc 8 %s", path);
+    g_autofree char *data = NULL;
+    gsize len;
+    qtest_write(qts, 0x1000, 0x41424344, 4);
+    expect(qts, line, "");
+    g_assert_true(g_file_get_contents(path, &data, &len, NULL));
+    g_assert_cmpuint(len, ==, 4);
+    g_assert_cmpint(memcmp(data, "DCBA", 4), ==, 0);
+    expect(qts, beyond, "Error: there is no memory at 0x1000000; *");
+    expect(qts, "pmemsave 0 4 /nonexistent/file", "Error: '/nonexistent/file' cannot be opened*");
+    expect(qts, "pmemsave 0 -1 /dev/null", "Error: Parameter 'size'*");
+    expect(qts, "memsave 0 4 /dev/null", "Error: the accelerator 'qtest' has no vCPUs*");
+    g_unlink(path);
+    qtest_stop(qts);
+}
+
+/* ---- On a terminal ---- */
+
+typedef struct Terminal {
+    int master;
+    pid_t pid;
+    GString *shown;
+} Terminal;
+
+static Terminal terminal_start(unsigned short columns)
+{
+    struct winsize size = { .ws_row = 24, .ws_col = columns };
+    Terminal t = { .shown = g_string_new(NULL) };
+    int slave;
+    g_assert_cmpint(openpty(&t.master, &slave, NULL, NULL, &size), ==, 0);
+    t.pid = fork();
+    if (t.pid == 0) {
+        for (int fd = 0; fd <= STDERR_FILENO; fd++) {
+            dup2(slave, fd);
+        }
+        execl(g_getenv("VIREO"), "vireo", "-accel", "qtest", "-nodefaults", "-display", "none",
+              "-device", "virtio-rng-pci,id=rng-one", "-netdev", "user,id=net-one", "-monitor",
+              "stdio", NULL);
+        _exit(127);
+    }
+    close(slave);
+    return t;
+}
+
+/* Reads until the text has been shown behind what was waited for before. */
+static void terminal_wait(Terminal *t, const char *text)
+{
+    char *at;
+    while (!(at = strstr(t->shown->str, text))) {
+        char data[4096];
+        struct pollfd fd = { .fd = t->master, .events = POLLIN };
+        if (poll(&fd, 1, QTEST_TIMEOUT_MS) <= 0) {
+            g_error("no '%s' in '%s'", text, t->shown->str);
+        }
+        ssize_t got = read(t->master, data, sizeof(data));
+        if (got <= 0) {
+            g_error("the end, and no '%s' in '%s'", text, t->shown->str);
+        }
+        for (ssize_t i = 0; i < got; i++) { /* the terminal makes a CR of its own */
+            bool again = data[i] == '\r' && g_str_has_suffix(t->shown->str, "\r");
+            g_string_append_len(t->shown, &data[i], !again);
+        }
+    }
+    g_string_erase(t->shown, 0, at + strlen(text) - t->shown->str);
+}
+
+static void terminal_type(Terminal *t, const char *keys)
+{
+    g_assert_cmpint(write(t->master, keys, strlen(keys)), ==, (ssize_t)strlen(keys));
+}
+
+static void terminal_end(Terminal *t)
+{
+    int status;
+    terminal_type(t, "\025quit\r");
+    g_assert_cmpint(waitpid(t->pid, &status, 0), ==, t->pid);
+    g_assert_cmpint(status, ==, 0);
+    close(t->master);
+    g_string_free(t->shown, TRUE);
+}
+
+static void test_keys_of_a_terminal(void)
+{
+    Terminal t = terminal_start(80);
+    terminal_wait(&t, "(qemu) ");
+    terminal_type(&t, "xinfo statu\001\033[3~\005s\r");
+    terminal_wait(&t, "VM status: running\r\n(qemu) ");
+    terminal_type(&t, "info name\r");
+    terminal_wait(&t, "(qemu) ");
+    terminal_type(&t, "\033[A\033[A\r");
+    terminal_wait(&t, "VM status: running\r\n(qemu) ");
+    terminal_type(&t, "\022nam\r");
+    terminal_wait(&t, "info name\r\n(qemu) ");
+    terminal_type(&t, "info history\r");
+    terminal_wait(&t, "0: 'info status'\r\n1: 'info name'\r\n2: 'info status'");
+    terminal_end(&t);
+}
+
+static void test_tab_key(void)
+{
+    Terminal t = terminal_start(80);
+    terminal_wait(&t, "(qemu) ");
+    terminal_type(&t, "info st\t\r");
+    terminal_wait(&t, "VM status: running");
+    terminal_type(&t, "device_del r\t");
+    terminal_wait(&t, "rng-one ");
+    terminal_type(&t, "\025set_link n\t of\t");
+    terminal_wait(&t, "net-one ");
+    terminal_wait(&t, "off ");
+    terminal_type(&t, "\025device_add virtio-rng-p\t");
+    terminal_wait(&t, "ci");
+    terminal_type(&t, ",max-b\t");
+    terminal_wait(&t, "ytes=");
+    terminal_type(&t, "\025qom-list /machine/periph\t");
+    terminal_wait(&t, "eral");
+    terminal_type(&t, "\025qom-get /machine/peripheral/rng-one max-\t");
+    terminal_wait(&t, "bytes ");
+    terminal_type(&t, "\025help info uu\t\r");
+    terminal_wait(&t, "info uuid -- ");
+    terminal_end(&t);
+}
+
+/* A row of 20 columns: what is typed beyond stays on it. */
+static void test_a_narrow_terminal(void)
+{
+    Terminal t = terminal_start(20);
+    terminal_wait(&t, "(qemu) ");
+    terminal_type(&t, "info status of the whole machine\001");
+    terminal_wait(&t, "\r\033[K(qemu) info status \033[12D");
+    terminal_type(&t, "\r");
+    terminal_wait(&t, "usage: info status");
+    terminal_end(&t);
+}
+
+/* ---- Clients that mean no good ---- */
+
+static int connect_to(const char *path)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    g_strlcpy(addr.sun_path, path, sizeof(addr.sun_path));
+    g_assert_cmpint(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), ==, 0);
+    return fd;
+}
+
+/* Writes until the other side takes no more, or it was all taken so many times. */
+static void flood(int fd, const char *data, size_t len, unsigned times)
+{
+    for (unsigned i = 0; i < times; i++) {
+        struct pollfd room = { .fd = fd, .events = POLLOUT };
+        if (poll(&room, 1, 500) <= 0 || write(fd, data, len) < 0) {
+            return;
+        }
+    }
+}
+
+static uint64_t resident_pages(QTest *qts)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/statm", (int)qts->pid);
+    g_autofree char *text = NULL;
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    return g_ascii_strtoull(strchr(text, ' '), NULL, 10);
+}
+
+static void test_clients_that_do_not_read(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("hmp-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(dir, "monitor", NULL);
+    QTest *qts = qtest_start("-m 16 -monitor unix:%s,server=on,wait=off", path);
+    g_autoptr(GString) helps = g_string_new(NULL);
+    for (unsigned i = 0; i < 1000; i++) {
+        g_string_append(helps, "help\r");
+    }
+    uint64_t before = resident_pages(qts);
+    int fd = connect_to(path);
+    flood(fd, helps->str, helps->len, 2000); /* 10 MB, for which 16 GB would be the answer */
+    expect(qts, "info status", "VM status: running");
+    g_assert_cmpuint(resident_pages(qts), <, before + (8 << 20) / 4096);
+    close(fd);
+    fd = connect_to(path);
+    g_autofree char *nonsense = g_malloc(1 << 20);
+    for (unsigned i = 0; i < 1 << 20; i++) {
+        nonsense[i] = (char)(i * 2654435761u >> 13);
+    }
+    flood(fd, nonsense, 1 << 20, 2);
+    close(fd);
+    expect(qts, "info status", "VM status: *");
+    qtest_stop(qts);
+    g_unlink(path);
+    g_rmdir(dir);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/hmp/memory-and-ports", test_memory_and_ports);
+    g_test_add_func("/hmp/what-needs-vcpus", test_what_needs_vcpus);
+    g_test_add_func("/hmp/interrupt-controllers", test_interrupt_controllers);
+    g_test_add_func("/hmp/memory-is-saved", test_memory_is_saved);
+    g_test_add_func("/hmp/keys-of-a-terminal", test_keys_of_a_terminal);
+    g_test_add_func("/hmp/tab-key", test_tab_key);
+    g_test_add_func("/hmp/a-narrow-terminal", test_a_narrow_terminal);
+    g_test_add_func("/hmp/clients-that-do-not-read", test_clients_that_do_not_read);
+    return g_test_run();
+}
