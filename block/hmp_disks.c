@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The human monitor's commands about disks: words to QMP's commands. */
 #include <string.h>
-#include "block/graph.h"
-#include "block/jobs/copy.h"
-#include "block/jobs/job.h"
 #include "block/qmp.h"
 #include "vmm/monitor/monitor.h"
 #include "vmm/util/bytes.h"
@@ -221,104 +218,6 @@ static void hmp_drive_del(GString *out, char **args)
     hmp_error(out, error);
 }
 
-/* ---- commit ---- */
-
-#define LOOK_BYTES  (64 * MIB)
-#define PIECE_BYTES (1ULL << COPY_CHUNK_BITS)
-
-static int copy_down(BlockNode *image, BlockNode *base)
-{
-    CopyWay way = { image, base, BLOCK_REQ_UNMAP, 0 };
-    g_autofree uint8_t *buffer = g_malloc(PIECE_BYTES);
-    uint64_t length = block_node_length(image), bytes;
-    int ret = 0;
-    for (uint64_t offset = 0; ret == 0 && offset < length; offset += bytes) {
-        BlockStatus status;
-        bool reading;
-        bytes = MIN(length - offset, LOOK_BYTES);
-        ret = block_status(image, offset, bytes, &status);
-        bytes = status.bytes;
-        if (ret == 0 && status.flags & BLOCK_STATUS_ALLOCATED) {
-            bytes = MIN(bytes, PIECE_BYTES);
-            ret = copy_range(&way, offset, bytes, buffer, &reading);
-        }
-    }
-    return ret ? ret : block_flush(base);
-}
-
-/* Inside a change, base open for writing. */
-static bool commit_into(BlockNode *image, BlockNode *base, GError **error)
-{
-    const BlockImageOps *ops = block_node_image_ops(image);
-    uint64_t length = block_node_length(image);
-    if (block_node_length(base) < length && !block_resize(base, length, error)) {
-        return false;
-    }
-    int ret = copy_down(image, base);
-    if (ret < 0) {
-        return error_set(error, "%s", g_strerror(-ret));
-    }
-    return ops->make_empty(image, error);
-}
-
-/* What the image decides goes down into its backing image, and the image is emptied. */
-static bool commit_image(BlockNode *node, GError **error)
-{
-    BlockNode *image = graph_skip_filters(node), *base = graph_skip_filters(image->backing);
-    const BlockImageOps *ops = block_node_image_ops(image);
-    if (!base || !ops || !ops->make_empty) {
-        return error_set(error, "it has no backing file, or its format cannot be emptied");
-    }
-    if (!job_check_free(image, error) || !job_check_free(base, error)) {
-        return false;
-    }
-    graph_change_begin();
-    bool was_readonly = base->readonly, ok = graph_set_readonly(base, false, error);
-    if (ok) {
-        BlockBackend *hold = backend_attach_job(base, "commit", true, error);
-        ok = hold && commit_into(image, base, error);
-        if (hold) {
-            block_backend_detach(hold);
-        }
-        if (was_readonly) {
-            graph_set_readonly(base, true, NULL);
-        }
-    }
-    graph_change_end();
-    return ok;
-}
-
-static void commit_drive(GString *out, const char *name, BlockNode *node)
-{
-    GError *error = NULL;
-    if (!commit_image(node, &error)) {
-        g_prefix_error(&error, "'commit' error for '%s': ", name);
-        hmp_error(out, error);
-    }
-}
-
-static void commit_each(Drive *drive, void *opaque)
-{
-    if (drive->node && graph_skip_filters(drive->node)->backing) {
-        commit_drive(opaque, drive->id, drive->node);
-    }
-}
-
-static void hmp_commit(GString *out, char **args)
-{
-    GError *error = NULL;
-    if (!strcmp(args[0], "all")) {
-        drive_foreach(commit_each, out);
-        return;
-    }
-    BlockNode *node = block_device_node(args[0], &error);
-    if (node) {
-        commit_drive(out, args[0], node);
-    } else {
-        hmp_error(out, error);
-    }
-}
-
 /* ---- The NBD server ---- */
 
 /* "HOST:PORT", or "unix:PATH". */
@@ -444,8 +343,6 @@ static const HmpCommand hmp[] = {
     { "drive_add", "ADDRESS OPTIONS", "add a drive (if=none) for device_add; ADDRESS means nothing",
       hmp_drive_add, 2, 2 },
     { "drive_del", "DRIVE", "remove a drive that no device has", hmp_drive_del, 1, 1 },
-    { "commit", "DISK|all", "write a disk's image into its backing file, and empty it", hmp_commit,
-      1, 1 },
     { "nbd_server_start", "[-a [-w]] HOST:PORT|unix:PATH",
       "start the NBD server (-a: with all disks, -w: to be written to)", hmp_nbd_start, 1, 3 },
     { "nbd_server_add", "[-w] DISK [NAME]", "export a disk", hmp_nbd_add, 1, 3 },

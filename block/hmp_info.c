@@ -142,12 +142,40 @@ static void hmp_info_blockstats(GString *out, char **args)
     json_object_put(list);
 }
 
-static const HmpCommand hmp[] = {
-    { "info block", "[-n] [-v] [DISK]",
-      "the disks; -n: the block nodes; -v: changes nothing, all is shown", hmp_info_block, 0, 3 },
-    { "info blockstats", NULL, "what the disks have done", hmp_info_blockstats },
-    { NULL },
-};
+static void snapshot_lines(GString *out, const char *disk, json_object *snapshots)
+{
+    size_t count = snapshots ? json_object_array_length(snapshots) : 0;
+    if (count) {
+        g_string_append_printf(out, "Snapshots in the image of '%s':\n%-8s%-24s%12s %s\n", disk,
+                               "ID", "TAG", "VM SIZE", "DATE");
+    }
+    for (size_t i = 0; i < count; i++) {
+        json_object *item = json_object_array_get_idx(snapshots, i);
+        g_autoptr(GDateTime)
+            date = g_date_time_new_from_unix_local(json_object_get_int64(member(item, "date-sec")));
+        g_autofree char *when = date ? g_date_time_format(date, "%Y-%m-%d %H:%M:%S") : NULL;
+        g_string_append_printf(
+            out, "%-8s%-24s%12" G_GINT64_FORMAT " %s\n", text_of(item, "id"), text_of(item, "name"),
+            json_object_get_int64(member(item, "vm-state-size")), when ? when : "");
+    }
+}
+
+static void hmp_info_snapshots(GString *out, char **args)
+{
+    json_object *list = block_query();
+    gsize before = out->len;
+    for (size_t i = 0; i < json_object_array_length(list); i++) {
+        json_object *item = json_object_array_get_idx(list, i);
+        json_object *inserted = member(item, "inserted");
+        const char *name = text_of(item, "device");
+        name = name && *name ? name : text_of(inserted, "node-name");
+        snapshot_lines(out, name, member(member(inserted, "image"), "snapshots"));
+    }
+    if (out->len == before) {
+        g_string_append(out, "There are no snapshots\n");
+    }
+    json_object_put(list);
+}
 
 static void list_disks(GPtrArray *words)
 {
@@ -178,6 +206,14 @@ static void list_formats(GPtrArray *words)
         g_ptr_array_add(words, g_strdup(formats[i]));
     }
 }
+
+static const HmpCommand hmp[] = {
+    { "info block", "[-n] [-v] [DISK]",
+      "the disks; -n: the block nodes; -v: changes nothing, all is shown", hmp_info_block, 0, 3 },
+    { "info snapshots", NULL, "the snapshots inside the disks' images", hmp_info_snapshots },
+    { "info blockstats", NULL, "what the disks have done", hmp_info_blockstats },
+    { NULL },
+};
 
 static const HmpWordKind words[] = {
     { "DISK", list_disks },     { "DRIVE", list_drives },   { "JOB", list_jobs },

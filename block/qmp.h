@@ -9,7 +9,8 @@
 
 extern const MonitorCommands block_commands, block_info_commands, media_commands, export_commands,
     limit_commands, job_commands, copy_commands, snapshot_commands, transaction_commands,
-    create_commands, reopen_commands, bitmap_commands, latency_commands, disk_commands;
+    create_commands, reopen_commands, bitmap_commands, latency_commands, disk_commands,
+    commit_commands;
 
 /* The node that a command's `device` means: a drive's id, a device's, or a node's name. Main
  * thread. */

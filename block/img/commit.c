@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "block/commit_copy.h"
 #include "block/img/img.h"
 #include "vmm/util/bytes.h"
 
@@ -21,8 +22,6 @@ const ImgOption img_commit_options[] = {
     IMG_OPTION_PROGRESS,
     IMG_OPTIONS_END,
 };
-
-#define COMMIT_BUFFER (2 * MIB)
 
 typedef struct Link {
     char *path, *format, *recorded; /* recorded: as the overlay names it */
@@ -116,62 +115,28 @@ static ImgImage *base_of(Commit *c)
     return &c->images[c->links->len - 1];
 }
 
-/* The highest image above the base that decides on the first bytes of the range; NULL: none. */
-static int find_decider(Commit *c, uint64_t offset, uint64_t *bytes, BlockNode **node, bool *zero)
-{
-    *node = NULL;
-    for (guint i = 0; i < c->links->len - 1; i++) {
-        BlockNode *here = c->images[i].node;
-        uint64_t length = block_node_length(here);
-        BlockStatus status;
-        if (offset >= length) { /* shorter than the one above: zeroes */
-            *node = here;
-            *zero = true;
-            return 0;
-        }
-        int ret = block_status(here, offset, MIN(*bytes, length - offset), &status);
-        if (ret < 0) {
-            return ret;
-        }
-        *bytes = status.bytes;
-        if (status.flags & BLOCK_STATUS_ALLOCATED) {
-            *node = here;
-            *zero = status.flags & BLOCK_STATUS_ZERO;
-            return 0;
-        }
-    }
-    return 0;
-}
-
-static int commit_part(Commit *c, uint64_t offset, uint64_t *bytes)
-{
-    BlockNode *from, *base = base_of(c)->node;
-    bool zero = false;
-    int ret = find_decider(c, offset, bytes, &from, &zero);
-    if (ret < 0 || !from) {
-        return ret;
-    }
-    if (zero) {
-        return block_pwrite_zeroes(base, offset, *bytes, BLOCK_REQ_UNMAP);
-    }
-    *bytes = MIN(*bytes, COMMIT_BUFFER);
-    ret = img_pread(from, offset, c->data, *bytes);
-    return ret < 0 ? ret : block_pwrite(base, offset, c->data, *bytes);
-}
-
 static bool copy_all(Commit *c)
 {
     uint64_t total = block_node_length(c->images[0].node), copied = 0;
     gint64 began = g_get_monotonic_time();
+    guint above = c->links->len - 1;
+    g_autofree BlockNode **nodes = g_new(BlockNode *, above);
+    CommitCopy copy = {
+        .images = nodes, .count = above, .base = base_of(c)->node, .buffer = c->data
+    };
+    for (guint i = 0; i < above; i++) {
+        nodes[i] = c->images[i].node;
+    }
     for (uint64_t offset = 0, bytes; offset < total; offset += bytes) {
+        bool data;
         bytes = total - offset;
-        int ret = commit_part(c, offset, &bytes);
+        int ret = commit_copy_part(&copy, offset, &bytes, &data);
         if (ret < 0) {
             report_error("Block job failed at offset %" G_GUINT64_FORMAT ": %s", offset,
                          g_strerror(-ret));
             return false;
         }
-        copied += bytes <= COMMIT_BUFFER ? bytes : 0;
+        copied += data ? bytes : 0;
         img_progress((double)(offset + bytes) * 100.0 / (double)total);
         gint64 wanted = c->rate ? (gint64)((double)copied / (double)c->rate * G_USEC_PER_SEC) : 0;
         gint64 delay = wanted - (g_get_monotonic_time() - began);
@@ -232,7 +197,7 @@ int img_commit_run(ImgArgs *args)
         return 1;
     }
     c.links = g_ptr_array_new_with_free_func(link_free);
-    c.data = img_buffer_new(COMMIT_BUFFER);
+    c.data = img_buffer_new(COMMIT_PIECE);
     img_progress_start(img_has(args, "p") && !quiet);
     bool ok = commit(&c, args, cache);
     img_progress_end();

@@ -124,6 +124,7 @@ static void test_snapshots(void)
     expect(&s, "snapshot_blkdev_internal d x", "");
     expect(&s, "snapshot_blkdev_internal d x", "Error: *'x'*");
     expect(&s, "snapshot_blkdev_internal d y", "");
+    expect(&s, "info snapshots", "Snapshots in the image of 'd':*1 *x *2 *y *");
     expect(&s, "snapshot_delete_blkdev_internal d y", "");
     expect(&s, "snapshot_delete_blkdev_internal d y", "Error: *");
     stage_work(&s, 8);

@@ -12,8 +12,9 @@
 
 static void expect(QTest *qts, const char *line, const char *pattern)
 {
-    g_autofree char *text = qtest_hmp(qts, line);
-    g_strchomp(text);
+    g_autofree char *wire = qtest_hmp(qts, line);
+    g_auto(GStrv) lines = g_strsplit(wire, "\r\n", -1);
+    g_autofree char *text = g_strchomp(g_strjoinv("\n", lines));
     if (!g_pattern_match_simple(pattern, text)) {
         g_error("'%s' says '%.2000s', not '%s'", line, text, pattern);
     }
@@ -101,6 +102,62 @@ static void test_memory_is_saved(void)
     expect(qts, "pmemsave 0 -1 /dev/null", "Error: Parameter 'size'*");
     expect(qts, "memsave 0 4 /dev/null", "Error: the accelerator 'qtest' has no vCPUs*");
     g_unlink(path);
+    qtest_stop(qts);
+}
+
+static void test_machine_and_objects(void)
+{
+    QTest *qts = qtest_start("-m 16 -device virtio-rng-pci,id=rng0 -object "
+                             "memory-backend-ram,id=extra,size=4M -device i6300esb");
+    expect(qts, "info memdev", "*memory backend: extra\n  size: 4194304\n*host nodes:*");
+    expect(qts, "info ramblock", "*pc.ram    4 KiB 0x0000000001000000 *0x*");
+    expect(qts, "info qom-tree", "/machine (*/rng0 (virtio-rng-pci)*");
+    expect(qts, "info qom-tree /objects", "/objects (container)\n  /extra (memory-backend-ram)");
+    expect(qts, "info qom-tree /nowhere", "Error: *");
+    expect(qts, "watchdog_action pause", "");
+    expect(qts, "watchdog_action bite", "Error: *");
+    expect(qts, "info snapshots", "There are no snapshots");
+    expect(qts, "info dump", "Status: none");
+    expect(qts, "dump-guest-memory -d", "Error: into which file?");
+    expect(qts, "dump-guest-memory /nonexistent/file 0 1+", "Error: the expression ends*");
+    expect(qts, "dump-guest-memory /nonexistent/file", "Error: *");
+    qtest_stop(qts);
+}
+
+static void test_virtio(void)
+{
+    static const char backend[] = "/machine/peripheral/rng0/virtio-backend";
+    QTest *qts = qtest_start("-m 16 -device virtio-rng-pci,id=rng0,addr=5");
+    QVirtio *dev = qvirtio_new(qpci_open(qts, 5 << 3));
+    g_autofree char *status = g_strdup_printf("info virtio-status %s", backend);
+    g_autofree char *queue = g_strdup_printf("info virtio-queue-status %s 0", backend);
+    g_autofree char *no_queue = g_strdup_printf("info virtio-queue-status %s 1", backend);
+    expect(qts, "info virtio", "/machine/peripheral/rng0/virtio-backend [virtio-rng]");
+    expect(qts, status, "*started:         false*status:          0x00\n*");
+    qvirtio_reset(dev);
+    qvirtio_negotiate(dev, 1ULL << 32);
+    QVirtQueue *vq = qvirtqueue_new(dev, 0, 8, 0xffff);
+    qvirtio_driver_ok(dev);
+    expect(qts, status,
+           "*started:         true*ACKNOWLEDGE DRIVER DRIVER_OK FEATURES_OK\n*"
+           "guest features:  0x0000000100000000");
+    expect(qts, queue, "*enabled:         true\n  size:            8 of *vector:          -1*");
+    expect(qts, no_queue, "Error: '1' is not the number of one of its 1 queues");
+    expect(qts, "info virtio-status nobody", "Error: there is no virtio device 'nobody'*");
+    qvirtqueue_free(vq);
+    qvirtio_free(dev);
+    qtest_stop(qts);
+}
+
+static void test_no_devices(void)
+{
+    QTest *qts = qtest_start("-m 16");
+    expect(qts, "info virtio", "No VirtIO devices");
+    expect(qts, "netdev_add user,id=net0", "");
+    expect(qts, "netdev_add user,id=net0", "Error: *");
+    expect(qts, "info network", "net0: type=user*");
+    expect(qts, "netdev_del net0", "");
+    expect(qts, "netdev_del net0", "Error: there is no netdev*");
     qtest_stop(qts);
 }
 
@@ -287,6 +344,9 @@ int main(int argc, char **argv)
     g_test_add_func("/hmp/what-needs-vcpus", test_what_needs_vcpus);
     g_test_add_func("/hmp/interrupt-controllers", test_interrupt_controllers);
     g_test_add_func("/hmp/memory-is-saved", test_memory_is_saved);
+    g_test_add_func("/hmp/machine-and-objects", test_machine_and_objects);
+    g_test_add_func("/hmp/virtio", test_virtio);
+    g_test_add_func("/hmp/no-devices", test_no_devices);
     g_test_add_func("/hmp/keys-of-a-terminal", test_keys_of_a_terminal);
     g_test_add_func("/hmp/tab-key", test_tab_key);
     g_test_add_func("/hmp/a-narrow-terminal", test_a_narrow_terminal);

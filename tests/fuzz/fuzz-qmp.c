@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static const char *const not_run[] = { "chardev-add",  "object-add",      "blockdev-add",
                                        "netdev_add",   "blockdev-create", "device_add",
                                        "drive-mirror", "drive-backup",    "blockdev-snapshot-sync",
-                                       "memsave",      "pmemsave" };
+                                       "memsave",      "pmemsave",        "dump-guest-memory" };
 
 static bool is_listed(const char *name)
 {
