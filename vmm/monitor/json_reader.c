@@ -3,6 +3,10 @@
  * JSON in, byte by byte, as RFC 8259 has it; as in QEMU strings may stand in single quotes as well,
  * U+0000 is kept as C0 80, and integers that fit into 64 bits stay exact. A name that comes twice
  * in an object is an error.
+ *
+ * The values are json-c's, its tokener is not used: a stream's characters must not be cut by a read
+ * for it, it takes NaN and halves of surrogate pairs, the last of two members with one name, and
+ * after a fault it does not know where the value would have ended.
  */
 #include <errno.h>
 #include <math.h>
