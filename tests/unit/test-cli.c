@@ -46,6 +46,20 @@ static void test_qemus_usual_line_is_understood(void)
     cli_free(&cli);
 }
 
+static void test_the_last_of_two_counts(void)
+{
+    Cli cli;
+    g_assert_true(parse(&cli,
+                        "vireo -name a,process=p -name b -name process=q -m 64 -m 32 "
+                        "-machine memory-backend=m -machine memory-backend=n",
+                        NULL));
+    g_assert_cmpstr(cli.config.name, ==, "b");
+    g_assert_cmpstr(cli.process_name, ==, "q");
+    g_assert_cmpuint(cli.config.ram_size, ==, 32 * MIB);
+    g_assert_cmpstr(cli.config.memory_backend, ==, "n");
+    cli_free(&cli);
+}
+
 static void test_two_dashes_are_one(void)
 {
     Cli cli;
@@ -237,6 +251,7 @@ int main(int argc, char **argv)
     machine_classes_register(boards);
     g_test_add_func("/cli/qemus-usual-line", test_qemus_usual_line_is_understood);
     g_test_add_func("/cli/disk-images-come-first", test_disk_images_come_first);
+    g_test_add_func("/cli/the-last-of-two-counts", test_the_last_of_two_counts);
     g_test_add_func("/cli/two-dashes-are-one", test_two_dashes_are_one);
     g_test_add_func("/cli/memory-is-in-mebibytes", test_memory_without_suffix_is_in_mebibytes);
     g_test_add_func("/cli/machine-options", test_machine_options_are_taken_apart);

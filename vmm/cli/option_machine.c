@@ -82,6 +82,7 @@ static bool machine_generic_key(Cli *cli, const char *key, const char *value, bo
     } else if (g_str_equal(key, "kernel-irqchip") || g_str_equal(key, "kernel_irqchip")) {
         *ok = set_irqchip(cli, value, error);
     } else if (g_str_equal(key, "memory-backend")) {
+        g_free((char *)config->memory_backend);
         config->memory_backend = g_strdup(value);
     } else if (g_str_equal(key, "acpi")) {
         bool on = true;
@@ -298,7 +299,11 @@ bool cli_opt_name(Cli *cli, const char *value, GError **error)
         return false;
     }
     bool threads = true; /* Vireo's threads always have names */
-    cli->config.name = g_strdup(opts_get(opts, "guest"));
+    const char *guest = opts_get(opts, "guest");
+    if (guest) {
+        g_free((char *)cli->config.name);
+        cli->config.name = g_strdup(guest);
+    }
     const char *process = opts_get(opts, "process");
     if (process) {
         g_free(cli->process_name);
