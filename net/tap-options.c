@@ -13,27 +13,49 @@
 #define DEFAULT_BRIDGE     "br0"
 
 const char *const tap_options[] = {
-    "ifname", "fd",     "fds",    "script", "downscript", "br",
-    "helper", "queues", "sndbuf", "vhost",  "vnet_hdr",   NULL,
+    "ifname", "fd",    "fds",      "script",  "downscript", "br",         "helper",  "queues",
+    "sndbuf", "vhost", "vnet_hdr", "vhostfd", "vhostfds",   "vhostforce", "poll-us", NULL,
 };
 const char *const bridge_options[] = { "br", "helper", NULL };
 
-/* What needs the kernel's vhost-net. */
-static bool refuse_vhost(Opts *options, GError **error)
+/* A descriptor of /dev/vhost-net: not used, but closed, since it was handed over. */
+static bool close_vhost_fd(const char *text, GError **error)
 {
-    static const char *const keys[] = { "vhostfd", "vhostfds", "vhostforce", "poll-us" };
-    bool vhost = false;
-    if (!opts_get_bool(options, "vhost", &vhost, error)) {
+    bool named;
+    int fd = passed_fd_param(text, &named, error);
+    if (fd > STDERR_FILENO) {
+        close(fd);
+    }
+    return fd >= 0;
+}
+
+/* vhost=on asks for the kernel's own data path where it is to be had, and libvirt always does;
+ * vhostforce=on does with nothing else. */
+static bool do_without_vhost(Opts *options, GError **error)
+{
+    const char *fd = opts_get(options, "vhostfd"), *fds = opts_get(options, "vhostfds");
+    bool vhost = false, force = false;
+    if (!opts_get_bool(options, "vhost", &vhost, error) ||
+        !opts_get_bool(options, "vhostforce", &force, error)) {
         return false;
     }
-    for (size_t i = 0; !vhost && i < G_N_ELEMENTS(keys); i++) {
-        const char *value = opts_get(options, keys[i]);
-        bool on = true;
-        vhost = value && !(parse_bool(value, &on) && !on);
+    if (force || opts_has(options, "poll-us")) {
+        return error_set(error,
+                         "%s needs the kernel's vhost-net, which Vireo does not use: its own "
+                         "queues run in the I/O thread",
+                         force ? "vhostforce=on" : "poll-us");
     }
-    return !vhost ||
-           error_set(error, "QEMU has vhost=on, Vireo does not yet: its own tap queues run "
-                            "in the I/O thread; leave vhost out");
+    g_auto(GStrv) list = g_strsplit(fds ? fds : fd ? fd : "", ":", -1);
+    for (char **text = list; *text; text++) {
+        if (!close_vhost_fd(*text, error)) {
+            g_prefix_error(error, "vhostfd: ");
+            return false;
+        }
+    }
+    if (vhost || fd || fds) {
+        report_warning("vhost=on: the tap's queues run in the I/O thread, not in the kernel");
+    }
+    return true;
 }
 
 static void add_queue(TapBackend *t, int fd)
@@ -183,7 +205,7 @@ bool tap_open(NetBackend *b, Opts *options, GError **error)
     uint64_t queues = 1, sndbuf = 0;
     const char *fd = opts_get(options, "fd"), *fds = opts_get(options, "fds");
     const char *helper = opts_get(options, "helper"), *bridge = opts_get(options, "br");
-    if (!refuse_vhost(options, error) ||
+    if (!do_without_vhost(options, error) ||
         !opts_get_uint(options, "queues", NET_MAX_QUEUES, &queues, error) ||
         !opts_get_size(options, "sndbuf", &sndbuf, error)) {
         return false;

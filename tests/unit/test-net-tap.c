@@ -301,10 +301,27 @@ static void test_scripts_run_with_the_name(void)
     g_rmdir(folder);
 }
 
+/* vhost=on falls back to the tap's own queues, and what came for it is closed. */
+static void test_vhost_is_done_without(void)
+{
+    int fd = open("/dev/null", O_RDWR); /* inherited, as for a program that is started with it */
+    g_autofree char *text =
+        g_strdup_printf("tap,id=n,ifname=vt0,script=no,downscript=no,vhost=on,vhostfd=%d", fd);
+    Nic *nic = nic_new(text);
+    g_autofree char *link = g_strdup_printf("/proc/self/fd/%d", fd);
+    g_autofree char *what = g_file_read_link(link, NULL); /* by now the tap's, perhaps */
+    g_assert_cmpstr(what, !=, "/dev/null");
+    nic_free(nic);
+    nic = nic_new("tap,id=n,ifname=vt0,script=no,downscript=no,vhost=on");
+    nic_free(nic);
+}
+
 static void test_bad_options_are_refused(void)
 {
-    assert_refused("tap,id=n,vhost=on", "vhost=on");
-    assert_refused("tap,id=n,vhostfds=3", "vhost=on");
+    assert_refused("tap,id=n,vhost=on,vhostforce=on", "vhostforce=on");
+    assert_refused("tap,id=n,poll-us=50", "poll-us");
+    assert_refused("tap,id=n,vhost=maybe", "vhost");
+    assert_refused("tap,id=n,vhost=on,vhostfds=9999:9998", "9999");
     assert_refused("tap,id=n,ifname=a-name-that-is-too-long", "too long");
     assert_refused("tap,id=n,queues=0", "queues");
     assert_refused("tap,id=n,queues=100000", "queues");
@@ -411,6 +428,7 @@ int main(int argc, char **argv)
     g_test_add_func("/net-tap/several-queues", test_several_queues);
     g_test_add_func("/net-tap/inherited-descriptors", test_inherited_descriptors);
     g_test_add_func("/net-tap/scripts-run-with-the-name", test_scripts_run_with_the_name);
+    g_test_add_func("/net-tap/vhost-is-done-without", test_vhost_is_done_without);
     g_test_add_func("/net-tap/bad-options-are-refused", test_bad_options_are_refused);
     g_test_add_func("/net-tap/a-taken-interface", test_a_taken_interface_is_an_error);
     g_test_add_func("/net-tap/a-vanished-interface", test_a_vanished_interface_does_no_harm);
