@@ -222,7 +222,7 @@ static void file_close(BlockNode *node)
     if (!node->readonly) {
         file_trim(node);
     }
-    fdset_close(s->fd); /* with the last descriptor go the locks */
+    fdset_close(s->fd);
     aio_lane_unref(s->lane);
     g_mutex_clear(&s->size_lock);
     g_mutex_clear(&s->rmw_lock);

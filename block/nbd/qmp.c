@@ -6,6 +6,7 @@
 #include "block/nbd/server.h"
 #include "block/qmp.h"
 #include "vmm/monitor/qmp-schema.h"
+#include "vmm/util/passed_fds.h"
 
 static NbdServer *server;
 static CharAddress address;
@@ -65,10 +66,25 @@ static bool need_server(GError **error)
     return server || error_set(error, "there is no NBD server: nbd-server-start starts it");
 }
 
-/* QEMU's SocketAddressLegacy, with its members in "data", or flat. */
-static bool parse_address(json_object *json, GError **error)
+static bool listen_fd(Opts *members, GError **error)
 {
-    static const char *const types[] = { "inet", "unix", NULL };
+    const char *text = opts_get(members, "str");
+    if (!text) {
+        return error_set(error, "Parameter 'addr.data.str' is missing");
+    }
+    int fd = opts_check_unused(members, "addr", NULL, error)
+                 ? passed_socket_param(text, true, error)
+                 : -1;
+    if (fd >= 0) {
+        nbd_server_listen_fd(server, fd);
+    }
+    return fd >= 0;
+}
+
+/* QEMU's SocketAddressLegacy, with its members in "data", or flat. */
+static bool server_listen(json_object *json, GError **error)
+{
+    static const char *const types[] = { "inet", "unix", "fd", NULL };
     int type = 0;
     if (!json_object_is_type(json, json_type_object)) {
         return error_set(error, "'addr' has to be of type object");
@@ -85,8 +101,12 @@ static bool parse_address(json_object *json, GError **error)
     }
     g_autoptr(Opts) data = opts_take_prefix(all, "data");
     Opts *members = data ? data : all;
+    if (g_str_equal(types[type], "fd")) {
+        return listen_fd(members, error);
+    }
     return char_address_parse(&address, members, error) &&
-           opts_check_unused(members, "addr", NULL, error);
+           opts_check_unused(members, "addr", NULL, error) &&
+           nbd_server_listen(server, &address, error);
 }
 
 static json_object *server_start(const void *opaque, GError **error)
@@ -104,13 +124,11 @@ static json_object *server_start(const void *opaque, GError **error)
         error_set(error, "Parameter 'max-connections' expects a number of clients");
         return NULL;
     }
-    if (parse_address(args->addr, error)) {
-        server = nbd_server_new((unsigned)args->max_connections, NULL, error);
-        if (server && nbd_server_listen(server, &address, error)) {
-            return qmp_ok();
-        }
-        g_clear_pointer(&server, nbd_server_free);
+    server = nbd_server_new((unsigned)args->max_connections, NULL, error);
+    if (server && server_listen(args->addr, error)) {
+        return qmp_ok();
     }
+    g_clear_pointer(&server, nbd_server_free);
     char_address_clear(&address);
     return NULL;
 }

@@ -220,6 +220,16 @@ static void test_what_nobody_uses_goes_with_the_last_monitor(void)
     "'/dev/fdset/4'" more "}}"
 #define DEL_NODE "{'execute': 'blockdev-del', 'arguments': {'node-name': 'n'}}"
 
+/* Whether an image's locks are seen by others. */
+static void assert_locked(const char *path, bool locked)
+{
+    struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 100, .l_len = 200 };
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    g_assert_cmpint(fcntl(fd, F_OFD_GETLK, &fl), ==, 0);
+    close(fd);
+    g_assert_true((fl.l_type != F_UNLCK) == locked);
+}
+
 static void test_disks_get_the_access_mode_that_they_need(void)
 {
     QTest *qts = qtest_start("-m 16");
@@ -260,6 +270,29 @@ static void test_disks_get_the_access_mode_that_they_need(void)
     close(reading);
     close(writing);
     close(both);
+    g_unlink(path);
+    qtest_stop(qts);
+}
+
+/* Although the set has the file still open. */
+static void test_locks_go_with_the_disk(void)
+{
+    QTest *qts = qtest_start("-m 16 -S");
+    g_autofree char *path = g_strdup_printf("%s/disk", qts->dir);
+    g_autofree char *contents = g_strnfill(65536, 'd');
+    g_assert_true(g_file_set_contents(path, contents, 65536, NULL));
+    int fd = open(path, O_RDWR);
+    add_fd(qts, fd, "'fdset-id': 4");
+    ok(qts, ADD_NODE(""));
+    ok(qts, "{'execute': 'device_add', 'arguments': {'driver': 'virtio-blk-pci', 'id': 'd', "
+            "'drive': 'n'}}");
+    assert_locked(path, true);
+    ok(qts, "{'execute': 'device_del', 'arguments': {'id': 'd'}}");
+    json_object_put(qtest_event(qts, "DEVICE_DELETED"));
+    ok(qts, DEL_NODE);
+    assert_sets(qts, "4:1");
+    assert_locked(path, false);
+    close(fd);
     g_unlink(path);
     qtest_stop(qts);
 }
@@ -449,6 +482,39 @@ static void test_change_and_break(void)
     qtest_stop(qts);
 }
 
+/* ---- The NBD server ---- */
+
+#define NBD_ON_FD(name)                                                                            \
+    "{'execute': 'nbd-server-start', 'arguments': {'addr': {'type': 'fd', 'data': {'str': '" name  \
+    "'}}}}"
+
+static void test_an_nbd_server_on_a_descriptor(void)
+{
+    QTest *qts = qtest_start("-m 16");
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    g_snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/nbd", qts->dir);
+    int listening = socket(AF_UNIX, SOCK_STREAM, 0), client = socket(AF_UNIX, SOCK_STREAM, 0);
+    g_assert_cmpint(bind(listening, (struct sockaddr *)&addr, sizeof(addr)), ==, 0);
+    unsigned before = count_fds(qts);
+    assert_error(qts, "named 'n'", NBD_ON_FD("n"));
+    send_fd(qts, client);
+    ok(qts, "{'execute': 'getfd', 'arguments': {'fdname': 'n'}}");
+    assert_error(qts, "not a listening socket", NBD_ON_FD("n"));
+    assert_fds(qts, before);
+    g_assert_cmpint(listen(listening, 1), ==, 0);
+    send_fd(qts, listening);
+    ok(qts, "{'execute': 'getfd', 'arguments': {'fdname': 'n'}}");
+    close(listening);
+    ok(qts, NBD_ON_FD("n"));
+    g_assert_cmpint(connect(client, (struct sockaddr *)&addr, sizeof(addr)), ==, 0);
+    assert_reads(client, "NBDMAGIC");
+    close(client);
+    ok(qts, "{'execute': 'nbd-server-stop'}");
+    assert_fds(qts, before);
+    g_unlink(addr.sun_path);
+    qtest_stop(qts);
+}
+
 /* ---- -add-fd ---- */
 
 /* A program that starts vireo with descriptor 8, open for reading, and 9, for both. */
@@ -505,12 +571,14 @@ int main(int argc, char **argv)
                     test_what_nobody_uses_goes_with_the_last_monitor);
     g_test_add_func("/fds/disks-get-the-access-mode-that-they-need",
                     test_disks_get_the_access_mode_that_they_need);
+    g_test_add_func("/fds/locks-go-with-the-disk", test_locks_go_with_the_disk);
     g_test_add_func("/fds/what-is-no-disk-is-refused", test_what_is_no_disk_is_refused);
     g_test_add_func("/fds/untaken-ones-are-closed", test_descriptors_that_nobody_takes_are_closed);
     g_test_add_func("/fds/numbers-that-are-no-sockets",
                     test_numbers_that_are_no_sockets_are_refused);
     g_test_add_func("/fds/chardevs", test_chardevs_on_descriptors);
     g_test_add_func("/fds/chardev-change-and-break", test_change_and_break);
+    g_test_add_func("/fds/nbd-server", test_an_nbd_server_on_a_descriptor);
     g_test_add_func("/fds/inherited", test_inherited_descriptors);
     return g_test_run();
 }

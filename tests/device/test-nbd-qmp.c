@@ -114,7 +114,7 @@ static void test_mistakes_are_named(void)
                  "there is no NBD server: nbd-server-start starts it");
     assert_error(qts, "{'execute': 'nbd-server-start', 'arguments': {'addr': 5}}", "addr");
     assert_error(qts, "{'execute': 'nbd-server-start', 'arguments': {'addr': {'type': 'fd'}}}",
-                 "fd");
+                 "addr.data.str");
     assert_error(qts,
                  "{'execute': 'nbd-server-start', 'arguments': {'addr': {'type': 'unix', 'data': "
                  "{'path': '/nowhere/at/all'}}}}",

@@ -4,7 +4,6 @@
  * at a time; the next ones wait in the listen queue until it leaves.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -379,37 +378,11 @@ static bool open_client(SocketChardev *s, GError **error)
     return true;
 }
 
-static bool check_inherited(const SocketChardev *s, int fd, const char *text, GError **error)
-{
-    int listening = 0;
-    socklen_t len = sizeof(listening);
-    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) < 0) {
-        return error_set_errno(error, errno, "fd=%s is not a socket", text);
-    }
-    if (!!listening != s->server) {
-        return error_set(error,
-                         s->server ? "server=on: fd=%s is not listening"
-                                   : "fd=%s is a listening socket: add server=on",
-                         text);
-    }
-    if (!fd_set_nonblocking(fd) || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
-        return error_set_errno(error, errno, "fd=%s", text);
-    }
-    return true;
-}
-
 /* fd=: a socket that was inherited or came over a monitor, listening with server=on. */
 static bool open_inherited(SocketChardev *s, const char *text, bool wait, GError **error)
 {
-    bool named;
-    int fd = passed_fd_param(text, &named, error);
+    int fd = passed_socket_param(text, s->server, error);
     if (fd < 0) {
-        return false;
-    }
-    if (!check_inherited(s, fd, text, error)) {
-        if (named) {
-            close(fd);
-        }
         return false;
     }
     if (s->server) {

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vmm/util/passed_fds.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include "vmm/cli/opts.h"
 
@@ -88,4 +90,39 @@ int passed_fd_param(const char *text, bool *named, GError **error)
         return -1;
     }
     return (int)fd;
+}
+
+static bool set_up_socket(int fd, const char *text, bool listening, GError **error)
+{
+    int listens = 0;
+    socklen_t len = sizeof(listens);
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) < 0) {
+        return error_set_errno(error, errno, "fd=%s is not a socket", text);
+    }
+    if (!!listens != listening) {
+        return error_set(error,
+                         listening ? "fd=%s is not a listening socket, which a server needs"
+                                   : "fd=%s is a listening socket, which is for servers "
+                                     "(server=on)",
+                         text);
+    }
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+        fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
+        return error_set_errno(error, errno, "fd=%s", text);
+    }
+    return true;
+}
+
+int passed_socket_param(const char *text, bool listening, GError **error)
+{
+    bool named;
+    int fd = passed_fd_param(text, &named, error);
+    if (fd >= 0 && !set_up_socket(fd, text, listening, error)) {
+        if (named) {
+            close(fd);
+        }
+        return -1;
+    }
+    return fd;
 }

@@ -31,5 +31,7 @@ bool passed_fds_close(const char *name, GError **error);
  * with. Whoever uses it makes it close-on-exec, so that it can be given once. *named says which it
  * is: who fails has to close a named one. -1 and error. */
 int passed_fd_param(const char *text, bool *named, GError **error);
+/* The same for a socket, listening or not as is said; close-on-exec and non-blocking now. */
+int passed_socket_param(const char *text, bool listening, GError **error);
 
 #endif
