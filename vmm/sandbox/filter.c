@@ -50,7 +50,6 @@ bool sandbox_may_spawn(GError **error)
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
