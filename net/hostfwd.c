@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* hostfwd= rules of the user network: ports of the host that lead to the guest. */
+/* hostfwd= rules of the user network: ports of the host that lead to the guest; the connections. */
 #include <errno.h>
 #include <string.h>
 #include "net/user.h"
@@ -150,4 +150,20 @@ bool net_user_hostfwd_remove(NetBackend *b, const char *rule, GError **error)
 {
     UserBackend *u = user_cast(b, error);
     return u && user_hostfwd_rule(u, rule, false, error);
+}
+
+static void connections_do(UserBackend *u, void *opaque)
+{
+    char **text = opaque;
+    *text = slirp_connection_info(u->slirp);
+}
+
+char *net_user_connections(NetBackend *b)
+{
+    UserBackend *u = user_cast(b, NULL);
+    char *text = NULL;
+    if (u) {
+        user_call(u, connections_do, &text);
+    }
+    return text;
 }

@@ -82,6 +82,9 @@ NetSendResult net_queue_send(NetQueue *queue, const struct iovec *iov, int iov_c
 /* user back end: `hostfwd_add`, `hostfwd_remove` of the human monitor. Main thread. */
 bool net_user_hostfwd_add(NetBackend *backend, const char *rule, GError **error);
 bool net_user_hostfwd_remove(NetBackend *backend, const char *rule, GError **error);
+/* libslirp's table of connections and forwarded ports, a line each; NULL when the back end is no
+ * user network. The caller frees. Main thread. */
+char *net_user_connections(NetBackend *backend);
 
 /* -nic / -net user,model=..: a default MAC, 52:54:00:12:34:56 upwards. Main thread. */
 void net_default_mac(uint8_t mac[6]);

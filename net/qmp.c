@@ -57,8 +57,7 @@ static json_object *set_link(const void *opaque, GError **error)
 static void info_line(NetBackend *backend, void *opaque)
 {
     g_autofree char *info = net_backend_info(backend);
-    g_string_append_printf(opaque, "%s: type=%s,%s\n", net_backend_id(backend),
-                           net_backend_type(backend), info ? info : "");
+    g_string_append_printf(opaque, "%s\n", info);
 }
 
 static void hmp_info_network(GString *out, char **args)
@@ -81,6 +80,19 @@ static void hmp_netdev_del(GString *out, char **args)
     json_object *arguments = json_object_new_object();
     json_add_string(arguments, "id", args[0]);
     hmp_run_qmp(out, "netdev_del", arguments);
+}
+
+static void connections_of(NetBackend *backend, void *opaque)
+{
+    g_autofree char *text = net_user_connections(backend);
+    if (text) {
+        g_string_append_printf(opaque, "%s:\n%s", net_backend_id(backend), text);
+    }
+}
+
+static void hmp_info_usernet(GString *out, char **args)
+{
+    net_backend_foreach(connections_of, out);
 }
 
 static void hmp_set_link(GString *out, char **args)
@@ -151,6 +163,7 @@ static const QmpHandler qmp[] = {
 
 static const HmpCommand hmp[] = {
     { "info network", NULL, "the network back ends", hmp_info_network },
+    { "info usernet", NULL, "connections and forwarded ports of user networks", hmp_info_usernet },
     { "netdev_add", "NETTYPE,id=ID[,PROP=VALUE...]", "make a network back end, as -netdev",
       hmp_netdev_add, 1, 1 },
     { "netdev_del", "NETDEV", "remove a network back end", hmp_netdev_del, 1, 1 },

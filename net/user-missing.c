@@ -29,3 +29,8 @@ bool net_user_hostfwd_remove(NetBackend *backend, const char *rule, GError **err
 {
     return missing(error);
 }
+
+char *net_user_connections(NetBackend *backend)
+{
+    return NULL;
+}

@@ -155,7 +155,8 @@ static void test_no_devices(void)
     expect(qts, "info virtio", "No VirtIO devices");
     expect(qts, "netdev_add user,id=net0", "");
     expect(qts, "netdev_add user,id=net0", "Error: *");
-    expect(qts, "info network", "net0: type=user*");
+    expect(qts, "info network", "net0: index=0,type=user,*");
+    expect(qts, "info usernet", "net0:*Protocol*");
     expect(qts, "netdev_del net0", "");
     expect(qts, "netdev_del net0", "Error: there is no netdev*");
     qtest_stop(qts);

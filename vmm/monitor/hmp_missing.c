@@ -43,8 +43,6 @@ const HmpMissing hmp_missing[] = {
     { "info sync-profile", "locks are not measured; perf lock does it" },
     { "info trace-events", "there are no trace points" },
     { "info usbhost", "the host's USB devices are not passed through" },
-    { "info usernet",
-      "libslirp's own connections are not shown; info network shows the back ends" },
     { "info vcpu_dirty_limit", NO_MIGRATION },
     { "info virtio-queue-element", "requests are shown by traces of the device only" },
     { "info virtio-vhost-queue-status", "there is no vhost" },
