@@ -14,7 +14,9 @@
 #include "hw/devices.h"
 #include "vmm/chardev/chardev.h"
 #include "vmm/cli/cli.h"
+#include "vmm/cli/friendly.h"
 #include "vmm/cli/params.h"
+#include "vmm/client/client.h"
 #include "vmm/event/loop.h"
 #include "vmm/commands.h"
 #include "vmm/log.h"
@@ -174,9 +176,30 @@ static bool confine(const Cli *cli, GError **error)
            sandbox_enter(&cli->sandbox, error);
 }
 
+static int run_machine(Cli *cli, const RunDir *dir, int tell_fd, GError **error)
+{
+    Machine *machine = start_machine(cli, error);
+    if (!machine) {
+        return EXIT_FAILURE;
+    }
+    friendly_announce(cli, dir);
+    int status = EXIT_FAILURE;
+    if (signals_watch(machine, error) && confine(cli, error) &&
+        (cli->config.start_paused || machine_cont(machine, error))) {
+        if (cli->daemonize) {
+            daemonize_done(tell_fd);
+        }
+        status = machine_run(machine);
+        fd_watch_stop(&signal_watch);
+    }
+    start_undo(machine);
+    return status;
+}
+
 static int run(Cli *cli, GError **error)
 {
     static const CharMuxHooks hooks = { .quit = quit_from_terminal };
+    RunDir *dir = NULL;
     int tell_fd = cli->daemonize ? daemonize_begin(error) : -1;
     if (cli->daemonize && tell_fd < 0) {
         return EXIT_FAILURE;
@@ -193,20 +216,9 @@ static int run(Cli *cli, GError **error)
     }
     signals_block();
     chardev_set_mux_hooks(&hooks);
-    Machine *machine = start_machine(cli, error);
-    if (!machine) {
-        return EXIT_FAILURE;
-    }
-    int status = EXIT_FAILURE;
-    if (signals_watch(machine, error) && confine(cli, error) &&
-        (cli->config.start_paused || machine_cont(machine, error))) {
-        if (cli->daemonize) {
-            daemonize_done(tell_fd);
-        }
-        status = machine_run(machine);
-        fd_watch_stop(&signal_watch);
-    }
-    start_undo(machine);
+    int status = friendly_prepare(cli, &dir, error) ? run_machine(cli, dir, tell_fd, error)
+                                                    : EXIT_FAILURE;
+    rundir_leave(dir);
     return status;
 }
 
@@ -214,6 +226,9 @@ int main(int argc, char **argv)
 {
     GError *error = NULL;
     Cli cli;
+    if (argc > 1 && client_is_command(argv[1])) {
+        return client_main(argc - 1, argv + 1);
+    }
     device_classes_register(device_classes);
     machine_classes_register(machine_classes);
     monitor_commands_register(all_monitor_commands);

@@ -3,6 +3,7 @@
 #include "vmm/start.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -19,7 +20,8 @@
 #include "vmm/tpm/tpm.h"
 #include "vmm/util/fdset.h"
 
-#define CDROM_INDEX 2 /* of -cdrom, in the row of IDE drives */
+#define CONSOLE_TERMINAL "terminal0" /* the terminal's chardev, below the console's */
+#define CDROM_INDEX      2           /* of -cdrom, in the row of IDE drives */
 
 /* ---- Help of back ends ---- */
 
@@ -134,8 +136,27 @@ static const char *default_serial(const Cli *cli)
     return cli->monitors->len || cli->mons->len ? "stdio" : "mon:stdio";
 }
 
+/* The first serial port of a machine in the run directory: shared by the terminal, if it has one,
+ * and those who attach. */
+static bool make_console(Cli *cli, GError **error)
+{
+    Chardev *terminal = NULL;
+    if (cli->console_on_terminal) {
+        terminal = chardev_new_legacy("mon:stdio", CONSOLE_TERMINAL, error);
+        if (!terminal) {
+            return false;
+        }
+    }
+    Chardev *console = chardev_console_new("serial0", terminal, cli->console_fd, error);
+    cli->config.serial[0] = console ? chardev_id(console) : NULL;
+    return console != NULL;
+}
+
 static bool make_serials(Cli *cli, GError **error)
 {
+    if (cli->console_fd >= 0) {
+        return make_console(cli, error);
+    }
     if (cli->serials->len == 0) {
         const char *text = default_serial(cli);
         return !text ||
@@ -450,6 +471,9 @@ static bool make_mon(Opts *opts, GError **error)
 /* "mon:stdio" brings its own human monitor. */
 static bool make_mux_monitor(const Cli *cli, GError **error)
 {
+    if (cli->console_fd >= 0) {
+        return !cli->console_on_terminal || monitor_add_hmp(chardev_find(CONSOLE_TERMINAL), error);
+    }
     const char *serial = cli->config.serial[0];
     Chardev *chardev = serial ? chardev_find(serial) : NULL;
     bool implicit = cli->serials->len == 0 && chardev &&
@@ -463,9 +487,27 @@ static bool make_mux_monitor(const Cli *cli, GError **error)
     return !implicit || monitor_add_hmp(chardev, error);
 }
 
+/* QMP in the run directory. */
+static bool make_run_qmp(const Cli *cli, GError **error)
+{
+    g_autoptr(Opts) options = opts_new();
+    g_autofree char *fd = g_strdup_printf("%d", cli->qmp_fd);
+    if (cli->qmp_fd < 0) {
+        return true;
+    }
+    opts_set(options, "backend", "socket");
+    opts_set(options, "id", "run-dir-qmp");
+    opts_set(options, "fd", fd);
+    opts_set(options, "server", "on");
+    opts_set(options, "wait", "off");
+    fcntl(cli->qmp_fd, F_SETFD, 0); /* as an inherited one comes; the chardev sets close-on-exec */
+    Chardev *chardev = chardev_new(options, error);
+    return chardev && monitor_add_qmp(chardev, false, error);
+}
+
 static bool make_monitors(Cli *cli, GError **error)
 {
-    return make_mux_monitor(cli, error) &&
+    return make_run_qmp(cli, error) && make_mux_monitor(cli, error) &&
            make_monitor_list(cli->monitors, "monitor", false, false, error) &&
            make_monitor_list(cli->qmps, "qmp", true, false, error) &&
            make_monitor_list(cli->qmps_pretty, "qmp-pretty", true, true, error) &&

@@ -711,7 +711,7 @@ static void test_mux_keys(void)
     send_text(monitor, "two");
     expect_bytes(fd, "one two", 7);
     g_assert_cmpint(write(fd, "\001h", 2), ==, 2);
-    expect_bytes(fd, "\r\nC-a h ", 8);
+    expect_bytes(fd, "\r\nCtrl-a h ", 11);
     close(fd);
     listener_free(console);
     listener_free(monitor);

@@ -78,6 +78,11 @@ typedef struct CharMuxHooks {
 } CharMuxHooks;
 void chardev_set_mux_hooks(const CharMuxHooks *hooks);
 void chardev_set_mux_escape(uint8_t character); /* -echr; 1 (Ctrl-a) unless set */
+#define CHAR_KEY_NAME_MAX 16
+void chardev_mux_escape_name(char name[CHAR_KEY_NAME_MAX]); /* "Ctrl-a" */
+/* A console that the terminal (a chardev that nobody uses yet, or NULL) shares with the clients of
+ * listen_fd, a listening unix socket that it owns from now on. */
+Chardev *chardev_console_new(const char *id, Chardev *terminal, int listen_fd, GError **error);
 
 /* ringbuf-read, ringbuf-write. */
 bool chardev_ringbuf_read(Chardev *chardev, size_t max, GByteArray *out, GError **error);

@@ -83,7 +83,7 @@ struct Chardev {
 
 extern const ChardevClass chardev_null_class, chardev_stdio_class, chardev_socket_class,
     chardev_pty_class, chardev_file_class, chardev_pipe_class, chardev_serial_class,
-    chardev_ringbuf_class, chardev_udp_class, chardev_mux_class;
+    chardev_ringbuf_class, chardev_udp_class, chardev_mux_class, chardev_console_class;
 
 /* ---- chardev.c ---- */
 Chardev *chardev_alloc(const ChardevClass *cls, const char *id); /* in the list */

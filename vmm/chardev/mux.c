@@ -117,14 +117,17 @@ static void mux_switch(MuxChardev *m)
     }
 }
 
+void chardev_mux_escape_name(char name[CHAR_KEY_NAME_MAX])
+{
+    bool control = mux_escape < 32;
+    snprintf(name, CHAR_KEY_NAME_MAX, "%s%c", control ? "Ctrl-" : "",
+             control ? mux_escape - 1 + 'a' : mux_escape);
+}
+
 static void mux_help(MuxChardev *m)
 {
-    char name[16], text[512];
-    if (mux_escape < 32) {
-        snprintf(name, sizeof(name), "C-%c", mux_escape - 1 + 'a');
-    } else {
-        snprintf(name, sizeof(name), "%c", mux_escape);
-    }
+    char name[CHAR_KEY_NAME_MAX], text[512];
+    chardev_mux_escape_name(name);
     snprintf(text, sizeof(text),
              "\r\n"
              "%s h    show these keys\r\n"

@@ -45,7 +45,12 @@ typedef struct Cli {
     bool no_net;       /* -nic none, -net none */
     bool display_none; /* -display none */
     bool daemonize;
-    bool help_shown; /* an option printed what was asked for: exit 0 */
+    bool friendly;            /* begins with a file: vmm/cli/friendly.h */
+    bool run_dir;             /* -run-dir: has a name there */
+    bool console_on_terminal; /* the console of console_fd */
+    int qmp_fd, console_fd;   /* listening sockets of the run directory; -1: none */
+    unsigned ssh_port;        /* of 127.0.0.1, leads to the guest's sshd; 0: none */
+    bool help_shown;          /* an option printed what was asked for: exit 0 */
 } Cli;
 
 /* Reads argv into *cli; on false the error names the option. */

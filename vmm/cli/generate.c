@@ -5,6 +5,7 @@
 #include <string.h>
 #include "config.h"
 #include "vmm/cli/option_handlers.h"
+#include "vmm/client/client.h"
 
 static void append_wrapped(GString *out, const char *text, size_t indent, size_t width)
 {
@@ -25,7 +26,10 @@ static void append_wrapped(GString *out, const char *text, size_t indent, size_t
 void cli_help(GString *out)
 {
     g_string_append(out, "Vireo " VIREO_VERSION ", a virtual machine monitor for Linux/KVM\n"
-                         "usage: vireo [options] [disk image]\n");
+                         "usage: vireo FILE... [options]      a machine from disk images and ISOs\n"
+                         "       vireo [options] [FILE...]    the same with QEMU's defaults\n"
+                         "       vireo COMMAND ...            machines that run (vireo help)\n");
+    client_help(out);
     const char *section = "";
     for (const CliOption *option = cli_options; option->name; option++) {
         if (!g_str_equal(section, option->section)) {
@@ -42,6 +46,7 @@ void cli_help(GString *out)
     }
     g_string_append(out,
                     "\nOptions have QEMU's syntax. Examples:\n"
+                    "  vireo disk.qcow2\n"
                     "  vireo -m 2G -smp 2 disk.img\n"
                     "  vireo -m 2G -smp 2 -kernel vmlinuz -initrd initrd.img \\\n"
                     "        -append \"console=ttyS0 root=/dev/vda\" \\\n"
@@ -90,13 +95,15 @@ void cli_man(GString *out)
         out,
         ".TH VIREO 1 \"\" \"Vireo " VIREO_VERSION "\"\n"
         ".SH NAME\nvireo \\- virtual machine monitor for Linux/KVM\n"
-        ".SH SYNOPSIS\n.B vireo\n.RI [ options ]\n"
+        ".SH SYNOPSIS\n.B vireo\n.IR FILE ... \" \" [ options ]\n.br\n"
+        ".B vireo\n.RI [ options ]\n.br\n.B vireo\n.IR COMMAND \" ...\"\n"
         ".SH DESCRIPTION\n"
         "Runs one virtual machine on KVM, with the command line, the QMP monitor and the\n"
         "guest-visible hardware of QEMU. Option arguments are lists key=value,...; a comma in a\n"
         "value is doubled. \\-device, \\-blockdev and \\-netdev take JSON as well.\n"
-        "An option that QEMU has and Vireo has not is refused with the reason.\n"
-        ".SH OPTIONS\n");
+        "An option that QEMU has and Vireo has not is refused with the reason.\n");
+    client_man(out);
+    g_string_append(out, ".SH OPTIONS\n");
     const char *section = "";
     for (const CliOption *option = cli_options; option->name; option++) {
         if (!g_str_equal(section, option->section)) {

@@ -30,7 +30,7 @@ static void free_option_rom(gpointer data)
 
 void cli_init(Cli *cli)
 {
-    *cli = (Cli){ 0 };
+    *cli = (Cli){ .qmp_fd = -1, .console_fd = -1 };
     cli->objects = g_ptr_array_new_with_free_func(opts_destroy);
     cli->chardevs = g_ptr_array_new_with_free_func(opts_destroy);
     cli->blockdevs = g_ptr_array_new_with_free_func(opts_destroy);
@@ -496,6 +496,12 @@ bool cli_opt_msg(Cli *cli, const char *value, GError **error)
     }
     report_set_timestamp(timestamp);
     return true;
+}
+
+bool cli_opt_run_dir(Cli *cli, const char *value, GError **error)
+{
+    return parse_bool(value, &cli->run_dir) ||
+           error_set(error, "'%s' is neither on nor off", value);
 }
 
 bool cli_opt_nodefaults(Cli *cli, const char *value, GError **error)

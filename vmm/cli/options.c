@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "config.h"
+#include "vmm/cli/friendly.h"
 #include "vmm/cli/option_handlers.h"
 
 const CliOption cli_options[] = {
@@ -51,6 +52,10 @@ const CliOption cli_options[] = {
       .group = "global" },
     { "name", NULL, "[guest=]NAME[,process=NAME]", "Standard", "what the guest is called",
       cli_opt_name, .group = "name" },
+    { "run-dir", NULL, "on|off", "Standard",
+      "whether vireo list, console, ssh, stop and info find the machine (by -name, else its first "
+      "image's name); on for a command line that begins with a file, else off",
+      cli_opt_run_dir },
     { "uuid", NULL, "UUID", "Standard", "the machine's UUID (SMBIOS)", cli_opt_uuid },
     { "smbios", NULL, "file=FILE | type=N[,FIELD=VALUE...]", "Standard",
       "fields of the SMBIOS tables (types 0, 1, 2, 3, 4, 8, 11, 17, 41), or a whole structure",
@@ -300,6 +305,9 @@ static bool unknown_option(const char *name, GError **error)
 bool cli_parse(Cli *cli, int argc, char **argv, GError **error)
 {
     cli_init(cli);
+    if (argc > 1 && argv[1][0] != '-') {
+        friendly_begin(cli);
+    }
     for (int i = 1; i < argc; i++) {
         const char *word = argv[i];
         if (word[0] != '-' || !word[1]) {
