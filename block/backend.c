@@ -6,6 +6,7 @@
 #include <errno.h>
 #include "block/backend.h"
 #include "block/latency.h"
+#include "vmm/trace/trace-block.h"
 #include "vmm/util/bytes.h"
 
 static GPtrArray *backends;
@@ -153,12 +154,15 @@ static void start_request(BlockBackend *backend, BlockRequest *request)
     prepare(backend, node, request);
     queue->in_flight++;
     if (G_UNLIKELY(ret < 0)) {
+        trace_block_refused(request, request->op, ret);
         request->kflags |= BLOCK_REQ_REFUSED;
         block_request_complete_later(request, ret);
     } else if (G_UNLIKELY(is_trivial(node, request, &ret))) {
         block_request_complete_later(request, ret);
     } else if (!G_UNLIKELY(queue->throttle) || throttle_pass(queue->throttle, request, go_on)) {
         block_node_submit(node, request);
+    } else {
+        trace_block_throttled(request, request->op, request->bytes);
     }
 }
 
@@ -170,6 +174,8 @@ void block_submit(BlockBackend *backend, BlockRequest *request)
     request->queue = queue;
     request->loop = queue->loop;
     request->start_ns = event_loop_now(queue->loop);
+    trace_block_submit(request, queue->node ? queue->node->name : NULL, request->op,
+                       request->offset, request->bytes, request->flags);
     start_request(backend, request);
 }
 
@@ -187,6 +193,7 @@ static void account(BlockQueue *queue, const BlockRequest *request, int ret)
     BlockStats *s = &queue->stats;
     int64_t now = event_loop_now(queue->loop);
     uint64_t ns = now - request->start_ns, done = ret < 0 ? 0 : request->bytes;
+    trace_block_complete(request, request->op, request->offset, request->bytes, ret, ns);
     bool failed = ret < 0, refused = request->kflags & BLOCK_REQ_REFUSED;
     __atomic_store_n(&s->last_access_ns, (uint64_t)now, __ATOMIC_RELAXED);
     if (G_UNLIKELY(queue->latency) && !refused) {
@@ -246,6 +253,7 @@ static void complete_request(BlockRequest *request, int ret)
     block_request_release(request);
     if (G_UNLIKELY(ret < 0) && ret != -ECANCELED && !(request->kflags & BLOCK_REQ_REFUSED) &&
         backend_handle_error(queue->backend, request, &ret)) {
+        trace_block_kept(request, request->op, ret);
         request->next = NULL;
         *queue->kept_tail = request;
         queue->kept_tail = &request->next;

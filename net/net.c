@@ -3,6 +3,7 @@
 #include "net/internal.h"
 
 #include <string.h>
+#include "vmm/trace/trace-net.h"
 
 static const NetBackendClass *const classes[] = {
     &net_user_class,
@@ -313,6 +314,7 @@ void net_queue_start(NetQueue *q, EventLoop *loop)
 {
     if (!q->loop) {
         q->loop = loop;
+        trace_net_queue_start(q->backend->id, q->index);
         event_loop_call(loop, queue_start, q);
     }
 }
@@ -326,6 +328,7 @@ static void queue_stop(void *opaque)
 void net_queue_stop(NetQueue *q)
 {
     if (q->loop) {
+        trace_net_queue_stop(q->backend->id, q->index);
         event_loop_call(q->loop, queue_stop, q);
         q->loop = NULL;
     }
@@ -343,7 +346,9 @@ NetSendResult net_queue_send(NetQueue *q, const struct iovec *iov, int iov_count
     if (!q->loop || !g_atomic_int_get(&q->backend->link_up)) {
         return NET_SEND_DROPPED;
     }
-    return q->backend->cls->send(q, iov, iov_count, size);
+    NetSendResult result = q->backend->cls->send(q, iov, iov_count, size);
+    trace_net_send(q->backend->id, q->index, size, result);
+    return result;
 }
 
 bool net_queue_can_deliver(NetQueue *q)
@@ -355,13 +360,16 @@ bool net_queue_can_deliver(NetQueue *q)
 bool net_queue_deliver(NetQueue *q, const struct iovec *iov, int iov_count, size_t size)
 {
     NetBackend *b = q->backend;
-    return !g_atomic_int_get(&b->link_up) ||
-           b->nic_ops->receive(b->nic, q->index, iov, iov_count, size);
+    bool taken = !g_atomic_int_get(&b->link_up) ||
+                 b->nic_ops->receive(b->nic, q->index, iov, iov_count, size);
+    trace_net_receive(b->id, q->index, size, taken);
+    return taken;
 }
 
 void net_queue_send_ready(NetQueue *q)
 {
     NetBackend *b = q->backend;
+    trace_net_send_ready(b->id, q->index);
     if (b->nic_ops && b->nic_ops->send_ready) {
         b->nic_ops->send_ready(b->nic, q->index);
     }

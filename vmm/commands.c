@@ -12,6 +12,7 @@
 #include "net/qmp.h"
 #include "ui/input.h"
 #include "vmm/gdbstub/commands.h"
+#include "vmm/trace/commands.h"
 
 const MonitorCommands *const all_monitor_commands[] = {
     &control_commands,    &machine_commands,     &info_commands,
@@ -27,5 +28,6 @@ const MonitorCommands *const all_monitor_commands[] = {
     &dump_commands,       &hmp_help_commands,    &hmp_cpu_commands,
     &hmp_memory_commands, &hmp_pages_commands,   &hmp_ports_commands,
     &save_commands,       &pic_commands,         &commit_commands,
-    &virtio_commands,     &hmp_machine_commands, NULL,
+    &virtio_commands,     &hmp_machine_commands, &trace_commands,
+    &exit_commands,       &stats_commands,       NULL,
 };

@@ -7,6 +7,9 @@
 #include <unistd.h>
 #include "vmm/cli/opts.h"
 #include "vmm/error.h"
+#include "vmm/trace/trace.h"
+
+#define TRACE_PREFIX "trace:"
 
 unsigned log_items;
 static int file = -1;
@@ -43,6 +46,9 @@ static const struct {
 
 static bool add_item(const char *name, GError **error)
 {
+    if (g_str_has_prefix(name, TRACE_PREFIX)) {
+        return trace_apply(name + strlen(TRACE_PREFIX), error);
+    }
     const char *names[G_N_ELEMENTS(items) + 1] = { NULL };
     for (size_t i = 0; i < G_N_ELEMENTS(items); i++) {
         names[i] = items[i].mask ? items[i].name : "";
@@ -76,6 +82,7 @@ void log_help(GString *out)
             g_string_append_printf(out, "  %-14s %s\n", items[i].name, items[i].help);
         }
     }
+    g_string_append(out, "  trace:PATTERN  trace points, as -trace PATTERN\n");
 }
 
 bool log_open(const char *path, GError **error)

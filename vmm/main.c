@@ -23,6 +23,7 @@
 #include "vmm/memory/rcu.h"
 #include "vmm/sandbox/teardown.h"
 #include "vmm/start.h"
+#include "vmm/trace/trace.h"
 
 static FdWatch signal_watch;
 static int null_fd = -1; /* for -daemonize: /dev/null, which another root directory may not have */
@@ -243,5 +244,6 @@ int main(int argc, char **argv)
     }
     pidfile_remove();
     cli_free(&cli);
+    trace_finish();
     return status;
 }

@@ -5,6 +5,8 @@
  */
 #include "block/qcow2/qcow2.h"
 
+#include "vmm/trace/trace-qcow2.h"
+
 #define MIN_SLICES 128
 #define REAP_BATCH 32
 
@@ -178,6 +180,7 @@ static uint64_t slice_offset(Qcow2 *s, const Qcow2Slice *slice)
 
 static void loaded(Qcow2 *s, Qcow2Slice *slice, int ret)
 {
+    trace_qcow2_l2_loaded(s->node->name, slice->l1_index, slice->number, ret);
     if (ret < 0) {
         slice_retire(s, slice);
     } else {
@@ -217,6 +220,7 @@ Qcow2Need qcow2_slice_need(Qcow2 *s, uint64_t cluster, Qcow2Slice **found, Qcow2
             *error = -EIO;
             return QCOW2_FAILED;
         }
+        trace_qcow2_l2_miss(s->node->name, l1_index, number);
         slice = slice_new(s, l1_index, number);
         atomic_store_explicit(&table->slices[number], slice, memory_order_release);
         slice->iov = (struct iovec){ slice->entries, s->slice_bytes };

@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 #include "block/qcow2/qcow2.h"
+#include "vmm/trace/trace-qcow2.h"
 
 /* More of these, and a commit begins on its own. */
 #define MAX_FREE_ITEMS  65536
@@ -291,6 +292,7 @@ static void finish(Qcow2Commit *c)
 {
     Qcow2 *s = c->s;
     EventLoop *loop = c->loop;
+    trace_qcow2_commit_end(s->node->name, c->ret);
     g_mutex_lock(&s->lock);
     qcow2_refblocks_trim(s);
     commit_free(c);
@@ -533,6 +535,7 @@ static void begin_task(void *opaque)
  * for the commit. */
 static void begin(Qcow2 *s, EventLoop *loop, Qcow2WaitList waiters)
 {
+    trace_qcow2_commit_begin(s->node->name);
     loop = event_loop_is_main(loop) ? sync_loop_get() : loop;
     Qcow2Commit *c = take_all(s, loop);
     c->waiters = waiters;

@@ -6,6 +6,8 @@
  */
 #include "block/qcow2/qcow2.h"
 
+#include "vmm/trace/trace-qcow2.h"
+
 #define MAX_OFFSET      (1ULL << 56)
 #define CACHE_BYTES     (4 * MIB)
 #define CACHE_MIN_COUNT 4
@@ -91,6 +93,7 @@ static Qcow2Need block_load(Qcow2 *s, uint64_t index, Qcow2RefBlock **found, Qco
         *error = -EIO;
         return QCOW2_FAILED;
     }
+    trace_qcow2_refblock_miss(s->node->name, index);
     qcow2_refblocks_trim(s);
     Qcow2RefBlock *block = block_new(s, index);
     block->loading = true;

@@ -7,6 +7,7 @@
  */
 #include <stdlib.h>
 #include "block/qcow2/qcow2.h"
+#include "vmm/trace/trace-qcow2.h"
 
 /* ---- Allocations under way: lock held ---- */
 
@@ -149,6 +150,7 @@ static Qcow2Need make_plan(Qcow2Op *op, Plan *p, const Qcow2Extent *e, int *erro
     /* A cluster that others use too, or a compressed one, is replaced whole. */
     p->whole = !p->reuse && entry & (QCOW2_L2_OFFSET | QCOW2_COMPRESSED);
     set_edges(s, p, p->whole ? s->cluster_size : s->subcluster_size);
+    trace_qcow2_alloc(s->node->name, p->start, p->host, p->count, p->reuse);
     return QCOW2_READY;
 }
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include "hw/isa/isa.h"
+#include "vmm/trace/trace-device.h"
 #include "vmm/util/bytes.h"
 
 /* What the command that runs waits for. */
@@ -315,6 +316,7 @@ static void run_diagnostic(IdeChannel *ch)
 static void write_command(IdeChannel *ch, uint8_t command)
 {
     IdeDrive *drive = selected(ch);
+    trace_ide_command(ch->unit, command);
     if (!drive) {
         return;
     }

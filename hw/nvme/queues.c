@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include "hw/nvme/nvme.h"
+#include "vmm/trace/trace-device.h"
 #include "vmm/util/bytes.h"
 
 #define SHADOW_SLOT   4 /* bytes: CAP.DSTRD is 0 */
@@ -358,6 +359,7 @@ void nvme_complete(NvmeRequest *request, uint16_t status)
     NvmeSq *sq = request->sq;
     NvmeCtrl *ctrl = sq->ctrl;
     NvmeCq *cq = sq->cq;
+    trace_nvme_complete(sq->id, le16toh(request->cmd.cid), status);
     request->status = status;
     nvme_request_park(request);
     if (G_UNLIKELY(status)) {
@@ -456,6 +458,7 @@ static bool sq_listen(NvmeSq *sq)
 static void sq_take_one(NvmeSq *sq, NvmeRequest *request)
 {
     memcpy(&request->cmd, sq->ring + (size_t)sq->head * sizeof(NvmeCommand), sizeof(NvmeCommand));
+    trace_nvme_command(sq->id, le16toh(request->cmd.cid), request->cmd.opcode);
     sq->head = sq->head + 1 == sq->size ? 0 : sq->head + 1;
     uint16_t status = sq->id ? nvme_io(request) : nvme_admin(request);
     if (status != NVME_PENDING) {

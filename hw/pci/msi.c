@@ -2,6 +2,8 @@
 /* MSI: message-signalled interrupts from configuration space (PCI 3.0, 6.8.1). */
 #include "hw/pci/pci_internal.h"
 
+#include "vmm/trace/trace-pci.h"
+
 #define MSI_MAX_VECTORS 32
 
 bool msi_init(PciDevice *pci, unsigned count, bool per_vector_mask, GError **error)
@@ -78,6 +80,7 @@ void msi_notify(PciDevice *pci, unsigned vector)
         }
     }
     g_mutex_unlock(&pci->root->leaf);
+    trace_msi_notify(pci->dev.cls->name, pci->dev.id, vector, send);
     if (send) {
         machine->accel->msi_send(machine, message);
     }

@@ -9,6 +9,8 @@
  */
 #include "hw/pci/pci_internal.h"
 
+#include "vmm/trace/trace-pci.h"
+
 #define MSIX_VECTORS_MAX 2048
 #define MSIX_BAR_MIN     4096
 
@@ -267,6 +269,7 @@ void msix_notify(PciDevice *pci, unsigned vector)
         return;
     }
     route = __atomic_load_n(&pci->msix_vectors[vector].route, __ATOMIC_ACQUIRE);
+    trace_msix_notify(pci->dev.cls->name, pci->dev.id, vector);
     if (route) {
         msi_route_signal(route);
     }

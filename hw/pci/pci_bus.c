@@ -2,6 +2,8 @@
 /* PCI buses: slots, finding functions by number, configuration cycles. */
 #include "hw/pci/pci_internal.h"
 
+#include "vmm/trace/trace-pci.h"
+
 static bool slot_is_free(const PciBus *bus, unsigned slot)
 {
     for (unsigned fn = 0; fn < 8; fn++) {
@@ -228,6 +230,7 @@ uint32_t pci_config_read(PciBus *root, uint8_t bus, uint8_t devfn, uint32_t offs
         g_mutex_unlock(&root->leaf);
     }
     machine_topology_unlock(root->machine);
+    trace_pci_cfg_read(bus, devfn, offset, size, value);
     return value;
 }
 
@@ -246,6 +249,7 @@ static void config_store(PciDevice *pci, uint32_t offset, uint32_t value, unsign
 void pci_config_write(PciBus *root, uint8_t bus, uint8_t devfn, uint32_t offset, uint32_t value,
                       unsigned size)
 {
+    trace_pci_cfg_write(bus, devfn, offset, size, value);
     machine_topology_lock(root->machine);
     PciDevice *pci = pci_find_device(root, bus, devfn);
     if (pci && config_offset_valid(pci, offset, size)) {

@@ -2,6 +2,8 @@
 /* PCI functions: header, BARs, capabilities, INTx, reset, state. */
 #include "hw/pci/pci_internal.h"
 
+#include "vmm/trace/trace-pci.h"
+
 #define QUMRANET_VENDOR_ID   0x1af4 /* the subsystem of functions that name none */
 #define DEFAULT_SUBSYSTEM_ID 0x1100
 #define BAR_UNMAPPED         UINT64_MAX
@@ -182,6 +184,7 @@ void pci_update_mappings(PciDevice *pci)
         }
         uint64_t target = bar_target(pci, i);
         if (target != pci->bars[i].mapped_at) {
+            trace_pci_update_mappings(pci->dev.cls->name, pci->dev.id, i, target);
             bar_move(pci, i, target);
         }
     }

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include "hw/scsi/internal.h"
+#include "vmm/trace/trace-device.h"
 
 /* Of one block request: keeps its iovecs and lengths within what the block layer takes. */
 #define MAX_CHUNK (1ULL << 30)
@@ -331,6 +332,7 @@ void scsi_request_step(ScsiRequest *request)
             request->stage = STAGE_STATUS;
         }
         if (request->stage == STAGE_STATUS) {
+            trace_scsi_command_done(request->cdb[0], request->status);
             finish(request);
             return;
         }
@@ -442,6 +444,7 @@ static void begin(ScsiRequest *request)
 
 void scsi_request_submit(ScsiRequest *request)
 {
+    trace_scsi_command(request->lun->dev->id, request->cdb[0], scsi_cdb_length(request->cdb[0]));
     request->status = SCSI_GOOD;
     request->sense_len = 0;
     request->cancelled = request->waiting = request->with_host = false;

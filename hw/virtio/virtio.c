@@ -3,6 +3,7 @@
 #include "hw/virtio/virtio.h"
 
 #include <string.h>
+#include "vmm/trace/trace-virtio.h"
 #include "vmm/util/bytes.h"
 
 /* How long a vCPU that resets a device waits for its requests before it goes on; the status tells
@@ -258,11 +259,13 @@ void virtio_set_features(VirtioDevice *vdev, uint64_t features, bool legacy)
         vdev->status & (VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_DRIVER_OK)) {
         return;
     }
+    trace_virtio_set_features(vdev->dev->cls->name, vdev->dev->id, features);
     vdev->guest_features = legacy ? (uint32_t)features & vdev->host_features : features;
 }
 
 void virtio_set_status(VirtioDevice *vdev, uint8_t status)
 {
+    trace_virtio_set_status(vdev->dev->cls->name, vdev->dev->id, status);
     if (status == 0) {
         reset_by_driver(vdev);
         return;
@@ -302,6 +305,7 @@ void virtio_device_broken(VirtioDevice *vdev, const char *format, ...)
     va_start(args, format);
     g_autofree char *text = g_strdup_vprintf(format, args);
     va_end(args);
+    trace_virtio_device_broken(vdev->dev->cls->name, vdev->dev->id, text);
     device_guest_error(vdev->dev, "%s; the device stops until the guest resets it", text);
     if (virtio_has_feature(vdev, VIRTIO_F_VERSION_1)) {
         __atomic_fetch_or(&vdev->status, VIRTIO_STATUS_NEEDS_RESET, __ATOMIC_ACQ_REL);
@@ -399,12 +403,14 @@ void virtio_config_get(VirtioDevice *vdev, uint32_t offset, void *data, uint32_t
 
 void virtio_notify_queue(VirtioDevice *vdev, VirtQueue *vq)
 {
+    trace_virtio_notify(vdev->dev->cls->name, vdev->dev->id, vq->index);
     vdev->transport->notify_queue(vdev, vq);
 }
 
 void virtio_notify_config(VirtioDevice *vdev)
 {
     if (__atomic_load_n(&vdev->status, __ATOMIC_ACQUIRE) & VIRTIO_STATUS_DRIVER_OK) {
+        trace_virtio_notify_config(vdev->dev->cls->name, vdev->dev->id);
         vdev->transport->notify_config(vdev);
     }
 }

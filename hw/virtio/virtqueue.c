@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include "hw/virtio/virtio.h"
 #include "hw/virtio/virtqueue-internal.h"
+#include "vmm/trace/trace-virtio.h"
 #include "vmm/util/bytes.h"
 
 /* Ids are heads in a split ring; in a packed one the driver picks any. */
@@ -381,6 +382,8 @@ VirtqRequest *virtq_pop(VirtQueue *vq)
     }
     if (request) {
         vq->budget--;
+        trace_virtqueue_pop(vq->vdev->dev->cls->name, vq->vdev->dev->id, vq->index, request,
+                            request->out_bytes, request->in_bytes);
     }
     return request;
 }
@@ -436,6 +439,7 @@ static void complete(VirtQueue *vq, VirtqRequest *request)
 void virtq_push(VirtqRequest *request, uint32_t written)
 {
     VirtQueue *vq = request->vq;
+    trace_virtqueue_push(vq->vdev->dev->cls->name, vq->vdev->dev->id, vq->index, request, written);
     g_assert(request->busy && !request->done);
     request->written = written;
     request->done = true;
@@ -470,6 +474,7 @@ void virtq_flush(VirtQueue *vq)
         interrupt = virtq_split_should_interrupt(vq, old);
     }
     vq->used_since = vq->used_idx;
+    trace_virtqueue_flush(vq->vdev->dev->cls->name, vq->vdev->dev->id, vq->index, interrupt);
     if (interrupt) {
         virtio_notify_queue(vq->vdev, vq);
     }
@@ -544,6 +549,7 @@ static void run_task(void *opaque)
 static void kicked(void *opaque, unsigned revents)
 {
     VirtQueue *vq = opaque;
+    trace_virtqueue_kick(vq->vdev->dev->cls->name, vq->vdev->dev->id, vq->index);
     if (virtio_device_is_broken(vq->vdev)) {
         /* The guest may ring for ever: nobody listens until the reset. */
         fd_watch_set_events(&vq->kick_watch, 0);
@@ -637,6 +643,7 @@ static void start_in_loop(void *opaque)
 
 void virtq_start(VirtQueue *vq)
 {
+    trace_virtqueue_start(vq->vdev->dev->cls->name, vq->vdev->dev->id, vq->index);
     uint64_t features = vq->vdev->guest_features;
     if (vq->started || !vq->enabled) {
         return;
@@ -665,6 +672,7 @@ static void stop_in_loop(void *opaque)
 
 void virtq_stop(VirtQueue *vq)
 {
+    trace_virtqueue_stop(vq->vdev->dev->cls->name, vq->vdev->dev->id, vq->index);
     if (vq->loop) {
         event_loop_call(vq->loop, stop_in_loop, vq);
     }

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
+#include "vmm/trace/trace-chardev.h"
 #include "vmm/util/fdset.h"
 
 static const ChardevClass *const classes[] = {
@@ -106,6 +107,7 @@ Chardev *chardev_alloc(const ChardevClass *cls, const char *id)
 
 void chardev_free(Chardev *c)
 {
+    trace_chardev_close(c->id, c->cls->name);
     chardevs = g_list_remove(chardevs, c);
     if (c->cls->close) {
         c->cls->close(c);
@@ -175,6 +177,7 @@ static Chardev *chardev_make(const ChardevClass *cls, const char *id, Opts *opti
         chardev_free(c);
         return NULL;
     }
+    trace_chardev_open(c->id, cls->name);
     if (!mux) {
         return c;
     }

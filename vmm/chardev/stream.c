@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "vmm/trace/trace-chardev.h"
 
 bool fd_set_nonblocking(int fd)
 {
@@ -61,6 +62,7 @@ size_t chardev_can_read(Chardev *c)
 
 void chardev_deliver(Chardev *c, const uint8_t *data, size_t len)
 {
+    trace_chardev_read(c->id, len);
     if (c->frontends->len == 1 && len) {
         CharFrontend *fe = g_ptr_array_index(c->frontends, 0);
         if (fe->ops->read) {
@@ -121,6 +123,7 @@ void chardev_set_connected(Chardev *c, bool connected)
         return;
     }
     g_atomic_int_set(&c->connected, connected);
+    trace_chardev_connected(c->id, connected);
     chardev_send_event(c, connected ? CHAR_EVENT_OPENED : CHAR_EVENT_CLOSED);
     if (connected) {
         chardev_input_resume(c);
@@ -497,6 +500,7 @@ size_t char_write(CharFrontend *fe, const uint8_t *data, size_t len)
     }
     chardev_log(c, data, done);
     g_mutex_unlock(&c->lock);
+    trace_chardev_write(c->id, len, done);
     frontend_let_go(fe);
     return done;
 }

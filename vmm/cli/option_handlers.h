@@ -41,6 +41,6 @@ CliHandler cli_opt_help, cli_opt_version, cli_opt_machine, cli_opt_accel, cli_op
     cli_opt_watchdog_action, cli_opt_daemonize, cli_opt_pidfile, cli_opt_msg, cli_opt_gdb,
     cli_opt_s, cli_opt_qtest, cli_opt_qtest_log, cli_opt_set, cli_opt_readconfig, cli_opt_add_fd,
     cli_opt_run_with, cli_opt_runas, cli_opt_chroot, cli_opt_async_teardown, cli_opt_sandbox,
-    cli_opt_vcpu, cli_opt_log_items, cli_opt_log_file;
+    cli_opt_vcpu, cli_opt_log_items, cli_opt_log_file, cli_opt_trace;
 
 #endif

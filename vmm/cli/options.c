@@ -203,6 +203,10 @@ const CliOption cli_options[] = {
     { "D", NULL, "FILE", "Run",
       "where the log of -d goes, and with -daemonize all messages; %d is the process id",
       cli_opt_log_file },
+    { "trace", NULL, "[enable=]PATTERN[,events=FILE][,file=FILE]", "Run",
+      "log trace points (-trace help lists them); -PATTERN switches off, events= has a pattern on "
+      "each line, file= takes the log instead of standard error",
+      cli_opt_trace, .group = "trace" },
     { "msg", NULL, "timestamp=on|off", "Run", "time stamps on messages", cli_opt_msg,
       .group = "msg" },
 
@@ -229,7 +233,6 @@ static const struct {
     { "incoming", "this version cannot migrate" },
     { "only-migratable", "this version cannot migrate" },
     { "writeconfig", "QEMU itself has dropped it" },
-    { "trace", "this version has no trace points" },
     { "mtdblock", "the boards have no such device; flash memory is -drive if=pflash" },
     { "sd", "Vireo has no SD card controller" },
     { "watchdog", "give -device i6300esb or -device ib700" },

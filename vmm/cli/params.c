@@ -39,6 +39,7 @@ static const struct {
     { "smbios", "" },
     { "smp-opts", "cpus maxcpus sockets dies cores threads" },
     { "tpmdev", "" },
+    { "trace", "enable events file" },
 };
 
 /* Names that are not strings, in every group alike. */

@@ -7,6 +7,7 @@
 #include "vmm/device/parse.h"
 #include "vmm/log.h"
 #include "vmm/machine/machine.h"
+#include "vmm/trace/trace-device.h"
 
 Device *device_new(const DeviceClass *cls, const char *id)
 {
@@ -200,6 +201,7 @@ static bool realize_locked(Device *dev, Machine *machine, Bus *bus, GError **err
         return false;
     }
     dev->stage = DEVICE_REALIZED;
+    trace_device_realize(dev->cls->name, dev->id);
     return true;
 }
 
@@ -214,6 +216,7 @@ bool device_realize(Device *dev, Machine *machine, Bus *bus, GError **error)
 
 static void unrealize_locked(Device *dev)
 {
+    trace_device_unrealize(dev->cls->name, dev->id);
     for (guint i = dev->child_buses->len; i > 0; i--) {
         Bus *bus = g_ptr_array_index(dev->child_buses, i - 1);
         while (bus->children->len) {
@@ -246,6 +249,7 @@ void device_unrealize(Device *dev)
 
 static void reset_locked(Device *dev)
 {
+    trace_device_reset(dev->cls->name, dev->id);
     if (dev->cls->reset) {
         dev->cls->reset(dev);
     }
@@ -291,19 +295,20 @@ void devices_resume(Machine *machine)
 void device_guest_error(Device *dev, const char *format, ...)
 {
     bool again = __atomic_exchange_n(&dev->broken_reported, true, __ATOMIC_ACQ_REL);
-    if (again && !log_wants(LOG_GUEST_ERRORS)) {
+    if (again && !log_wants(LOG_GUEST_ERRORS) && !TRACE_ON_DEVICE_GUEST_ERROR) {
         return;
     }
     va_list args;
     va_start(args, format);
     g_autofree char *text = g_strdup_vprintf(format, args);
     va_end(args);
+    trace_device_guest_error(dev->cls->name, dev->id, text);
     g_autofree char *whole = g_strdup_printf("%s%s%s%s: the guest's fault: %s", dev->cls->name,
                                              dev->id ? " '" : "", dev->id ? dev->id : "",
                                              dev->id ? "'" : "", text);
     if (log_wants(LOG_GUEST_ERRORS)) {
         log_line("%s", whole);
-    } else {
+    } else if (!again) {
         report_warning("%s (said once)", whole);
     }
 }

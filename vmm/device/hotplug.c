@@ -6,6 +6,7 @@
 #include "vmm/machine/machine.h"
 #include "vmm/monitor/commands.h"
 #include "vmm/monitor/monitor.h"
+#include "vmm/trace/trace-device.h"
 
 #define LEAVING_SECONDS 5 /* in which a guest is not asked again, as in QEMU */
 
@@ -33,6 +34,7 @@ void device_hotplugged(Device *dev)
 {
     const Bus *bus = dev->bus;
 
+    trace_device_hotplugged(dev->cls->name, dev->id);
     device_reset(dev);
     if (bus && bus->hotplug_ops) {
         bus->hotplug_ops->plugged(dev->bus, dev);
@@ -69,6 +71,7 @@ void device_delete(Device *dev)
     g_autoptr(GPtrArray) events = g_ptr_array_new();
     Machine *machine = dev->machine;
 
+    trace_device_delete(dev->cls->name, dev->id);
     list_deleted(dev, events);
     machine_halt(machine);
     device_unrealize(dev);
@@ -89,6 +92,7 @@ bool device_unplug(Device *dev, GError **error)
     Machine *machine = dev->machine;
     Bus *bus = dev->bus;
 
+    trace_device_unplug_request(dev->cls->name, dev->id);
     if (!device_hotplug_check(machine, dev->cls, bus, error)) {
         return false;
     }
@@ -147,6 +151,7 @@ void device_eject(Device *dev)
     static LoopTask task = LOOP_TASK_INIT(remove_ejected, NULL);
 
     g_assert(machine_topology_held(dev->machine));
+    trace_device_eject(dev->cls->name, dev->id);
     dev->ejected = true;
     event_loop_post(event_loop_main(), &task);
 }

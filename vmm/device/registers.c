@@ -4,6 +4,7 @@
 
 #include <glib.h>
 #include <stdbool.h>
+#include "vmm/trace/trace-device.h"
 #include "vmm/util/bytes.h"
 
 static uint64_t stored_get(const RegisterDesc *reg, const void *dev)
@@ -92,6 +93,7 @@ uint64_t register_read(const RegisterFile *file, void *dev, uint64_t offset, uns
         if (reg->read) {
             now = reg->read(dev, now);
         }
+        trace_register_read(reg->name, now);
         uint64_t mask = bytes_mask(shared.bytes);
         uint64_t part = (now >> (shared.in_register * 8)) & mask;
         value &= ~(mask << (shared.in_access * 8));
@@ -114,6 +116,7 @@ void register_write(const RegisterFile *file, void *dev, uint64_t offset, uint64
         uint64_t now = (old & ~writable) | (given & writable);
         now &= ~(given & reg->w1c & touched);
         stored_set(reg, dev, now);
+        trace_register_write(reg->name, old, now);
         if (reg->written) {
             reg->written(dev, old, now);
         }

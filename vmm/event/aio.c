@@ -4,6 +4,24 @@
 
 #include "vmm/error.h"
 #include "vmm/event/internal.h"
+#include "vmm/trace/trace-event.h"
+
+static const char *engine_name(AioEngine engine)
+{
+    return engine == AIO_ENGINE_IO_URING ? "io_uring"
+           : engine == AIO_ENGINE_NATIVE ? "native"
+                                         : "threads";
+}
+
+static void trace_submit(const EventLoop *loop, AioEngine engine, const AioRequest *request)
+{
+    uint64_t bytes = request->length;
+    for (int i = 0; i < request->iov_count; i++) {
+        bytes += request->iov[i].iov_len;
+    }
+    trace_aio_submit(request, loop->name, engine_name(engine), request->op, request->fd,
+                     request->offset, bytes);
+}
 
 static bool native_takes(const AioRequest *request)
 {
@@ -15,6 +33,9 @@ void aio_submit(EventLoop *loop, AioEngine engine, AioRequest *request)
     assert(event_loop_is_current(loop));
     request->loop = loop;
     loop->aio_inflight++;
+    if (G_UNLIKELY(TRACE_ON_AIO_SUBMIT)) {
+        trace_submit(loop, engine, request);
+    }
     bool worker = request->op == AIO_CALL || (request->block_device && request->op > AIO_FSYNC);
     if (!worker && engine == AIO_ENGINE_IO_URING && loop->backend->aio) {
         loop->backend->aio(loop, request);

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include "vmm/event/aio.h"
 #include "vmm/event/loop.h"
+#include "vmm/trace/trace-event.h"
 
 #define LOOP_STACK_SIZE (256 * 1024)
 
@@ -144,6 +145,7 @@ static inline void aio_complete(AioRequest *request, ssize_t res)
 {
     EventLoop *loop = request->loop;
     loop->aio_inflight--;
+    trace_aio_complete(request, loop->name, res);
     request->done(request, res);
 }
 bool aio_run_completed(EventLoop *loop);

@@ -11,6 +11,7 @@
 #include <urcu.h>
 #include "vmm/error.h"
 #include "vmm/event/internal.h"
+#include "vmm/trace/trace-event.h"
 #include "vmm/util/bytes.h"
 
 static _Thread_local EventLoop *current_loop;
@@ -174,6 +175,7 @@ EventLoop *event_loop_new(const char *name, LoopEngine engine, GError **error)
 void loop_wake(EventLoop *loop)
 {
     if (atomic_load(&loop->sleeping) && atomic_exchange(&loop->sleeping, false)) {
+        trace_loop_wake(loop->name);
         event_notifier_signal(&loop->wake);
     }
 }
@@ -261,8 +263,11 @@ static void loop_sleep(EventLoop *loop, int64_t since)
         atomic_store(&loop->sleeping, false);
         return;
     }
-    loop->backend->wait(loop, loop_timer_timeout(loop));
+    int64_t timeout = loop_timer_timeout(loop);
+    trace_loop_wait(loop->name, timeout);
+    loop->backend->wait(loop, timeout);
     atomic_store(&loop->sleeping, false);
+    trace_loop_wait_end(loop->name);
     if (since) {
         loop_poll_adapt(loop, clock_now(VM_CLOCK_REALTIME) - since);
     }

@@ -8,6 +8,7 @@
  */
 #include <sched.h>
 #include "vmm/event/internal.h"
+#include "vmm/trace/trace-event.h"
 
 #define POLL_START_NS   4000
 #define POLL_GROW       2
@@ -140,12 +141,14 @@ bool loop_busy_poll(EventLoop *loop, int64_t now)
     if (timer >= 0) {
         end = MIN(end, now + timer);
     }
+    trace_loop_poll_begin(loop->name, end - now);
     poll_begin(loop);
     while (last < end) {
         for (int i = 0; i < POLLS_PER_CLOCK; i++) {
             if (loop_poll_pollers(loop) || loop->backend->ready(loop) || loop_has_queued(loop)) {
                 loop->poll_penalty -= loop->poll_penalty / 64;
                 loop->poll_fruitless = 0;
+                trace_loop_poll_end(loop->name, true);
                 return true;
             }
             cpu_relax();
@@ -163,12 +166,14 @@ bool loop_busy_poll(EventLoop *loop, int64_t now)
         loop->poll_ns = 0;
         poll_punish(loop, now);
     }
+    trace_loop_poll_end(loop->name, false);
     return false;
 }
 
 void loop_poll_adapt(EventLoop *loop, int64_t blocked_ns)
 {
     int64_t max = atomic_load_explicit(&loop->poll_max, memory_order_relaxed);
+    int64_t old = loop->poll_ns;
     if (blocked_ns <= loop->poll_ns) {
         return;
     }
@@ -184,4 +189,5 @@ void loop_poll_adapt(EventLoop *loop, int64_t blocked_ns)
         loop->poll_ns = loop->poll_ns ? MIN(loop->poll_ns, max / grow + 1) * grow : POLL_START_NS;
         loop->poll_ns = MIN(loop->poll_ns, max);
     }
+    trace_loop_poll_adapt(loop->name, blocked_ns, old, loop->poll_ns);
 }

@@ -7,7 +7,10 @@
  */
 #include "vmm/event/internal.h"
 
-#define TIMER_BUDGET    256 /* fired in one round */
+#include "vmm/trace/trace-event.h"
+
+#define TIMER_BUDGET    256       /* fired in one round */
+#define TIMER_LATE_NS   NS_PER_MS /* what the point timer_late tells of */
 #define TIMER_RETRY_MIN 5000
 #define TIMER_RETRY_MAX NS_PER_MS
 
@@ -138,13 +141,19 @@ static FireResult fire_first(EventLoop *loop, VmClock clock, int64_t now)
     GMutex *lock = timer->lock;
     if (lock && !g_mutex_trylock(lock)) {
         g_mutex_unlock(&loop->timer_lock);
+        trace_timer_busy(loop->name, clock);
         return FIRE_BUSY;
     }
     void (*fire)(void *opaque) = timer->fire;
     void *opaque = timer->opaque;
+    int64_t expires = timer->expires;
     heap_remove(heap, timer);
     atomic_fetch_sub(&loop->timer_count, 1);
     g_mutex_unlock(&loop->timer_lock);
+    trace_timer_fire(loop->name, clock, expires);
+    if (now - expires >= TIMER_LATE_NS) {
+        trace_timer_late(loop->name, clock, now - expires);
+    }
     fire(opaque);
     if (lock) {
         g_mutex_unlock(lock);

@@ -12,6 +12,7 @@
 #include <urcu.h>
 #include "vmm/error.h"
 #include "vmm/event/internal.h"
+#include "vmm/trace/trace-event.h"
 
 #define WORKERS_MAX  64
 #define IDLE_SECONDS 10
@@ -111,6 +112,7 @@ static AioRequest *next_request(void)
 static void worker_carry_out(AioRequest *request)
 {
     bool awaited = request->loop != NULL;
+    trace_worker_run(request, request->op);
     ssize_t res = aio_perform(request);
     if (awaited) {
         request->res = res;

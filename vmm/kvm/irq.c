@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include "vmm/trace/trace-kvm.h"
 
 #define ROUTES_STEP 64
 
@@ -92,6 +93,7 @@ static bool routing_commit_locked(KvmState *kvm, GError **error)
         return true;
     }
     int result = kvm_ioctl(kvm->vm_fd, KVM_SET_GSI_ROUTING, routing->table);
+    trace_kvm_routing_commit(routing->table->nr, result);
     if (result < 0) {
         return error_set_errno(error, -result,
                                "KVM refused an interrupt routing table of %u "
@@ -119,6 +121,7 @@ static void routing_set_msi_locked(KvmState *kvm, unsigned gsi, const MsiMessage
 {
     KvmRouting *routing = &kvm->routing;
     struct kvm_irq_routing_entry entry = routing_msi_entry(kvm, gsi, message);
+    trace_kvm_msi_route(gsi, message->address, message->data);
     for (unsigned i = 0; i < routing->table->nr; i++) {
         struct kvm_irq_routing_entry *present = &routing->table->entries[i];
         if (present->gsi == gsi && present->type == KVM_IRQ_ROUTING_MSI) {
@@ -170,6 +173,7 @@ bool kvm_routing_commit(KvmState *kvm, GError **error)
 static bool irqfd_attach(KvmState *kvm, const struct kvm_irqfd *irqfd, GError **error)
 {
     int result = kvm_ioctl(kvm->vm_fd, KVM_IRQFD, irqfd);
+    trace_kvm_irqfd_attach(irqfd->gsi, (int)irqfd->fd, result);
     if (result < 0) {
         return error_set_errno(error, -result,
                                "KVM could not attach an eventfd to interrupt %u "
@@ -202,7 +206,8 @@ void kvm_gsi_set(Machine *machine, unsigned gsi, int level)
         return;
     }
     struct kvm_irq_level request = { .irq = gsi, .level = level != 0 };
-    kvm_ioctl(kvm->vm_fd, KVM_IRQ_LINE, &request);
+    int result = kvm_ioctl(kvm->vm_fd, KVM_IRQ_LINE, &request);
+    trace_kvm_set_irq(gsi, level, result);
 }
 
 void kvm_msi_send(Machine *machine, MsiMessage message)
@@ -214,6 +219,7 @@ void kvm_msi_send(Machine *machine, MsiMessage message)
         .address_hi = (uint32_t)(fixed.address >> 32),
         .data = fixed.data,
     };
+    trace_kvm_msi_send(fixed.address, fixed.data);
     /* A message to nobody is the guest's affair; the bus drops it. */
     kvm_ioctl(kvm->vm_fd, KVM_SIGNAL_MSI, &msi);
 }

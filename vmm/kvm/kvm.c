@@ -135,6 +135,7 @@ static bool kvm_create_vm(KvmState *kvm, GError **error)
         return error_set_errno(error, -fd, "KVM could not create a VM (KVM_CREATE_VM)");
     }
     kvm->vm_fd = fd;
+    kvm->vm_stats_fd = kvm_stats_open(kvm, fd);
     return true;
 }
 
@@ -164,6 +165,9 @@ static void kvm_free(KvmState *kvm)
         kvm_arch_cleanup(kvm);
     }
     kvm_routing_cleanup(kvm);
+    if (kvm->vm_stats_fd >= 0) {
+        close(kvm->vm_stats_fd);
+    }
     if (kvm->vm_fd >= 0) {
         close(kvm->vm_fd);
     }
@@ -181,7 +185,7 @@ static bool kvm_init(Machine *machine, GError **error)
 {
     KvmState *kvm = g_new0(KvmState, 1);
     kvm->machine = machine;
-    kvm->dev_fd = kvm->vm_fd = -1;
+    kvm->dev_fd = kvm->vm_fd = kvm->vm_stats_fd = -1;
     kvm->paused = true;
     kvm->fresh = true;
     g_mutex_init(&kvm->lock);
@@ -343,4 +347,6 @@ const AccelOps kvm_accel = {
     .dirty_log_sync = kvm_dirty_log_sync,
     .vcpu_thread_id = kvm_vcpu_thread_id,
     .debug = &kvm_arch_debug,
+    .exits = &kvm_exit_ops,
+    .stats = kvm_stats,
 };

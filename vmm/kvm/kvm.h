@@ -43,8 +43,10 @@ typedef struct KvmVcpu {
     AddressSpace *smm_memory; /* in system management mode; NULL: there is none */
     DispatchCache smm_cache;
     KvmState *kvm;
+    VcpuExits *exits; /* its thread's; from the first vcpu_prepare() on */
 
     unsigned index;
+    int stats_fd;     /* -1: none */
     uint32_t arch_id; /* x86: the APIC id, which is KVM's vCPU id too */
     size_t run_size;
     pthread_t thread;
@@ -112,6 +114,7 @@ typedef struct KvmRouting {
 struct KvmState {
     Machine *machine;
     int dev_fd, vm_fd;
+    int vm_stats_fd; /* -1: none */
     size_t run_size;
     KvmVcpu *vcpus;
     unsigned vcpu_count; /* places, -smp's maxcpus; not all are plugged */
@@ -168,6 +171,16 @@ void kvm_gsi_detach_irqfd(Machine *machine, unsigned gsi, int fd);
 bool kvm_msi_route_bind(Machine *machine, MsiRoute *route, GError **error);
 void kvm_msi_route_update(Machine *machine, MsiRoute *route);
 void kvm_msi_route_unbind(Machine *machine, MsiRoute *route);
+
+/* ---- exits.c: any thread ---- */
+const char *kvm_exit_name(unsigned reason); /* a constant */
+extern const AccelExitOps kvm_exit_ops;
+
+/* ---- stats.c ---- */
+GPtrArray *kvm_stats(Machine *machine, int vcpu, GError **error); /* AccelOps */
+/* The file of a VM's or vCPU's statistics, or -1. Not later, when vCPUs run: KVM does not answer
+ * ioctls of a vCPU that is in the guest. */
+int kvm_stats_open(const KvmState *kvm, int fd);
 
 /* ---- vcpu.c ---- */
 bool kvm_vcpus_create(KvmState *kvm, GError **error); /* parked threads; main thread */

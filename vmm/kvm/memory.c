@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include "vmm/trace/trace-kvm.h"
 #include "vmm/util/bytes.h"
 
 #define PAGE 4096ULL
@@ -101,7 +102,9 @@ int kvm_memory_set_slot(KvmState *kvm, const KvmSlot *slot, uint64_t size)
         .memory_size = size,
         .userspace_addr = slot->host,
     };
-    return kvm_ioctl(kvm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region);
+    int result = kvm_ioctl(kvm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region);
+    trace_kvm_set_user_memory(slot->id, region.flags, slot->start, size, result);
+    return result;
 }
 
 static bool memory_take_id(KvmSlots *space, uint32_t *id)

@@ -18,6 +18,7 @@
 #include <unistd.h>
 #include <urcu.h>
 #include "vmm/machine/cpus.h"
+#include "vmm/trace/trace-kvm.h"
 
 #define VCPU_STACK_SIZE (256 * 1024)
 
@@ -108,6 +109,7 @@ void kvm_vcpu_internal_error(KvmVcpu *vcpu, const char *format, ...)
     va_start(args, format);
     g_autofree char *text = g_strdup_vprintf(format, args);
     va_end(args);
+    trace_kvm_vcpu_error(vcpu->index, text);
     report_error("CPU %u: %s", vcpu->index, text);
     kvm_vcpu_request(vcpu, VCPU_REQUEST_PARK);
     machine_internal_error(vcpu->kvm->machine, vcpu->index);
@@ -129,6 +131,8 @@ static void vcpu_handle_io(KvmVcpu *vcpu, struct kvm_run *run)
     unsigned size = run->io.size;
     uint32_t count = run->io.count;
     uint16_t port = run->io.port;
+    trace_kvm_io(vcpu->index, port, size, count, run->io.direction == KVM_EXIT_IO_OUT);
+    int64_t begun = exit_begin();
     if (run->io.direction == KVM_EXIT_IO_OUT) {
         do {
             uint32_t value = 0;
@@ -143,6 +147,7 @@ static void vcpu_handle_io(KvmVcpu *vcpu, struct kvm_run *run)
             data += size;
         } while (--count);
     }
+    exit_end(vcpu->io_cache.window, run->io.direction == KVM_EXIT_IO_OUT, begun);
 }
 
 static void vcpu_handle_mmio(KvmVcpu *vcpu, struct kvm_run *run)
@@ -152,10 +157,13 @@ static void vcpu_handle_mmio(KvmVcpu *vcpu, struct kvm_run *run)
     uint64_t value = 0;
     AddressSpace *memory = vcpu->memory;
     DispatchCache *cache = &vcpu->memory_cache;
+    trace_kvm_mmio(vcpu->index, addr, len, run->mmio.is_write);
     if (G_UNLIKELY(run->flags & KVM_RUN_X86_SMM) && vcpu->smm_memory) {
         memory = vcpu->smm_memory;
         cache = &vcpu->smm_cache;
     }
+    ExitWindow *window = &cache->windows->others;
+    int64_t begun = exit_begin();
     if (len != 1 && len != 2 && len != 4 && len != 8) {
         /* A part of an access that crosses a page. */
         if (run->mmio.is_write) {
@@ -166,10 +174,13 @@ static void vcpu_handle_mmio(KvmVcpu *vcpu, struct kvm_run *run)
     } else if (run->mmio.is_write) {
         memcpy(&value, run->mmio.data, len);
         address_space_store(memory, cache, addr, value, len);
+        window = cache->window;
     } else {
         value = address_space_load(memory, cache, addr, len);
         memcpy(run->mmio.data, &value, len);
+        window = cache->window;
     }
+    exit_end(window, run->mmio.is_write, begun);
 }
 
 static void vcpu_handle_system_event(KvmVcpu *vcpu, struct kvm_run *run)
@@ -260,8 +271,10 @@ static void vcpu_handle_rare_exit(KvmVcpu *vcpu, struct kvm_run *run)
 
 static void vcpu_handle_run_error(KvmVcpu *vcpu, int errnum)
 {
+    trace_kvm_run_error(vcpu->index, errnum);
     switch (errnum) {
     case EINTR:
+        exit_count(&vcpu->exits->reasons[KVM_EXIT_INTR], 1);
         /* A late kick may have set it after its request was served. Cleared before the requests
          * are looked at again, so that none is missed. */
         __atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
@@ -277,6 +290,8 @@ static void vcpu_handle_run_error(KvmVcpu *vcpu, int errnum)
 
 static inline void vcpu_handle_exit(KvmVcpu *vcpu, struct kvm_run *run)
 {
+    exit_count(&vcpu->exits->reasons[MIN(run->exit_reason, EXIT_REASONS - 1)], 1);
+    trace_kvm_run_exit(vcpu->index, run->exit_reason, kvm_exit_name(run->exit_reason));
     if (G_LIKELY(run->exit_reason == KVM_EXIT_IO)) {
         vcpu_handle_io(vcpu, run);
     } else if (G_LIKELY(run->exit_reason == KVM_EXIT_MMIO)) {
@@ -345,6 +360,7 @@ static void vcpu_park(KvmVcpu *vcpu)
 {
     KvmState *kvm = vcpu->kvm;
     vcpu_complete_exit(vcpu);
+    trace_kvm_vcpu_park(vcpu->index);
     g_mutex_lock(&kvm->lock);
     vcpu->parked = true;
     g_cond_broadcast(&kvm->parked_cond);
@@ -353,6 +369,7 @@ static void vcpu_park(KvmVcpu *vcpu)
     }
     vcpu->parked = false;
     g_mutex_unlock(&kvm->lock);
+    trace_kvm_vcpu_unpark(vcpu->index);
 }
 
 /* False: the thread ends. */
@@ -483,6 +500,7 @@ static bool vcpu_create(KvmState *kvm, KvmVcpu *vcpu, GError **error)
                                vcpu->arch_id);
     }
     vcpu->fd = fd;
+    vcpu->stats_fd = kvm_stats_open(kvm, fd);
     vcpu->run_size = kvm->run_size;
     void *run = mmap(NULL, vcpu->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (run == MAP_FAILED) {
@@ -497,6 +515,11 @@ static bool vcpu_prepare(KvmState *kvm, KvmVcpu *vcpu, GError **error)
 {
     vcpu->parked = false;
     vcpu->requests = kvm->paused ? VCPU_REQUEST_PARK : 0;
+    if (!vcpu->exits) {
+        vcpu->exits = vcpu_exits_new();
+        vcpu->io_cache.windows = &vcpu->exits->io;
+        vcpu->memory_cache.windows = vcpu->smm_cache.windows = &vcpu->exits->memory;
+    }
     return vcpu->run || vcpu_create(kvm, vcpu, error);
 }
 
@@ -523,6 +546,7 @@ bool kvm_vcpus_create(KvmState *kvm, GError **error)
     kvm->vcpus = g_new0(KvmVcpu, kvm->vcpu_count);
     for (unsigned i = 0; i < kvm->vcpu_count; i++) {
         kvm->vcpus[i] = (KvmVcpu){ .fd = -1,
+                                   .stats_fd = -1,
                                    .index = i,
                                    .kvm = kvm,
                                    .io = machine->io,
@@ -571,6 +595,10 @@ void kvm_vcpus_destroy(KvmState *kvm)
         if (vcpu->fd >= 0) {
             close(vcpu->fd);
         }
+        if (vcpu->stats_fd >= 0) {
+            close(vcpu->stats_fd);
+        }
+        vcpu_exits_free(vcpu->exits);
     }
     g_clear_pointer(&kvm->vcpus, g_free);
     kvm->vcpu_count = 0;

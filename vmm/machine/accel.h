@@ -13,6 +13,7 @@
 #include "vmm/device/irq.h"
 #include "vmm/machine/debug.h"
 #include "vmm/machine/machine.h"
+#include "vmm/trace/exits.h"
 
 typedef enum IrqchipMode {
     IRQCHIP_KERNEL, /* PIC, IOAPIC, LAPIC (and PIT) in KVM */
@@ -52,6 +53,40 @@ typedef struct UserIrqchip {
     void (*ioapic_eoi)(void *opaque, uint8_t vector);
     void *opaque;
 } UserIrqchip;
+
+/* Counters of exits. Any thread, while the machine is there. */
+typedef struct AccelExitOps {
+    const VcpuExits *(*vcpu)(Machine *machine, unsigned index); /* NULL: never made */
+    const char *(*reason_name)(unsigned reason);
+} AccelExitOps;
+
+/* A number that the kernel keeps, or a histogram of several. */
+typedef enum StatKind {
+    STAT_CUMULATIVE,
+    STAT_INSTANT,
+    STAT_PEAK,
+    STAT_LINEAR_HISTOGRAM,
+    STAT_LOG2_HISTOGRAM,
+    STAT_KIND_COUNT,
+} StatKind;
+
+typedef enum StatUnit {
+    STAT_UNIT_NONE,
+    STAT_UNIT_BYTES,
+    STAT_UNIT_SECONDS,
+    STAT_UNIT_CYCLES,
+    STAT_UNIT_BOOLEAN,
+} StatUnit;
+
+typedef struct AccelStat {
+    char *name;
+    StatKind kind;
+    StatUnit unit;
+    int base, exponent; /* the unit times base to the power of exponent */
+    uint32_t bucket_size;
+    unsigned count;
+    uint64_t *values;
+} AccelStat;
 
 typedef struct AccelOps {
     const char *name;
@@ -115,6 +150,10 @@ typedef struct AccelOps {
     void (*dirty_log_sync)(Machine *machine, RamBlock *block);
     int (*vcpu_thread_id)(Machine *machine, unsigned index);
     const AccelDebugOps *debug; /* NULL: there are no vCPUs to debug */
+    const AccelExitOps *exits;  /* NULL: there are no vCPUs */
+    /* AccelStat * of a vCPU that is there, or of the machine (-1): none where the kernel keeps
+     * none. NULL and error. Main thread; NULL in accelerators without a kernel. */
+    GPtrArray *(*stats)(Machine *machine, int vcpu, GError **error);
 } AccelOps;
 
 extern const AccelOps kvm_accel;

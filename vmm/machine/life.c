@@ -8,6 +8,7 @@
 #include "vmm/machine/accel.h"
 #include "vmm/machine/cpus.h"
 #include "vmm/monitor/monitor.h"
+#include "vmm/trace/trace-machine.h"
 
 typedef struct RunNotifier {
     MachineNotify *fn;
@@ -114,6 +115,7 @@ static void set_state(Machine *machine, RunState state, bool running)
     MachineLife *life = machine->life;
     g_atomic_int_set(&life->state, state);
     g_atomic_int_set(&life->running, running);
+    trace_runstate_set(run_state_name(state), running);
     for (guint i = 0; i < life->run_notifiers->len; i++) {
         RunNotifier *notifier = &g_array_index(life->run_notifiers, RunNotifier, i);
         notifier->fn(notifier->opaque, state, running);
@@ -123,13 +125,16 @@ static void set_state(Machine *machine, RunState state, bool running)
 /* vCPUs first, then what devices have in flight: afterwards nothing of the machine moves. */
 static void halt(Machine *machine)
 {
+    trace_machine_halt();
     machine->accel->vcpus_pause(machine);
     clock_virtual_run(false);
     devices_quiesce(machine);
+    trace_machine_halted();
 }
 
 static void unhalt(Machine *machine)
 {
+    trace_machine_unhalt();
     devices_resume(machine);
     clock_virtual_run(true);
     machine->accel->vcpus_resume(machine);
@@ -246,6 +251,7 @@ void machine_reset_now(Machine *machine)
     }
     machine_topology_unlock(machine);
     machine_unhalt(machine);
+    trace_machine_reset_done();
 }
 
 static json_object *cause_data(ShutdownCause cause)
@@ -285,6 +291,7 @@ static void do_suspend(Machine *machine, unsigned wakers)
         return;
     }
     machine->accel->vcpus_pause(machine);
+    trace_machine_suspend(wakers);
     machine->life->wakers = wakers | 1U << WAKEUP_OTHER;
     notify(machine->life->suspend_notifiers);
     set_state(machine, RUN_STATE_SUSPENDED, false);
@@ -306,6 +313,7 @@ static void leave_sleep(Machine *machine, WakeupReason reason)
 static void do_wakeup(Machine *machine, WakeupReason reason)
 {
     if (machine_run_state(machine) == RUN_STATE_SUSPENDED && machine->life->wakers & 1U << reason) {
+        trace_machine_wakeup(reason);
         leave_sleep(machine, reason);
         monitor_emit("WAKEUP", NULL);
     }
@@ -330,6 +338,7 @@ void machine_set_actions(Machine *machine, LifeActions actions)
 
 static void do_reset(Machine *machine, ShutdownCause cause)
 {
+    trace_machine_reset(shutdown_cause_name(cause));
     if (machine_run_state(machine) == RUN_STATE_SUSPENDED) {
         leave_sleep(machine, WAKEUP_NONE);
         monitor_emit("RESET", cause_data(cause));
@@ -347,6 +356,7 @@ static void do_reset(Machine *machine, ShutdownCause cause)
 static void do_shutdown(Machine *machine, ShutdownCause cause, int status)
 {
     bool by_guest = cause_is_guest(cause) || cause == SHUTDOWN_CAUSE_HOST_ERROR;
+    trace_machine_shutdown(shutdown_cause_name(cause), status);
     monitor_emit("SHUTDOWN", cause_data(cause));
     if (machine->life->actions.shutdown_pauses && by_guest) {
         machine_stop(machine, RUN_STATE_SHUTDOWN);
@@ -392,6 +402,7 @@ static void do_internal_error(Machine *machine, unsigned vcpu)
 
 static void do_powerdown(Machine *machine)
 {
+    trace_machine_powerdown();
     monitor_emit("POWERDOWN", NULL);
     notify(machine->life->powerdown_notifiers);
 }
@@ -457,12 +468,14 @@ static void requests_post(Machine *machine)
 
 void machine_request_reset(Machine *machine, ShutdownCause cause)
 {
+    trace_machine_request_reset(shutdown_cause_name(cause));
     requests_begin(machine)->reset = cause;
     requests_post(machine);
 }
 
 void machine_request_shutdown(Machine *machine, ShutdownCause cause)
 {
+    trace_machine_request_shutdown(shutdown_cause_name(cause));
     requests_begin(machine)->shutdown = cause;
     requests_post(machine);
 }
@@ -483,6 +496,7 @@ void machine_request_powerdown(Machine *machine)
 
 void machine_request_stop(Machine *machine, RunState state)
 {
+    trace_machine_request_stop(run_state_name(state));
     Requests *requests = requests_begin(machine);
     requests->stop = true;
     requests->stop_state = state;
@@ -505,6 +519,7 @@ void machine_request_wakeup(Machine *machine, WakeupReason reason)
 
 void machine_guest_panicked(Machine *machine, bool crashloaded)
 {
+    trace_machine_panicked(crashloaded);
     Requests *requests = requests_begin(machine);
     requests->panicked = true;
     requests->crashloaded = crashloaded;

@@ -2,6 +2,8 @@
 /* Message routes: an eventfd whose signal is an interrupt message (accel.h). */
 #include "vmm/machine/accel.h"
 
+#include "vmm/trace/trace-pci.h"
+
 MsiRoute *msi_route_new(Machine *machine, GError **error)
 {
     MsiRoute *route = g_new0(MsiRoute, 1);
@@ -50,5 +52,6 @@ void msi_route_free(MsiRoute *route)
 
 void msi_route_signal(MsiRoute *route)
 {
+    trace_msi_route_signal(route->gsi, route->message.address, route->message.data);
     event_notifier_signal(&route->notifier);
 }

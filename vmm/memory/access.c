@@ -7,6 +7,7 @@
 #include "vmm/memory/flatmap.h"
 #include "vmm/memory/ram-private.h"
 #include "vmm/memory/rcu.h"
+#include "vmm/trace/trace-memory.h"
 #include "vmm/util/bytes.h"
 
 static inline uint64_t size_mask(unsigned size)
@@ -26,6 +27,20 @@ static unsigned piece_size(uint64_t offset, uint64_t left, unsigned max)
 
 /* ---- Registers; the window's lock is held ---- */
 
+static inline uint64_t window_read(const MapRange *range, uint64_t offset, unsigned size)
+{
+    uint64_t value = range->ops->read(range->opaque, offset, size) & size_mask(size);
+    trace_memory_region_ops_read(range->flat.region->name, offset, size, value);
+    return value;
+}
+
+static inline void window_write(const MapRange *range, uint64_t offset, uint64_t value,
+                                unsigned size)
+{
+    trace_memory_region_ops_write(range->flat.region->name, offset, size, value);
+    range->ops->write(range->opaque, offset, value, size);
+}
+
 static void io_read_split(const MapRange *range, uint64_t offset, uint8_t *data, uint64_t len)
 {
     while (len) {
@@ -36,7 +51,7 @@ static void io_read_split(const MapRange *range, uint64_t offset, uint8_t *data,
         size = (unsigned)MIN(len, width - skip);
         uint64_t value = UINT64_MAX;
         if (range_inside(base, width, range->region_size)) {
-            value = range->ops->read(range->opaque, base, width) & size_mask(width);
+            value = window_read(range, base, width);
         }
         store_le(data, value >> (skip * 8), size);
         data += size;
@@ -51,7 +66,7 @@ static void io_write_split(const MapRange *range, uint64_t offset, const uint8_t
     while (len) {
         unsigned size = piece_size(offset, len, range->max_size);
         if (size >= range->min_size) {
-            range->ops->write(range->opaque, offset, load_le(data, size), size);
+            window_write(range, offset, load_le(data, size), size);
         }
         data += size;
         offset += size;
@@ -87,7 +102,7 @@ static inline uint64_t io_load(const MapRange *range, uint64_t offset, unsigned 
     }
     range_lock(range);
     if (G_LIKELY(io_direct(range, offset, size))) {
-        value = range->ops->read(range->opaque, offset, size) & size_mask(size);
+        value = window_read(range, offset, size);
     } else {
         uint8_t bytes[8];
         io_read_split(range, offset, bytes, size);
@@ -104,7 +119,7 @@ static inline void io_store(const MapRange *range, uint64_t offset, uint64_t val
     }
     range_lock(range);
     if (G_LIKELY(io_direct(range, offset, size))) {
-        range->ops->write(range->opaque, offset, value & size_mask(size), size);
+        window_write(range, offset, value & size_mask(size), size);
     } else {
         uint8_t bytes[8];
         store_le(bytes, value, size);
@@ -136,6 +151,7 @@ static bool ring_doorbell(const FlatMap *map, const MapRange *range, uint64_t ad
             /* A counter that is full is signalled already. */
             ssize_t written = write(item->fd, &one, sizeof(one));
             (void)written;
+            trace_memory_doorbell(range->flat.region->name, addr, size, value);
             return true;
         }
     }
@@ -179,6 +195,7 @@ static bool read_map(const FlatMap *map, uint64_t addr, uint8_t *data, uint64_t 
         if (!range || range->flat.start > addr) {
             run = range ? MIN(len, range->flat.start - addr) : len;
             memset(data, 0xff, run);
+            trace_memory_unassigned_read(addr, run);
             all = false;
         } else {
             uint64_t room = range->flat.last - addr; /* room + 1 bytes */
@@ -227,6 +244,7 @@ static bool write_map(const FlatMap *map, uint64_t addr, const uint8_t *data, ui
         uint64_t run;
         if (!range || range->flat.start > addr) {
             run = range ? MIN(len, range->flat.start - addr) : len;
+            trace_memory_unassigned_write(addr, run);
             all = false;
         } else {
             uint64_t room = range->flat.last - addr;
@@ -277,10 +295,17 @@ static inline const MapRange *lookup(const FlatMap *map, DispatchCache *cache, u
                    addr > range->flat.last)) {
         range = flat_map_find(map, addr);
         if (!range || range->flat.start > addr) {
+            cache->map = NULL;
+            cache->window = cache->windows ? &cache->windows->none : NULL;
             return NULL;
         }
         cache->map = generation;
         cache->range = range;
+        if (cache->windows) {
+            const MemRegion *region = range->flat.region;
+            cache->window =
+                exit_windows_find(cache->windows, region->id, region->name, region->addr);
+        }
     }
     return range->flat.last - addr >= size - 1 ? range : NULL;
 }

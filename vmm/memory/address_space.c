@@ -5,6 +5,7 @@
 #include <string.h>
 #include "vmm/memory/flatmap.h"
 #include "vmm/memory/rcu.h"
+#include "vmm/trace/trace-memory.h"
 #include "vmm/util/bytes.h"
 
 static bool (*topology_held)(void);
@@ -24,12 +25,22 @@ static void assert_topology(void)
     g_assert(!topology_held || topology_held());
 }
 
+static uint64_t next_region_id(void)
+{
+    static uint64_t last;
+    return __atomic_add_fetch(&last, 1, __ATOMIC_RELAXED);
+}
+
 void mem_region_init_io(MemRegion *region, const char *name, uint64_t size, const MemOps *ops,
                         void *opaque, GMutex *lock)
 {
-    *region = (MemRegion){
-        .name = name, .kind = REGION_IO, .size = size, .ops = ops, .opaque = opaque, .lock = lock
-    };
+    *region = (MemRegion){ .name = name,
+                           .id = next_region_id(),
+                           .kind = REGION_IO,
+                           .size = size,
+                           .ops = ops,
+                           .opaque = opaque,
+                           .lock = lock };
 }
 
 void mem_region_init_ram(MemRegion *region, const char *name, RamBlock *ram, uint64_t ram_offset,
@@ -37,6 +48,7 @@ void mem_region_init_ram(MemRegion *region, const char *name, RamBlock *ram, uin
 {
     g_assert(range_inside(ram_offset, size, ram->size));
     *region = (MemRegion){ .name = name,
+                           .id = next_region_id(),
                            .kind = readonly ? REGION_ROM : REGION_RAM,
                            .size = size,
                            .ram = ram,
@@ -225,6 +237,7 @@ static void publish_one(AddressSpace *space)
 {
     FlatMap *old = space->map;
     FlatMap *now = flat_map_build(space);
+    trace_memory_map_commit(space->name, now->range_count);
     space->changed = false;
     /* Doorbells and RAM disappear from the accelerator before dispatch forgets them, and dispatch
      * knows new ones before the accelerator stops exiting for them: either way they are served. */

@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "vmm/memory/ram.h"
+#include "vmm/trace/exits.h"
 
 typedef struct AddressSpace AddressSpace;
 
@@ -42,6 +43,7 @@ typedef enum RegionKind {
 
 typedef struct MemRegion {
     const char *name; /* static, or owned by the region's owner */
+    uint64_t id;      /* of this initialization, unique in the process; never 0 */
     RegionKind kind;
     uint64_t size;
     const MemOps *ops;
@@ -105,6 +107,8 @@ bool address_space_write(AddressSpace *space, uint64_t addr, const void *data, u
 typedef struct DispatchCache {
     const void *map;
     const void *range;
+    ExitWindows *windows; /* where accesses are told apart; NULL: nowhere */
+    ExitWindow *window;   /* of the last access, when windows is set */
 } DispatchCache;
 uint64_t address_space_load(AddressSpace *space, DispatchCache *cache, uint64_t addr,
                             unsigned size);

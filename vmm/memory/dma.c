@@ -6,6 +6,7 @@
 #include "vmm/memory/flatmap.h"
 #include "vmm/memory/ram-private.h"
 #include "vmm/memory/rcu.h"
+#include "vmm/trace/trace-memory.h"
 
 /* The RAM range that holds addr, or NULL. */
 static const RamRange *find_ram(const FlatMap *map, uint64_t addr)
@@ -63,6 +64,7 @@ static bool copy(AddressSpace *space, uint64_t addr, uint8_t *data, uint64_t len
         DmaPiece piece;
         ok = next_piece(map, addr, len, write, &piece);
         if (!ok) {
+            trace_dma_failed(addr, len, write);
             break;
         }
         if (write) {
@@ -98,6 +100,9 @@ void *dma_translate(AddressSpace *space, uint64_t addr, uint64_t len, bool write
     bool ok = next_piece(address_space_map_get(space), addr, len, write, &piece);
     uint8_t *host = ok && piece.len == len ? piece.host : NULL;
     rcu_section_leave();
+    if (!host) {
+        trace_dma_failed(addr, len, write);
+    }
     return host;
 }
 

@@ -75,7 +75,7 @@ void hmp_execute(const char *line, GString *out);
 extern const MonitorCommands control_commands, machine_commands, device_commands, chardev_commands,
     info_commands, memory_commands, cpu_commands, qom_commands, hmp_help_commands,
     hmp_machine_commands, hmp_memory_commands, hmp_cpu_commands, hmp_pages_commands,
-    hmp_ports_commands, save_commands, fd_commands, dump_commands;
+    hmp_ports_commands, save_commands, fd_commands, dump_commands, stats_commands;
 
 /* Gives up a dump that is being written: before the machine is freed. */
 void dump_commands_end(void);

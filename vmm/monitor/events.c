@@ -6,6 +6,7 @@
 #include "vmm/monitor/monitor.h"
 #include "vmm/monitor/schema.h"
 #include "vmm/monitor/server.h"
+#include "vmm/trace/trace-monitor.h"
 
 #define MAX_QUEUED 4096 /* of events that the main thread has not sent yet; more are lost */
 
@@ -154,6 +155,7 @@ void monitor_emit(const char *name, json_object *data)
     if (data) {
         json_object_object_add(item->event, "data", data);
     }
+    trace_qmp_event(known, data ? json_object_to_json_string(data) : NULL);
     g_mutex_lock(&queue_lock);
     bool room = queue.length < MAX_QUEUED;
     if (room) {
@@ -161,6 +163,7 @@ void monitor_emit(const char *name, json_object *data)
     }
     g_mutex_unlock(&queue_lock);
     if (!room) {
+        trace_qmp_event_lost(known);
         json_object_put(item->event);
         g_free(item);
         return;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "vmm/device/parse.h"
 #include "vmm/machine/machine.h"
+#include "vmm/trace/trace-monitor.h"
 
 #define SIMILAR_MAX  8
 #define COMPARE_MAX  64 /* characters of a wrong line that are compared with the names there are */
@@ -225,6 +226,7 @@ void hmp_execute_in(HmpContext *context, const char *line, GString *out)
 {
     HmpContext *before = current;
     const char *rest;
+    trace_hmp_command(line);
     line += strspn(line, BLANKS);
     if (!*line || *line == '#') {
         return;

@@ -8,6 +8,7 @@
 #include "vmm/monitor/monitor.h"
 #include "vmm/monitor/qmp-schema.h"
 #include "vmm/monitor/schema.h"
+#include "vmm/trace/trace-monitor.h"
 
 /* The QEMU whose interface is spoken. */
 #define QEMU_MAJOR 7
@@ -182,6 +183,8 @@ json_object *qmp_dispatch(QmpMode *mode, json_object *request)
     json_object *value = NULL;
     json_object *response;
     if (read_request(mode, request, &parsed, &error)) {
+        trace_qmp_command(parsed.command, parsed.oob,
+                          parsed.arguments ? json_object_to_json_string(parsed.arguments) : NULL);
         value = run_request(mode, &parsed, &error);
     }
     if (error) {
@@ -197,5 +200,6 @@ json_object *qmp_dispatch(QmpMode *mode, json_object *request)
         json_object_object_get_ex(request, "id", &id)) {
         json_object_object_add(response, "id", json_object_get(id));
     }
+    trace_qmp_respond(json_object_to_json_string(response));
     return response;
 }

@@ -33,6 +33,7 @@ static const struct {
     { "cpu-hotplug", test_cpu_hotplug },
     { "debug", test_debug },
     { "registers", test_registers },
+    { "exits", test_exits },
 };
 
 void guest_main(void)

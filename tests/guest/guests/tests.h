@@ -31,3 +31,4 @@ void test_nmi(void);
 void test_cpu_hotplug(void);
 void test_debug(void);
 void test_registers(void);
+void test_exits(void);
