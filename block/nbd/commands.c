@@ -158,8 +158,8 @@ static int64_t start_read(NbdCommand *command, nbd_completion_callback callback)
 {
     NbdConnection *c = command->connection;
     uint8_t *data = piece_memory(command, c->info.max_request);
-    return nbd_aio_pread(c->handle, data, command->piece,
-                         command->request->position + command->done, callback, 0);
+    return libnbd.aio_pread(c->handle, data, command->piece,
+                            command->request->position + command->done, callback, 0);
 }
 
 static unsigned fua_flag(const NbdCommand *command)
@@ -177,8 +177,8 @@ static int64_t start_write(NbdCommand *command, nbd_completion_callback callback
     if (data == command->bounce) {
         iov_copy(request->kiov, request->kiov_count, command->done, data, command->piece, false);
     }
-    return nbd_aio_pwrite(c->handle, data, command->piece, request->position + command->done,
-                          callback, fua_flag(command));
+    return libnbd.aio_pwrite(c->handle, data, command->piece, request->position + command->done,
+                             callback, fua_flag(command));
 }
 
 static int64_t start_zeroes(NbdCommand *command, nbd_completion_callback callback)
@@ -189,14 +189,14 @@ static int64_t start_zeroes(NbdCommand *command, nbd_completion_callback callbac
     uint64_t offset = request->position + command->done, left = request->bytes - command->done;
     if (!c->info.zero) {
         command->piece = MIN(left, MIN(ZEROES_MAX, c->info.max_request));
-        return nbd_aio_pwrite(c->handle, zeroes, command->piece, offset, callback,
-                              fua_flag(command));
+        return libnbd.aio_pwrite(c->handle, zeroes, command->piece, offset, callback,
+                                 fua_flag(command));
     }
     command->piece = MIN(left, RANGE_MAX);
     unsigned flags = fua_flag(command) |
                      (request->kflags & BLOCK_REQ_UNMAP ? 0 : LIBNBD_CMD_FLAG_NO_HOLE) |
                      (request->kflags & BLOCK_REQ_NO_FALLBACK ? LIBNBD_CMD_FLAG_FAST_ZERO : 0);
-    return nbd_aio_zero(c->handle, command->piece, offset, callback, flags);
+    return libnbd.aio_zero(c->handle, command->piece, offset, callback, flags);
 }
 
 static int64_t start_status(NbdCommand *command, nbd_completion_callback callback)
@@ -205,8 +205,8 @@ static int64_t start_status(NbdCommand *command, nbd_completion_callback callbac
     nbd_extent_callback extent = { .callback = extents, .user_data = command };
     command->piece = MIN(request->bytes, RANGE_MAX);
     command->status_bytes = 0;
-    return nbd_aio_block_status(command->connection->handle, command->piece, request->position,
-                                extent, callback, 0);
+    return libnbd.aio_block_status(command->connection->handle, command->piece, request->position,
+                                   extent, callback, 0);
 }
 
 static int64_t start_piece(NbdCommand *command)
@@ -215,7 +215,7 @@ static int64_t start_piece(NbdCommand *command)
     const BlockRequest *request = command->request;
     nbd_completion_callback callback = { .callback = completed, .user_data = command };
     if (command->flushing || request->kind == BLOCK_FLUSH) {
-        return nbd_aio_flush(c->handle, callback, 0);
+        return libnbd.aio_flush(c->handle, callback, 0);
     }
     switch (request->kind) {
     case BLOCK_READ:
@@ -228,8 +228,8 @@ static int64_t start_piece(NbdCommand *command)
         return start_status(command, callback);
     default:
         command->piece = MIN(request->bytes - command->done, RANGE_MAX);
-        return nbd_aio_trim(c->handle, command->piece, request->position + command->done, callback,
-                            fua_flag(command));
+        return libnbd.aio_trim(c->handle, command->piece, request->position + command->done,
+                               callback, fua_flag(command));
     }
 }
 
@@ -298,7 +298,7 @@ static void start(NbdCommand *command)
     command->error = 0;
     if (start_piece(command) < 0 && !command->completed) {
         command->completed = true;
-        command->error = nbd_get_errno() ? nbd_get_errno() : EIO;
+        command->error = libnbd.get_errno() ? libnbd.get_errno() : EIO;
     }
     link_in_flight(command);
     event_loop_defer(c->loop, &c->collect_task);
@@ -334,7 +334,7 @@ static void piece_done(NbdCommand *command)
 
 static bool connection_is_gone(const NbdConnection *c)
 {
-    return !c->handle || nbd_aio_is_dead(c->handle) || nbd_aio_is_closed(c->handle);
+    return !c->handle || libnbd.aio_is_dead(c->handle) || libnbd.aio_is_closed(c->handle);
 }
 
 void nbd_commands_collect(NbdConnection *c)

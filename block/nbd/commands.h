@@ -4,8 +4,8 @@
 #ifndef BLOCK_NBD_COMMANDS_H
 #define BLOCK_NBD_COMMANDS_H
 
-#include <libnbd.h>
 #include "block/nbd/connection.h"
+#include "block/nbd/libnbd.h"
 #include "vmm/util/bytes.h"
 
 #define NBD_PIECE_MAX (32 * MIB) /* of one read or write */

@@ -33,7 +33,7 @@ static void drop_handle(NbdConnection *c)
 {
     fd_watch_stop(&c->watch);
     if (c->handle) {
-        nbd_close(c->handle);
+        libnbd.close(c->handle);
         c->handle = NULL;
     }
     if (c->fd >= 0) {
@@ -103,16 +103,16 @@ static void handshake_timeout(void *opaque)
 static void read_info(NbdConnection *c, NbdConnectionInfo *info)
 {
     struct nbd_handle *h = c->handle;
-    int64_t size = nbd_get_size(h), max = nbd_get_block_size(h, LIBNBD_SIZE_MAXIMUM);
+    int64_t size = libnbd.get_size(h), max = libnbd.get_block_size(h, LIBNBD_SIZE_MAXIMUM);
     *info = (NbdConnectionInfo){
         .size = size < 0 ? 0 : (uint64_t)size,
-        .readonly = nbd_is_read_only(h) > 0,
-        .flush = nbd_can_flush(h) > 0,
-        .fua = nbd_can_fua(h) > 0,
-        .trim = nbd_can_trim(h) > 0,
-        .zero = nbd_can_zero(h) > 0,
-        .fast_zero = nbd_can_fast_zero(h) > 0,
-        .status = nbd_can_meta_context(h, LIBNBD_CONTEXT_BASE_ALLOCATION) > 0,
+        .readonly = libnbd.is_read_only(h) > 0,
+        .flush = libnbd.can_flush(h) > 0,
+        .fua = libnbd.can_fua(h) > 0,
+        .trim = libnbd.can_trim(h) > 0,
+        .zero = libnbd.can_zero(h) > 0,
+        .fast_zero = libnbd.can_fast_zero(h) > 0,
+        .status = libnbd.can_meta_context(h, LIBNBD_CONTEXT_BASE_ALLOCATION) > 0,
         .max_request = max > 0 ? MIN((uint64_t)max, NBD_PIECE_MAX) : NBD_PIECE_MAX,
     };
 }
@@ -145,28 +145,28 @@ void nbd_connection_update(NbdConnection *c)
     if (!c->handle) {
         return;
     }
-    if (nbd_aio_is_dead(c->handle) || nbd_aio_is_closed(c->handle)) {
-        const char *why = nbd_get_error();
+    if (libnbd.aio_is_dead(c->handle) || libnbd.aio_is_closed(c->handle)) {
+        const char *why = libnbd.get_error();
         attempt_failed(c, why ? why : "the server hung up");
         return;
     }
-    if (c->state == NBD_CONNECTION_HANDSHAKE && nbd_aio_is_ready(c->handle)) {
+    if (c->state == NBD_CONNECTION_HANDSHAKE && libnbd.aio_is_ready(c->handle)) {
         connected(c);
         if (!c->handle) {
             return;
         }
     }
-    unsigned direction = nbd_aio_get_direction(c->handle);
+    unsigned direction = libnbd.aio_get_direction(c->handle);
     fd_watch_set_events(&c->watch, (direction & LIBNBD_AIO_DIRECTION_READ ? POLLIN : 0) |
                                        (direction & LIBNBD_AIO_DIRECTION_WRITE ? POLLOUT : 0));
 }
 
 static bool make_handle(NbdConnection *c)
 {
-    c->handle = nbd_create();
-    return c->handle && nbd_set_export_name(c->handle, c->export_name) == 0 &&
-           nbd_set_handshake_flags(c->handle, LIBNBD_HANDSHAKE_FLAG_MASK) == 0 &&
-           nbd_add_meta_context(c->handle, LIBNBD_CONTEXT_BASE_ALLOCATION) == 0;
+    c->handle = libnbd.create();
+    return c->handle && libnbd.set_export_name(c->handle, c->export_name) == 0 &&
+           libnbd.set_handshake_flags(c->handle, LIBNBD_HANDSHAKE_FLAG_MASK) == 0 &&
+           libnbd.add_meta_context(c->handle, LIBNBD_CONTEXT_BASE_ALLOCATION) == 0;
 }
 
 /* The socket is connected: libnbd gets one descriptor of it, the watch keeps another. */
@@ -184,8 +184,8 @@ static void begin_handshake(NbdConnection *c)
         attempt_failed(c, "no memory or no descriptors for the connection");
         return;
     }
-    if (nbd_aio_connect_socket(c->handle, fd) < 0) {
-        attempt_failed(c, nbd_get_error());
+    if (libnbd.aio_connect_socket(c->handle, fd) < 0) {
+        attempt_failed(c, libnbd.get_error());
         return;
     }
     nbd_connection_update(c);
@@ -227,12 +227,12 @@ static void socket_ready(void *opaque, unsigned revents)
         socket_connected(c);
         return;
     }
-    unsigned direction = nbd_aio_get_direction(c->handle);
+    unsigned direction = libnbd.aio_get_direction(c->handle);
     bool failed = revents & (POLLERR | POLLHUP);
     if (direction & LIBNBD_AIO_DIRECTION_READ && (revents & POLLIN || failed)) {
-        nbd_aio_notify_read(c->handle);
+        libnbd.aio_notify_read(c->handle);
     } else if (direction & LIBNBD_AIO_DIRECTION_WRITE && (revents & POLLOUT || failed)) {
-        nbd_aio_notify_write(c->handle);
+        libnbd.aio_notify_write(c->handle);
     }
     nbd_commands_collect(c);
 }
@@ -252,8 +252,8 @@ static void stop_here(void *opaque)
     timer_cancel(&c->retry_timer);
     timer_cancel(&c->deadline_timer);
     event_loop_cancel_task(c->loop, &c->collect_task);
-    if (c->state == NBD_CONNECTION_READY && nbd_aio_is_ready(c->handle)) {
-        nbd_aio_disconnect(c->handle, 0);
+    if (c->state == NBD_CONNECTION_READY && libnbd.aio_is_ready(c->handle)) {
+        libnbd.aio_disconnect(c->handle, 0);
     }
     drop_handle(c);
 }
@@ -289,6 +289,9 @@ static void wait_for_opening(NbdConnection *c)
 NbdConnection *nbd_connection_open(const NbdConnectionOptions *o, NbdConnectionInfo *info,
                                    GError **error)
 {
+    if (!libnbd_load(error)) {
+        return NULL;
+    }
     NbdConnection *c = g_new0(NbdConnection, 1);
     c->fd = -1;
     c->address = o->address;

@@ -6,9 +6,9 @@
 
 #ifdef HAVE_LIBNBD
 #include <inttypes.h>
-#include <libnbd.h>
 #include <stdio.h>
 #include <string.h>
+#include "block/nbd/libnbd.h"
 #include "block/nbd/proto.h"
 
 typedef struct Names {
@@ -17,7 +17,7 @@ typedef struct Names {
 
 static bool fail(GError **error)
 {
-    return error_set(error, "%s", nbd_get_error());
+    return error_set(error, "%s", libnbd.get_error());
 }
 
 static int add_name(void *opaque, const char *name, const char *description)
@@ -32,18 +32,18 @@ static int add_name(void *opaque, const char *name, const char *description)
 
 static struct nbd_handle *open_server(const NbdToolOptions *o)
 {
-    struct nbd_handle *h = nbd_create();
+    struct nbd_handle *h = libnbd.create();
     if (!h) {
         return NULL;
     }
-    int ret = nbd_set_opt_mode(h, true);
+    int ret = libnbd.set_opt_mode(h, true);
     if (!ret) {
-        ret = o->socket ? nbd_connect_unix(h, o->socket)
-                        : nbd_connect_tcp(h, o->bind ? o->bind : "localhost",
-                                          o->port ? o->port : NBD_DEFAULT_PORT);
+        ret = o->socket ? libnbd.connect_unix(h, o->socket)
+                        : libnbd.connect_tcp(h, o->bind ? o->bind : "localhost",
+                                             o->port ? o->port : NBD_DEFAULT_PORT);
     }
     if (ret < 0) {
-        nbd_close(h);
+        libnbd.close(h);
         return NULL;
     }
     return h;
@@ -55,16 +55,16 @@ static void print_flags(struct nbd_handle *h)
         const char *name;
         int yes;
     } flags[] = {
-        { "readonly", nbd_is_read_only(h) },
-        { "flush", nbd_can_flush(h) },
-        { "fua", nbd_can_fua(h) },
-        { "rotational", nbd_is_rotational(h) },
-        { "trim", nbd_can_trim(h) },
-        { "zeroes", nbd_can_zero(h) },
-        { "df", nbd_can_df(h) },
-        { "multi", nbd_can_multi_conn(h) },
-        { "cache", nbd_can_cache(h) },
-        { "fast-zero", nbd_can_fast_zero(h) },
+        { "readonly", libnbd.is_read_only(h) },
+        { "flush", libnbd.can_flush(h) },
+        { "fua", libnbd.can_fua(h) },
+        { "rotational", libnbd.is_rotational(h) },
+        { "trim", libnbd.can_trim(h) },
+        { "zeroes", libnbd.can_zero(h) },
+        { "df", libnbd.can_df(h) },
+        { "multi", libnbd.can_multi_conn(h) },
+        { "cache", libnbd.can_cache(h) },
+        { "fast-zero", libnbd.can_fast_zero(h) },
     };
     printf("  flags: (");
     for (size_t i = 0; i < G_N_ELEMENTS(flags); i++) {
@@ -85,7 +85,7 @@ static void print_contexts(struct nbd_handle *h)
 {
     g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
     nbd_context_callback callback = { .callback = add_context, .user_data = names };
-    if (nbd_opt_list_meta_context(h, callback) > 0) {
+    if (libnbd.opt_list_meta_context(h, callback) > 0) {
         printf("  available meta contexts: %u\n", names->len);
         for (guint i = 0; i < names->len; i++) {
             printf("   %s\n", (char *)names->pdata[i]);
@@ -99,19 +99,22 @@ static void print_export(struct nbd_handle *h, const char *name, const char *des
     if (*description) {
         printf("  description: %s\n", description);
     }
-    if (nbd_set_export_name(h, name) < 0 || nbd_opt_info(h) < 0) {
+    if (libnbd.set_export_name(h, name) < 0 || libnbd.opt_info(h) < 0) {
         return;
     }
-    printf("  size:  %" PRIi64 "\n", nbd_get_size(h));
+    printf("  size:  %" PRIi64 "\n", libnbd.get_size(h));
     print_flags(h);
-    printf("  min block: %" PRIi64 "\n", nbd_get_block_size(h, LIBNBD_SIZE_MINIMUM));
-    printf("  opt block: %" PRIi64 "\n", nbd_get_block_size(h, LIBNBD_SIZE_PREFERRED));
-    printf("  max block: %" PRIi64 "\n", nbd_get_block_size(h, LIBNBD_SIZE_MAXIMUM));
+    printf("  min block: %" PRIi64 "\n", libnbd.get_block_size(h, LIBNBD_SIZE_MINIMUM));
+    printf("  opt block: %" PRIi64 "\n", libnbd.get_block_size(h, LIBNBD_SIZE_PREFERRED));
+    printf("  max block: %" PRIi64 "\n", libnbd.get_block_size(h, LIBNBD_SIZE_MAXIMUM));
     print_contexts(h);
 }
 
 bool nbd_tool_list(const NbdToolOptions *o, GError **error)
 {
+    if (!libnbd_load(error)) {
+        return false;
+    }
     struct nbd_handle *h = open_server(o);
     if (!h) {
         return fail(error);
@@ -120,7 +123,7 @@ bool nbd_tool_list(const NbdToolOptions *o, GError **error)
     g_autoptr(GPtrArray) descriptions = g_ptr_array_new_with_free_func(g_free);
     Names list = { names, descriptions };
     nbd_list_callback callback = { .callback = add_name, .user_data = &list };
-    bool ok = nbd_opt_list(h, callback) >= 0;
+    bool ok = libnbd.opt_list(h, callback) >= 0;
     if (ok) {
         printf("exports available: %u\n", names->len);
     } else {
@@ -129,8 +132,8 @@ bool nbd_tool_list(const NbdToolOptions *o, GError **error)
     for (guint i = 0; ok && i < names->len; i++) {
         print_export(h, names->pdata[i], descriptions->pdata[i]);
     }
-    nbd_opt_abort(h);
-    nbd_close(h);
+    libnbd.opt_abort(h);
+    libnbd.close(h);
     return ok;
 }
 #else
