@@ -100,7 +100,7 @@ struct Device {
     bool hotplugged; /* came while the machine ran; set before realize */
     bool ejected;    /* the guest let go: not to be found any more; topology lock */
     bool broken_reported;
-    int64_t leaving_until; /* the guest was asked to let it go, on the virtual clock; 0: no */
+    int64_t leaving_until;  /* the guest was asked to let it go, on the virtual clock; 0: no */
     json_object *set_props; /* names that the user set explicitly */
     GMutex lock;            /* order: machine topology -> this -> back end */
 };
