@@ -270,8 +270,8 @@ static void test_leaving_in_the_midst(void)
     static const char *const requests[] = {
         "{'execute': 'query-qmp-schema'}",
         "{'execute': 'human-monitor-command', 'arguments': {'command-line': 'help'}}",
-        "{'execute': 'blockdev-add', 'arguments': {'driver': 'null-co', 'node-name': 'n', 'size': "
-        "1048576}}{'execute': 'blockdev-del', 'arguments': {'node-name': 'n'}}",
+        ("{'execute': 'blockdev-add', 'arguments': {'driver': 'null-co', 'node-name': 'n', "
+         "'size': 1048576}}{'execute': 'blockdev-del', 'arguments': {'node-name': 'n'}}"),
         "{'execute': 'stop'}{'execute': 'cont'}",
     };
     Stage s;
