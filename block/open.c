@@ -72,7 +72,7 @@ static BlockNode *open_protocol(Opts *options, const char *file, const NodeDefau
             return block_node_ref(named);
         }
         if (g_str_has_prefix(file, "json:")) {
-            g_autoptr(Opts) parsed = opts_parse(file + strlen("json:"), NULL, error);
+            g_autoptr(Opts) parsed = opts_parse_json(file + strlen("json:"), error);
             return parsed ? node_open(parsed, NULL, defaults, error) : NULL;
         }
         if (!set_file_text(nested, file, error)) {

@@ -201,7 +201,8 @@ static bool parse_name(const char *filename, const ImgOpen *how, Opts **options,
     if (!how->image_opts && !g_str_has_prefix(filename, "json:")) {
         return true;
     }
-    *options = opts_parse(how->image_opts ? filename : filename + strlen("json:"), NULL, error);
+    *options = how->image_opts ? opts_parse(filename, NULL, error)
+                               : opts_parse_json(filename + strlen("json:"), error);
     return *options != NULL;
 }
 

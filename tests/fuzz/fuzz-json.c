@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* JSON in and out: what is read can be written, and reads back as the same. */
 #include <string.h>
-#include "vmm/monitor/json.h"
+#include "vmm/util/json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -35,8 +35,20 @@ static void on_first(void *opaque, json_object *value)
     json_object_put(value);
 }
 
+/* As one text: a value or an error. */
+static void parse_whole(const uint8_t *data, size_t size)
+{
+    g_autofree char *text = g_strndup((const char *)data, size);
+    g_autoptr(GError) error = NULL;
+    json_object *value = NULL;
+    bool good = json_parse(text, &value, &error);
+    g_assert_true(good == !error);
+    json_object_put(value);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    parse_whole(data, size);
     JsonReader reader;
     json_reader_init(&reader, on_first, on_error, NULL);
     for (size_t at = 0; at < size; at += 7) { /* in pieces, as from a socket */

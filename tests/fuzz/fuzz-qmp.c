@@ -5,7 +5,7 @@
  */
 #include <string.h>
 #include "tests/fuzz/machine.h"
-#include "vmm/monitor/json.h"
+#include "vmm/util/json.h"
 #include "vmm/monitor/qmp.h"
 #include "vmm/monitor/schema.h"
 

@@ -185,7 +185,13 @@ static void test_errors_name_what_is_wrong(void)
         { "addr", "20",
           "Parameter 'addr' expects a slot and optional function in hexadecimal, like "
           "'06.0' or '1f', not '20'" },
-        { "list", "[", "Parameter 'list' expects a value in JSON syntax" },
+        { "list", "[",
+          "Parameter 'list' expects a value in JSON syntax (JSON: the text ends before its value "
+          "does, at byte 1)" },
+        { "list", "{\"a\": 1, \"a\": 2}",
+          "Parameter 'list' expects a value in JSON syntax (JSON: the name 'a' comes twice in an "
+          "object, at byte 9)" },
+        { "list", "null", "Parameter 'list' expects a value in JSON syntax that is not null" },
         { "levle", "1", "test-widget has no property 'levle'; did you mean 'level'?" },
         { "zzzzzz", "1", "test-widget has no property 'zzzzzz' (-device NAME,help lists them)" },
     };

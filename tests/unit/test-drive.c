@@ -171,6 +171,22 @@ static void other_ways_to_name_the_file(void)
     }
 }
 
+static void faults_in_the_json_of_a_name_are_told(void)
+{
+    ASSERT_REFUSED(add("file=json:{\"driver\":\"file\",,\"filename\":\"%s\",,},format=raw", image),
+                   "JSON: '}' does not belong here");
+    ASSERT_REFUSED(add("file=json:{\"driver\":\"file\",,\"filename\":\"%s\"}x,format=raw", image),
+                   "JSON: there is more behind the value");
+    ASSERT_REFUSED(add("file=json:{\"driver\":\"file\",,\"filename\":\"%s\",,\"filename\":\"b\"},"
+                       "format=raw",
+                       image),
+                   "JSON: the name 'filename' comes twice");
+    ASSERT_REFUSED(add("file=json:,format=raw"), "JSON: the text is empty");
+    ASSERT_REFUSED(add("file=json:[],format=raw"), "a JSON object is expected");
+    ASSERT_REFUSED(add("file=json:driver=file,,filename=%s,format=raw", image),
+                   "JSON: 'driver' is no value");
+}
+
 static void drive_stands_on_a_named_node(void)
 {
     g_autoptr(GError) error = NULL;
@@ -458,6 +474,7 @@ int main(int argc, char **argv)
     ADD(node_options_reach_their_nodes);
     ADD(options_of_the_device_are_refused);
     ADD(other_ways_to_name_the_file);
+    ADD(faults_in_the_json_of_a_name_are_told);
     ADD(drive_stands_on_a_named_node);
     ADD(a_snapshot_leaves_the_image_alone);
     ADD(bad_options_say_what_is_wrong);

@@ -75,6 +75,25 @@ static void test_bad_texts_are_refused(void)
     }
 }
 
+/* As -device, -blockdev and names of images have it. */
+static void test_faults_of_json_are_named(void)
+{
+    static const char *const bad[][2] = {
+        { "{\"driver\": \"raw\", \"driver\": \"qcow2\"}",
+          "JSON: the name 'driver' comes twice in an object, at byte 18" },
+        { "{\"driver\": \"raw\",}", "JSON: '}' does not belong here, at byte 17" },
+        { "{\"driver\": \"raw\"},id=x", "JSON: there is more behind the value, at byte 17" },
+        { "{\"size\": NaN}", "JSON: 'NaN' is no value, at byte 9" },
+        { "{\"id\": \"\\udc00\"}", "JSON: \\udc00 is half of a surrogate pair, at byte 7" },
+        { "{\"id\": ", "JSON: the text ends before its value does, at byte 7" },
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+        g_autoptr(GError) error = NULL;
+        g_assert_null(opts_parse(bad[i][0], NULL, &error));
+        g_assert_cmpstr(error->message, ==, bad[i][1]);
+    }
+}
+
 static void test_sizes(void)
 {
     static const struct {
@@ -125,6 +144,7 @@ int main(int argc, char **argv)
     g_test_add_func("/opts/unused-is-named", test_unused_option_is_named_with_a_suggestion);
     g_test_add_func("/opts/prefix", test_prefix_becomes_its_own_options);
     g_test_add_func("/opts/bad-texts-are-refused", test_bad_texts_are_refused);
+    g_test_add_func("/opts/faults-of-json-are-named", test_faults_of_json_are_named);
     g_test_add_func("/opts/sizes", test_sizes);
     g_test_add_func("/opts/numbers-are-bounded", test_numbers_are_bounded);
     return g_test_run();

@@ -4,6 +4,7 @@
 
 #include <string.h>
 #include "vmm/error.h"
+#include "vmm/util/json.h"
 
 /* Bounds for hostile option texts and JSON. */
 #define OPTS_MAX_ENTRIES 4096
@@ -175,24 +176,13 @@ Opts *opts_from_json(json_object *object, GError **error)
     return opts_flatten(opts, "", object, 0, error) ? g_steal_pointer(&opts) : NULL;
 }
 
-static Opts *opts_parse_json_text(const char *text, GError **error)
+Opts *opts_parse_json(const char *text, GError **error)
 {
-    json_tokener *tokener = json_tokener_new_ex(OPTS_MAX_DEPTH);
-    size_t len = strlen(text);
-    json_object *object = json_tokener_parse_ex(tokener, text, (int)MIN(len, (size_t)G_MAXINT));
-    enum json_tokener_error code = json_tokener_get_error(tokener);
-    size_t end = json_tokener_get_parse_end(tokener);
-    json_tokener_free(tokener);
-    Opts *opts = NULL;
-    if (code == json_tokener_continue) {
-        error_set(error, "JSON: the text ends before the object does");
-    } else if (code != json_tokener_success) {
-        error_set(error, "JSON: byte %zu: %s", end, json_tokener_error_desc(code));
-    } else if (end < len && text[end + strspn(text + end, " \t\r\n")]) {
-        error_set(error, "JSON: text behind the object: '%.32s'", text + end);
-    } else {
-        opts = opts_from_json(object, error);
+    json_object *object;
+    if (!json_parse(text, &object, error)) {
+        return NULL;
     }
+    Opts *opts = opts_from_json(object, error);
     json_object_put(object);
     return opts;
 }
@@ -200,7 +190,7 @@ static Opts *opts_parse_json_text(const char *text, GError **error)
 Opts *opts_parse(const char *text, const char *implied, GError **error)
 {
     if (text[0] == '{') {
-        return opts_parse_json_text(text, error);
+        return opts_parse_json(text, error);
     }
     g_autoptr(Opts) opts = opts_new();
     return opts_parse_text(opts, text, implied, error) ? g_steal_pointer(&opts) : NULL;

@@ -18,6 +18,7 @@ typedef struct Opts Opts;
 /* implied: the key of a first element without "=", or NULL. "no" prefixes and bare flags ("server")
  * give "on"/"off" as in QEMU. A text that begins with '{' is JSON. */
 Opts *opts_parse(const char *text, const char *implied, GError **error);
+Opts *opts_parse_json(const char *text, GError **error); /* the text of one JSON object */
 Opts *opts_from_json(json_object *object,
                      GError **error); /* nested objects and lists flatten to "a.b", "a.0" */
 Opts *opts_new(void);

@@ -6,10 +6,10 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "vmm/util/json.h"
 
 #define ANSWER_MAX   (8u << 20) /* bytes of one answer, with the events before it */
-#define DEPTH_MAX    64
-#define CONNECT_STEP 20 /* ms between looks at a full listen queue */
+#define CONNECT_STEP 20         /* ms between looks at a full listen queue */
 
 struct QmpClient {
     int fd;
@@ -118,10 +118,8 @@ static json_object *read_object(QmpClient *client, GError **error)
     if (!line) {
         return NULL;
     }
-    json_tokener *tokener = json_tokener_new_ex(DEPTH_MAX);
-    json_object *object = json_tokener_parse_ex(tokener, line, (int)strlen(line) + 1);
-    json_tokener_free(tokener);
-    if (!json_object_is_type(object, json_type_object)) {
+    json_object *object = NULL;
+    if (!json_parse(line, &object, NULL) || !json_object_is_type(object, json_type_object)) {
         json_object_put(object);
         error_set(error, "machine '%s' answers something that is not QMP", client->name);
         return NULL;

@@ -8,9 +8,9 @@
 #include <unistd.h>
 #include "vmm/cli/opts.h"
 #include "vmm/client/rundir_internal.h"
+#include "vmm/util/json.h"
 
-#define INFO_MAX   65536 /* bytes of info.json */
-#define INFO_DEPTH 8
+#define INFO_MAX 65536 /* bytes of info.json */
 
 void rundir_entry_free(RunEntry *entry)
 {
@@ -26,13 +26,10 @@ static void free_entry(gpointer entry)
     rundir_entry_free(entry);
 }
 
-static json_object *parse_info(const char *text, size_t len)
+static json_object *parse_info(const char *text)
 {
-    json_tokener *tokener = json_tokener_new_ex(INFO_DEPTH);
-    json_object *info = json_tokener_parse_ex(tokener, text, (int)len);
-    bool whole = json_tokener_get_error(tokener) == json_tokener_success;
-    json_tokener_free(tokener);
-    if (!whole || !json_object_is_type(info, json_type_object)) {
+    json_object *info = NULL;
+    if (!json_parse(text, &info, NULL) || !json_object_is_type(info, json_type_object)) {
         json_object_put(info);
         return NULL;
     }
@@ -48,7 +45,11 @@ static json_object *read_info(int dir)
     g_autofree char *text = g_malloc(INFO_MAX + 1);
     ssize_t len = read(fd, text, INFO_MAX + 1);
     close(fd);
-    return len > 0 && len <= INFO_MAX ? parse_info(text, len) : NULL;
+    if (len <= 0 || len > INFO_MAX) {
+        return NULL;
+    }
+    text[len] = '\0';
+    return parse_info(text);
 }
 
 /* Without taking the lock, which a machine that starts may want right now. */

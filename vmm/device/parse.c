@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define JSON_DEPTH      32
 #define WORD_MAX_LENGTH 64
 
 bool value_parse_bool(const char *text, bool *value)
@@ -133,22 +132,6 @@ bool value_parse_devfn(const char *text, int32_t *devfn)
     }
     *devfn = (int32_t)(slot << 3 | function);
     return true;
-}
-
-json_object *value_parse_json(const char *text)
-{
-    json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH);
-    size_t length = strlen(text);
-    json_object *value = NULL;
-    if (length < G_MAXINT) {
-        value = json_tokener_parse_ex(tokener, text, (int)length + 1);
-        if (json_tokener_get_error(tokener) != json_tokener_success) {
-            json_object_put(value);
-            value = NULL;
-        }
-    }
-    json_tokener_free(tokener);
-    return value;
 }
 
 unsigned word_distance(const char *a, const char *b)

@@ -3,7 +3,6 @@
 #ifndef VMM_DEVICE_PARSE_H
 #define VMM_DEVICE_PARSE_H
 
-#include <json-c/json.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -13,7 +12,6 @@ bool value_parse_int(const char *text, int64_t *value);
 bool value_parse_size(const char *text, uint64_t *value); /* bytes, "1.5G": b k M G T P E */
 bool value_parse_mac(const char *text, uint8_t mac[6]);   /* six pairs with ':' or '-' */
 bool value_parse_devfn(const char *text, int32_t *devfn); /* hex "slot[.function]" */
-json_object *value_parse_json(const char *text);          /* depth up to 32; NULL: malformed */
 
 /* The edit distance of two words, for suggestions. */
 unsigned word_distance(const char *a, const char *b);

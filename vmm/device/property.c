@@ -8,6 +8,7 @@
 #include <string.h>
 #include "vmm/device/parse.h"
 #include "vmm/error.h"
+#include "vmm/util/json.h"
 
 static const char *const on_off_auto_names[] = { "auto", "on", "off", NULL };
 
@@ -179,9 +180,14 @@ static bool devfn_store(void *base, const Property *prop, const char *value, GEr
 static bool json_store_text(void *base, const Property *prop, const char *value, GError **error)
 {
     bool plain = prop->type_name && !strchr("[{", value[0]); /* its owner reads other forms too */
-    json_object *parsed = plain ? json_object_new_string(value) : value_parse_json(value);
+    json_object *parsed = plain ? json_object_new_string(value) : NULL;
+    g_autoptr(GError) cause = NULL;
+    if (!plain && !json_parse(value, &parsed, &cause)) {
+        return error_set(error, "Parameter '%s' expects a value in JSON syntax (%s)", prop->name,
+                         cause->message);
+    }
     if (!parsed) {
-        return fail_expects(prop, "a value in JSON syntax", error);
+        return fail_expects(prop, "a value in JSON syntax that is not null", error);
     }
     json_object **at = field(base, prop);
     json_object_put(*at);

@@ -8,6 +8,7 @@
 #include "vmm/monitor/qmp-schema.h"
 #include "vmm/monitor/qmp.h"
 #include "vmm/monitor/schema.h"
+#include "vmm/util/json.h"
 
 static json_object *query_version(const void *args, GError **error)
 {
@@ -41,7 +42,8 @@ static json_object *query_events(const void *args, GError **error)
 
 static json_object *query_qmp_schema(const void *args, GError **error)
 {
-    return json_tokener_parse(qmp_schema_json);
+    json_object *schema = NULL;
+    return json_parse(qmp_schema_json, &schema, error) ? schema : NULL;
 }
 
 static json_object *query_command_line_options(const void *args, GError **error)

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "vmm/event/loop.h"
-#include "vmm/monitor/json.h"
+#include "vmm/util/json.h"
 #include "vmm/monitor/later.h"
 #include "vmm/monitor/monitor.h"
 #include "vmm/monitor/qmp.h"

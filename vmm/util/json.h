@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* JSON out in QEMU's layout ("key": value, ...), and a bounded reader of JSON in. Main thread. */
-#ifndef VMM_MONITOR_JSON_H
-#define VMM_MONITOR_JSON_H
+/* JSON out in QEMU's layout ("key": value, ...), and a bounded reader of JSON in. Any thread, with
+ * a reader or value of its own. */
+#ifndef VMM_UTIL_JSON_H
+#define VMM_UTIL_JSON_H
 
 #include <glib.h>
 #include <json-c/json.h>
@@ -26,5 +27,10 @@ void json_reader_init(JsonReader *reader, void (*value)(void *opaque, json_objec
 void json_reader_feed(JsonReader *reader, const char *data, size_t len);
 void json_reader_reset(JsonReader *reader); /* forgets a value that is not complete */
 void json_reader_cleanup(JsonReader *reader);
+
+/* Reads text, which is one value and nothing else; same bounds, same strings. *value is a new
+ * reference, NULL for JSON's null. False and an error that says what is wrong, and at which byte.
+ */
+bool json_parse(const char *text, json_object **value, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 #endif

@@ -11,7 +11,8 @@
 #include <errno.h>
 #include <math.h>
 #include <string.h>
-#include "vmm/monitor/json.h"
+#include "vmm/util/json.h"
+#include "vmm/error.h"
 
 #define MAX_BYTES  (64u << 20)
 #define MAX_TOKENS (256u << 10)
@@ -585,4 +586,70 @@ void json_reader_feed(JsonReader *reader, const char *data, size_t len)
         data += used;
         len -= used;
     }
+}
+
+/* ---- One text ---- */
+
+typedef struct Parse {
+    json_object *value;
+    char *fault;
+    bool done;
+} Parse;
+
+static void on_value(void *opaque, json_object *value)
+{
+    Parse *parse = opaque;
+    parse->value = value;
+    parse->done = true;
+}
+
+static void on_fault(void *opaque, const char *message)
+{
+    Parse *parse = opaque;
+    parse->fault = g_strdup(message);
+    parse->done = true;
+}
+
+/* Returns where the value ends, or where the word or string begins that is wrong. */
+static size_t parse_value(Parse *parse, const char *text, size_t len)
+{
+    JsonReader reader;
+    json_reader_init(&reader, on_value, on_fault, parse);
+    size_t at = 0, token = 0;
+    while (at < len && !parse->done) {
+        token = reader.parser->state == LEX_BETWEEN ? at : token;
+        at += feed_piece(&reader, text + at, len - at);
+    }
+    if (!parse->done && reader.parser->state == LEX_WORD) {
+        finish_word(&reader);
+    }
+    json_reader_cleanup(&reader);
+    return parse->fault ? token : at;
+}
+
+bool json_parse(const char *text, json_object **value, GError **error)
+{
+    size_t len = strlen(text);
+    if (len > MAX_BYTES) {
+        return error_set(error, "JSON: the text is too large, more than %u MiB", MAX_BYTES >> 20);
+    }
+    Parse parse = { 0 };
+    size_t at = parse_value(&parse, text, len);
+    g_autofree char *fault = parse.fault;
+    size_t rest = at + strspn(text + at, " \t\r\n");
+    if (fault) {
+        return error_set(error, "%s, at byte %zu", fault, at);
+    }
+    if (!text[strspn(text, " \t\r\n")]) {
+        return error_set(error, "JSON: the text is empty");
+    }
+    if (!parse.done) {
+        return error_set(error, "JSON: the text ends before its value does, at byte %zu", at);
+    }
+    if (text[rest]) {
+        json_object_put(parse.value);
+        return error_set(error, "JSON: there is more behind the value, at byte %zu", rest);
+    }
+    *value = parse.value;
+    return true;
 }

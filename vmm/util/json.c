@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* JSON out. */
-#include "vmm/monitor/json.h"
+#include "vmm/util/json.h"
 
 #include <string.h>
 
