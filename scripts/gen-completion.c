@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* gen-completion FILE...: prints a shell's completion of vireo: the files, a line "@OPTIONS@"
- * replaced by what the table that parses options says. */
+ * replaced by what the tables that parse options and commands say. */
 #include <stdio.h>
 #include <string.h>
 #include "block/block.h"
 #include "hw/devices.h"
 #include "vmm/cli/cli.h"
 #include "vmm/cli/params.h"
+#include "vmm/client/client.h"
 
 static bool print_file(const char *path, const char *options)
 {
@@ -28,6 +29,8 @@ int main(int argc, char **argv)
     machine_classes_register(machine_classes);
     cli_params_add("drive", drive_options);
     cli_completion(options);
+    g_string_append(options, "\n");
+    client_completion(options);
     for (int i = 1; i < argc; i++) {
         if (!print_file(argv[i], options->str)) {
             return 1;

@@ -1,5 +1,6 @@
 #compdef vireo
-# Made from vireo's table of options (vmm/cli/options.c) by scripts/gen-completion.c.
+# Made from vireo's tables of options (vmm/cli/options.c) and commands (vmm/client/client.c) by
+# scripts/gen-completion.c.
 # SPDX-License-Identifier: GPL-2.0-or-later
 
 @OPTIONS@
@@ -109,11 +110,66 @@ _vireo_argument() {
     esac
 }
 
+# Names of running machines, those that need no quotes.
+_vireo_machines() {
+    "$1" list 2>/dev/null | sed -n '2,$s/^\([[:alnum:]_.+-]*\) .*/\1/p'
+}
+
+# Whether the words behind a command have what it takes already; the current one is not counted.
+_vireo_has_name() {
+    local current=$1 words=$2 before= word=
+    shift 4
+    for word in "$@"; do
+        case $word in
+        -* | '' | "$current") ;;
+        *) case " $words" in
+            *" $before="*) ;;
+            *) return 0 ;;
+            esac ;;
+        esac
+        before=$word
+    done
+    return 1
+}
+
+# Behind "vireo COMMAND": values of the option before, else options, and names where there is none.
+_vireo_command_words() {
+    local program=$1 before=$2 current=$3 takes= words=
+    shift 3
+    _vireo_command "$2"
+    case " $words" in
+    *" $before="*)
+        printf '%s\n' $words | sed -n "s/^$before=//p"
+        return ;;
+    esac
+    if ! _vireo_has_name "$current" "$words" "$@"; then
+        case $takes in
+        command) printf '%s\n' $(_vireo_commands) ;;
+        machine) _vireo_machines "$program" ;;
+        user-machine)
+            case $current in
+            *@*) _vireo_machines "$program" | _vireo_prefix "${current%@*}@" ;;
+            *) _vireo_machines "$program" ;;
+            esac ;;
+        esac
+    elif [ "$takes" = user-machine ]; then
+        return
+    fi
+    [ -z "$words" ] || printf '%s\n' $words
+}
+
 # One candidate for the current word a line; "@file HEAD PART": files that begin with PART, behind
 # HEAD. $1 vireo, $2 the word before, $3 the word, then all words.
 _vireo_candidates() {
     local program=$1 before=$2 current=$3 kind= words=
     shift 3
+    case " $(_vireo_commands) " in
+    *" ${2-} "*)
+        if [ "$before" != "$1" ]; then
+            _vireo_command_words "$program" "$before" "$current" "$@"
+            return
+        fi ;;
+    esac
     _vireo_option "$before"
     case $kind in
     none | flag) ;;
@@ -121,6 +177,8 @@ _vireo_candidates() {
     esac
     case $current in
     -*) printf '%s\n' $(_vireo_options) ;;
-    *) printf '@file  %s\n' "$current" ;;
+    *)
+        [ "$before" != "$1" ] || printf '%s\n' $(_vireo_commands)
+        printf '@file  %s\n' "$current" ;;
     esac
 }

@@ -18,8 +18,11 @@ _vireo() {
     case ${COMPREPLY[0]-} in
     *[=,.:/]) compopt -o nospace 2>/dev/null ;;
     esac
-    # Readline sees what is behind the last '=' or ':' as the word.
-    cut=${current%"${current##*[=:]}"}
+    # Readline sees what is behind the last '=' or ':', and mostly '@', as the word.
+    case $COMP_WORDBREAKS in
+    *@*) cut=${current%"${current##*[=:@]}"} ;;
+    *) cut=${current%"${current##*[=:]}"} ;;
+    esac
     COMPREPLY=("${COMPREPLY[@]#"$cut"}")
 }
 

@@ -48,10 +48,27 @@ static const Case cases[] = {
     { "-drive file=vm", "file=vmlinux-1", "file=other-file" },
     { "-S oth", "other-file", "vmlinux-1" },
     { "-L sub", "subdirectory/", NULL },
+    { "s", "ssh stop subdirectory/", "list" },
+    { "", "list info console ssh stop help vmlinux-1", "web-1" },
+    { "-S li", "", "list" },
+    { "info ", "web-1 --output=human --output=json", "w;b" },
+    { "info ", "web-1", "vmlinux-1" },
+    { "console w", "web-1", NULL },
+    { "info web-1 ", "--output=json", "web-1" },
+    { "info --output ", "human json", "web-1" },
+    { "info --output json w", "web-1", "json" },
+    { "list --output=j", "--output=json", "--output=human" },
+    { "list ", "--output=json", "web-1" },
+    { "stop --timeout ", "", "web-1" },
+    { "stop --timeout 5 --force ", "web-1", "w;b" },
+    { "stop web-1 --", "--timeout= --force", "web-1" },
+    { "ssh root@w", "root@web-1", NULL },
+    { "ssh web-1 ", "", "web-1" },
+    { "help s", "ssh stop", "list" },
 };
 
 static const char bash_script[] =
-    ". \"$1\" && COMP_WORDBREAKS=$' \\t\\n\"\\'><=;|&(:' COMP_LINE=$2 COMP_POINT=${#2} && "
+    ". \"$1\" && COMP_WORDBREAKS=$' \\t\\n\"\\'@><=;|&(:' COMP_LINE=$2 COMP_POINT=${#2} && "
     "_vireo && printf '%s\\n' \"${COMPREPLY[@]}\"";
 
 /* compadd and its kin are of the line editor: they print here. */
@@ -80,11 +97,42 @@ static char *make_files(void)
 
 static void remove_files(const char *dir)
 {
-    static const char *const names[] = { "vmlinux-1", "other-file", "subdirectory", "." };
+    g_autofree char *command = g_strdup_printf("rm -rf '%s'", dir);
+    g_assert_true(g_spawn_command_line_sync(command, NULL, NULL, NULL, NULL));
+}
+
+/* A line with the program for V; what it prints. */
+static char *run(const char *dir, const char *line)
+{
+    const char *argv[] = { "sh", "-c", line, NULL };
+    char *out = NULL;
+    g_setenv("V", g_getenv("VIREO"), TRUE);
+    g_assert_true(g_spawn_sync(dir, (char **)argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, &out,
+                               NULL, NULL, NULL));
+    return out;
+}
+
+/* What is run finds them by XDG_RUNTIME_DIR. */
+static void start_machines(const char *dir)
+{
+    static const char *const names[] = { "web-1", "w;b" };
+    g_setenv("XDG_RUNTIME_DIR", dir, TRUE);
     for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
-        g_autofree char *path = g_build_filename(dir, names[i], NULL);
-        g_remove(path);
+        g_autofree char *line =
+            g_strdup_printf("truncate -s 1M d%zu.img && \"$V\" d%zu.img -name '%s' -accel qtest "
+                            "-qtest unix:q%zu,server=on,wait=off -m 64 -display none >log%zu 2>&1 "
+                            "</dev/null & until \"$V\" list | grep -q '^%s .*running'; do "
+                            "kill -0 $! || { cat log%zu; exit; }; done",
+                            i, i, names[i], i, i, names[i], i);
+        g_autofree char *out = run(dir, line);
+        g_assert_cmpstr(out, ==, "");
     }
+}
+
+static void stop_machines(const char *dir)
+{
+    g_autofree char *out = run(dir, "\"$V\" stop web-1 --force; \"$V\" stop 'w;b' --force");
+    g_test_message("%s", out);
 }
 
 /* What the shell offers, a line each with "\n" before and behind. */
@@ -130,17 +178,19 @@ static void test_bash(void)
 {
     char *shell[] = { "bash", "--norc", "--noprofile", NULL };
     g_autofree char *dir = make_files();
+    start_machines(dir);
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
         const char *current = strrchr(cases[i].line, ' ');
         current = current ? current + 1 : cases[i].line;
         size_t cut = strlen(current);
-        while (cut > 0 && !strchr("=:", current[cut - 1])) {
+        while (cut > 0 && !strchr("=:@", current[cut - 1])) {
             cut--;
         }
         g_autofree char *text =
             offered(shell, bash_script, g_getenv("BASH_COMPLETION"), cases[i].line, dir);
         check_case(&cases[i], text, cut);
     }
+    stop_machines(dir);
     remove_files(dir);
 }
 
@@ -153,11 +203,13 @@ static void test_zsh(void)
         return;
     }
     g_autofree char *dir = make_files();
+    start_machines(dir);
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_autofree char *text =
             offered(shell, zsh_script, g_getenv("ZSH_COMPLETION"), cases[i].line, dir);
         check_case(&cases[i], text, 0);
     }
+    stop_machines(dir);
     remove_files(dir);
 }
 

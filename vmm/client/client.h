@@ -48,5 +48,7 @@ int client_main(int argc, char **argv);
 /* The section of `-help`, the manual page's. */
 void client_help(GString *out);
 void client_man(GString *out);
+/* Appends shell functions that know the commands and their options. */
+void client_completion(GString *out);
 
 #endif
