@@ -52,6 +52,21 @@ static void test_memory_and_ports(void)
     qtest_stop(qts);
 }
 
+static void test_flags_of_the_memory_map(void)
+{
+    QTest *qts = qtest_start("-m 16");
+    g_autofree char *map = qtest_hmp(qts, "info mtree");
+    g_autofree char *flat = qtest_hmp(qts, "info mtree -f");
+    g_assert_nonnull(strstr(map, "address-space: memory"));
+    g_assert_cmpstr(flat, ==, map);
+    expect(qts, "info mtree -d", "Error: info mtree has no -d: *");
+    expect(qts, "info mtree -f -o", "Error: info mtree has no -o: *");
+    expect(qts, "info mtree -D", "Error: info mtree has no -D: *");
+    expect(qts, "info mtree memory", "Error: info mtree takes -f, not 'memory'");
+    expect(qts, "info mtree -fd", "Error: info mtree takes -f, not '-fd'");
+    qtest_stop(qts);
+}
+
 static void test_what_needs_vcpus(void)
 {
     QTest *qts = qtest_start("-m 16");
@@ -248,7 +263,7 @@ static void test_tab_key(void)
 {
     Terminal t = terminal_start(80);
     terminal_wait(&t, "(qemu) ");
-    terminal_type(&t, "info st\t\r");
+    terminal_type(&t, "info statu\t\r");
     terminal_wait(&t, "VM status: running");
     terminal_type(&t, "device_del r\t");
     terminal_wait(&t, "rng-one ");
@@ -342,6 +357,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/hmp/memory-and-ports", test_memory_and_ports);
+    g_test_add_func("/hmp/flags-of-the-memory-map", test_flags_of_the_memory_map);
     g_test_add_func("/hmp/what-needs-vcpus", test_what_needs_vcpus);
     g_test_add_func("/hmp/interrupt-controllers", test_interrupt_controllers);
     g_test_add_func("/hmp/memory-is-saved", test_memory_is_saved);

@@ -146,9 +146,33 @@ static void map_line(const FlatRange *range, void *opaque)
                            kinds[range->region->kind], range->region->name, range->offset);
 }
 
+/* QEMU's flags. -f asks for what is always shown: regions are placed in an address space itself,
+ * so that there is no tree above the flat map. */
+static bool mtree_flag_known(const char *flag, GError **error)
+{
+    static const char *const reasons[][2] = {
+        { "-d", "accesses are looked up in the map that is shown, there is no table besides" },
+        { "-o", "regions do not say which device they belong to" },
+        { "-D", "regions that are switched off are in no map" },
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(reasons); i++) {
+        if (strcmp(flag, reasons[i][0]) == 0) {
+            return error_set(error, "info mtree has no %s: %s", flag, reasons[i][1]);
+        }
+    }
+    return strcmp(flag, "-f") == 0 || error_set(error, "info mtree takes -f, not '%s'", flag);
+}
+
 static void hmp_info_mtree(GString *out, char **args)
 {
     Machine *machine = machine_get();
+    GError *error = NULL;
+    for (char **flag = args; *flag; flag++) {
+        if (!mtree_flag_known(*flag, &error)) {
+            hmp_error(out, error);
+            return;
+        }
+    }
     g_string_append(out, "address-space: memory\n");
     address_space_foreach(machine->memory, map_line, out);
     g_string_append(out, "address-space: I/O\n");
@@ -167,7 +191,9 @@ static const HmpCommand hmp[] = {
     { "info balloon", NULL, "what the balloon leaves to the guest", hmp_info_balloon },
     { "balloon", "MIB", "ask the guest to keep so much memory", hmp_balloon, 1, 1 },
     { "info memory_size_summary", NULL, "how much memory the machine has", hmp_info_memory_size },
-    { "info mtree", "[-f]", "what the guest sees at each address", hmp_info_mtree, 0, 1 },
+    { "info mtree", "[-f]",
+      "what the guest sees at each address; -f: changes nothing, the map is always flat",
+      hmp_info_mtree, 0, 4 },
     { NULL },
 };
 
