@@ -433,6 +433,40 @@ static void test_pause_resume_and_speed(void)
     close_chain(&s, "o3.qcow2", 1);
 }
 
+/* Block jobs have names of their own for what all jobs have. */
+static void test_block_jobs_are_steered_by_their_own_commands(void)
+{
+    Stage s;
+    if (!open_chain(&s)) {
+        return;
+    }
+    stage_refused(&s, EXEC("block-job-pause", "'device': 'j'"), "DeviceNotActive",
+                  "there is no block job 'j' (query-block-jobs lists them)");
+    stage_qmp(&s, EXEC("block-stream", "'device': 'd', 'job-id': 'j', 'speed': 1, "
+                                       "'auto-finalize': false, 'auto-dismiss': false"));
+    stage_expect(&s, "created running");
+    stage_qmp(&s, EXEC("block-job-pause", "'device': 'j'"));
+    stage_expect(&s, "paused");
+    expect_job(&s, "paused", "true");
+    stage_refused(
+        &s, EXEC("block-job-finalize", "'id': 'j'"), "GenericError",
+        "job 'j' is paused, where 'finalize' is not possible (query-jobs tells how far it is)");
+    stage_qmp(&s, EXEC("block-job-resume", "'device': 'j'"));
+    stage_qmp(&s, EXEC("block-job-set-speed", "'device': 'j', 'speed': 0"));
+    stage_expect(&s, "running waiting pending BLOCK_JOB_PENDING");
+    stage_refused(
+        &s, EXEC("block-job-dismiss", "'id': 'j'"), "GenericError",
+        "job 'j' is pending, where 'dismiss' is not possible (query-jobs tells how far it is)");
+    stage_qmp(&s, EXEC("block-job-finalize", "'id': 'j'"));
+    stage_expect(&s, "BLOCK_JOB_COMPLETED concluded");
+    expect_job(&s, "status", "concluded");
+    stage_qmp(&s, EXEC("block-job-dismiss", "'id': 'j'"));
+    stage_expect(&s, "null");
+    stage_refused(&s, EXEC("block-job-dismiss", "'id': 'j'"), "DeviceNotActive",
+                  "there is no block job 'j' (query-block-jobs lists them)");
+    close_chain(&s, "o3.qcow2", 1);
+}
+
 /* A paused mirror that is ready stands by, and completes when it goes on. */
 static void test_a_ready_job_stands_by(void)
 {
@@ -449,6 +483,55 @@ static void test_a_ready_job_stands_by(void)
     stage_qmp(&s, EXEC("job-resume", "'id': 'd'"));
     stage_expect(&s, "ready " EVENTS_END);
     close_chain(&s, "o2.qcow2", 4);
+}
+
+/* ---- Chains ---- */
+
+static void test_a_node_is_put_over_another(void)
+{
+    Stage s;
+    if (!open_chain(&s)) {
+        return;
+    }
+    stage_shell(&s, "qemu-img create -q -f qcow2 -b o3.qcow2 -F qcow2 o4.qcow2");
+    stage_qmp(&s, EXEC("blockdev-add", "'driver': 'qcow2', 'node-name': 'o4', 'backing': null, "
+                                       "'file': {'driver': 'file', 'filename': 'o4.qcow2'}"));
+    stage_qmp(&s, EXEC("blockdev-snapshot", "'node': 'o3', 'overlay': 'o4'"));
+    g_autofree uint8_t *then = stage_copy_model(&s);
+    stage_work(&s, 12);
+    stage_quit(&s);
+    stage_judge(&s, "o4.qcow2", s.model, 6);
+    stage_judge(&s, "o3.qcow2", then, 5);
+    stage_remove(&s);
+}
+
+/* The header changes, of images open for reading only too; the chain in use stays as it is. */
+static void test_an_image_names_another_file(void)
+{
+    Stage s;
+    if (!open_chain(&s)) {
+        return;
+    }
+    stage_shell(&s, "ln -s o2.qcow2 below && ln -s o1.qcow2 lower");
+    stage_qmp(&s, EXEC("change-backing-file",
+                       "'device': 'd', 'image-node-name': 'o3', 'backing-file': 'below'"));
+    stage_qmp(&s, EXEC("change-backing-file",
+                       "'device': 'd', 'image-node-name': 'o2', 'backing-file': 'lower'"));
+    stage_refused(&s,
+                  EXEC("change-backing-file",
+                       "'device': 'd', 'image-node-name': 'nobody', 'backing-file': 'x'"),
+                  "GenericError", "there is no drive 'nobody' and no node 'nobody'");
+    stage_refused(
+        &s,
+        EXEC("change-backing-file", "'device': 'o1', 'image-node-name': 'o3', 'backing-file': 'x'"),
+        "GenericError", "node 'o3' has no backing image in the chain of 'o1'");
+    stage_work(&s, 12);
+    stage_quit(&s);
+    stage_shell(&s, "qemu-img info o3.qcow2 | grep -q '^backing file: below' && "
+                    "qemu-img info o2.qcow2 | grep -q '^backing file: lower' && "
+                    "qemu-img info o2.qcow2 | grep -q '^backing file format: qcow2$'");
+    stage_judge(&s, "o3.qcow2", s.model, 5);
+    stage_remove(&s);
 }
 
 #define ADD(name) g_test_add_func("/block-jobs/" #name, test_##name)
@@ -474,6 +557,9 @@ int main(int argc, char **argv)
     ADD(finalize_and_dismiss_by_hand);
     ADD(a_pending_job_is_cancelled);
     ADD(pause_resume_and_speed);
+    ADD(block_jobs_are_steered_by_their_own_commands);
     ADD(a_ready_job_stands_by);
+    ADD(a_node_is_put_over_another);
+    ADD(an_image_names_another_file);
     return g_test_run();
 }

@@ -127,6 +127,12 @@ static void test_ost(void)
     g_assert_cmpstr(json_text(event, "data.info.slot-type"), ==, "CPU");
     g_assert_cmpint(json_object_get_int(json_at(event, "data.info.source")), ==, 1);
     g_assert_cmpint(json_object_get_int(json_at(event, "data.info.status")), ==, 0x80);
+    json_object *slots = qtest_qmp_ok(qts, "{'execute': 'query-acpi-ospm-status'}");
+    g_assert_cmpstr(json_text(json_object_array_get_idx(slots, 0), "status"), ==, "0");
+    g_assert_cmpstr(json_text(json_object_array_get_idx(slots, 0), "device"), ==, NULL);
+    g_assert_true(
+        json_object_equal(json_object_array_get_idx(slots, 1), json_at(event, "data.info")));
+    json_object_put(slots);
     json_object_put(event);
     qtest_stop(qts);
 }

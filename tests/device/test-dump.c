@@ -218,6 +218,52 @@ static void test_what_fails_says_so(void)
     qtest_stop(qts);
 }
 
+/* ---- pmemsave, memsave ---- */
+
+static void assert_save_refused(QTest *qts, const char *what, const char *says)
+{
+    g_autofree char *error = qtest_qmp_error(qts, "{'execute': %s}}", what);
+    if (!strstr(error, says)) {
+        g_error("%s: '%s', without '%s'", what, error, says);
+    }
+}
+
+/* More than one piece of it; an address that is not there leaves what is before it. */
+static void test_memory_as_it_is(void)
+{
+    QTest *qts = qtest_start(MACHINE);
+    g_autofree char *path = path_in(qts, "memory");
+    qtest_memset(qts, WHERE - 1, 0x55, 2 * MIB);
+    qtest_memwrite(qts, WHERE, pattern, sizeof(pattern));
+    json_object_put(qtest_qmp_ok(
+        qts, "{'execute': 'pmemsave', 'arguments': {'val': %u, 'size': %u, 'filename': '%s'}}",
+        WHERE - 1, 2 * MIB + 2, path));
+    GString *saved = load(path);
+    g_assert_cmpuint(saved->len, ==, 2 * MIB + 2);
+    g_assert_cmphex((uint8_t)saved->str[0], ==, 0x55);
+    g_assert_cmpmem(saved->str + 1, sizeof(pattern), pattern, sizeof(pattern));
+    g_assert_cmphex((uint8_t)saved->str[2 * MIB - 1], ==, 0x55);
+    g_assert_cmphex((uint8_t)saved->str[2 * MIB], ==, 0);
+    g_string_free(saved, TRUE);
+    g_autofree char *beyond = g_strdup_printf(
+        "'pmemsave', 'arguments': {'val': %u, 'size': 8, 'filename': '%s'", 32 * MIB - 4, path);
+    assert_save_refused(qts, beyond, "there is no memory at 0x2000000");
+    saved = load(path);
+    g_assert_cmpuint(saved->len, ==, 4);
+    g_string_free(saved, TRUE);
+    assert_save_refused(
+        qts, "'pmemsave', 'arguments': {'val': 0, 'size': -1, 'filename': '/dev/null'", "'size'");
+    assert_save_refused(qts, "'pmemsave', 'arguments': {'val': 0, 'size': 1, 'filename': '/none/x'",
+                        "'/none/x' cannot be opened");
+    assert_save_refused(qts,
+                        "'pmemsave', 'arguments': {'val': 0, 'size': 4096, 'filename': '/dev/full'",
+                        "cannot be written");
+    assert_save_refused(qts, "'memsave', 'arguments': {'val': 0, 'size': 1, 'filename': '/none/x'",
+                        "has no vCPUs");
+    g_unlink(path);
+    qtest_stop(qts);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -226,5 +272,6 @@ int main(int argc, char **argv)
     g_test_add_func("/dump/detached", test_detached_into_a_pipe);
     g_test_add_func("/dump/quit", test_quit_gives_a_dump_up);
     g_test_add_func("/dump/errors", test_what_fails_says_so);
+    g_test_add_func("/dump/memory-as-it-is", test_memory_as_it_is);
     return g_test_run();
 }

@@ -107,6 +107,13 @@ static void test_hot_add(void)
     json_object *event = qtest_event(qts, "ACPI_DEVICE_OST");
     g_assert_cmpstr(json_text(event, "data.info.slot-type"), ==, "DIMM");
     g_assert_cmpstr(json_text(event, "data.info.device"), ==, "d0");
+    json_object *slots = qtest_qmp_ok(qts, "{'execute': 'query-acpi-ospm-status'}");
+    unsigned said = 0;
+    for (size_t i = 0; i < json_object_array_length(slots); i++) {
+        said += json_object_equal(json_object_array_get_idx(slots, i), json_at(event, "data.info"));
+    }
+    g_assert_cmpuint(said, ==, 1);
+    json_object_put(slots);
     json_object_put(event);
     qtest_stop(qts);
 }

@@ -264,6 +264,56 @@ static void test_info_pci(void)
     qtest_stop(qts);
 }
 
+static json_object *function_at(json_object *devices, unsigned slot)
+{
+    for (size_t i = 0; i < json_object_array_length(devices); i++) {
+        json_object *function = json_object_array_get_idx(devices, i);
+        if (json_object_get_int(json_at(function, "slot")) == (int)slot) {
+            return function;
+        }
+    }
+    return NULL;
+}
+
+/* The same for programs, before and after a guest has numbered the bus and placed the BAR. */
+static void test_query_pci(void)
+{
+    QTest *qts = start_behind_port();
+    json_object *list = qtest_qmp_ok(qts, "{'execute': 'query-pci'}");
+    g_assert_cmpuint(json_object_array_length(list), ==, 1);
+    json_object *devices = json_at(json_object_array_get_idx(list, 0), "devices");
+    json_object *port = function_at(devices, 1);
+
+    g_assert_cmpint(json_object_get_int(json_at(function_at(devices, 0), "id.device")), ==, 0x29c0);
+    g_assert_null(function_at(devices, 5));
+    g_assert_cmpstr(json_text(port, "qdev_id"), ==, "rp");
+    g_assert_cmpint(json_object_get_int(json_at(port, "class_info.class")), ==, 0x604);
+    g_assert_cmpstr(json_text(port, "pci_bridge.bus.secondary"), ==, "0");
+    json_object_put(list);
+
+    set(qts, PORT, 0x18, 0x00030300);
+    set(qts, PORT, 0x20, 0xc500c500);
+    set(qts, PORT, 4, 2);
+    qpci_config_write(qts, 3, 0, 0x10, BAR, 4);
+    qpci_config_write(qts, 3, 0, 4, 2, 2);
+    list = qtest_qmp_ok(qts, "{'execute': 'query-pci'}");
+    port = function_at(json_at(json_object_array_get_idx(list, 0), "devices"), 1);
+    g_assert_cmpstr(json_text(port, "pci_bridge.bus.secondary"), ==, "3");
+    g_assert_cmpint(json_object_get_int64(json_at(port, "pci_bridge.bus.memory_range.base")), ==,
+                    BAR);
+    g_assert_cmpint(json_object_get_int64(json_at(port, "pci_bridge.bus.memory_range.limit")), ==,
+                    BAR + 0xfffff);
+    json_object *panic = function_at(json_at(port, "pci_bridge.devices"), 0);
+    g_assert_cmpstr(json_text(panic, "bus"), ==, "3");
+    g_assert_cmpint(json_object_get_int(json_at(panic, "id.vendor")), ==, 0x1b36);
+    g_assert_cmpint(json_object_get_int(json_at(panic, "id.subsystem")), ==, 0x1100);
+    json_object *region = json_object_array_get_idx(json_at(panic, "regions"), 0);
+    g_assert_cmpstr(json_text(region, "type"), ==, "memory");
+    g_assert_cmpint(json_object_get_int64(json_at(region, "address")), ==, BAR);
+    json_object_put(list);
+    qtest_stop(qts);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -279,5 +329,6 @@ int main(int argc, char **argv)
     g_test_add_func("/pci/msix-mask-and-pending", test_msix_mask);
     g_test_add_func("/pci/nonsense-is-survived", test_nonsense);
     g_test_add_func("/pci/info-pci", test_info_pci);
+    g_test_add_func("/pci/query-pci", test_query_pci);
     return g_test_run();
 }

@@ -233,6 +233,78 @@ static void test_every_query_answers(void)
     qtest_stop(qts);
 }
 
+static void assert_answer(QTest *qts, const char *command, const char *answer)
+{
+    json_object *value = qtest_qmp_ok(qts, "{'execute': '%s'}", command);
+    g_assert_cmpstr(json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN), ==, answer);
+    json_object_put(value);
+}
+
+static void test_program_and_machine(void)
+{
+    QTest *qts = qtest_start("-m 16");
+    json_object *version = qtest_qmp_ok(qts, "{'execute': 'query-version'}");
+    g_assert_cmpstr(json_text(version, "qemu"), ==, "{ \"micro\": 0, \"minor\": 2, \"major\": 7 }");
+    g_assert_true(g_str_has_prefix(json_text(version, "package"), "vireo-"));
+    json_object_put(version);
+    json_object *kvm = qtest_qmp_ok(qts, "{'execute': 'query-kvm'}");
+    g_assert_cmpstr(json_text(kvm, "enabled"), ==, "false");
+    g_assert_true(json_object_is_type(json_at(kvm, "present"), json_type_boolean));
+    json_object_put(kvm);
+    assert_answer(qts, "query-target", "{\"arch\":\"x86_64\"}");
+    assert_answer(qts, "query-current-machine", "{\"wakeup-suspend-support\":true}");
+    qtest_stop(qts);
+    qts = qtest_start("-m 16 -machine microvm");
+    assert_answer(qts, "query-current-machine", "{\"wakeup-suspend-support\":false}");
+    qtest_stop(qts);
+}
+
+/* query-events names the schema's events, all of them and nothing else. */
+static void test_events_are_the_schemas(void)
+{
+    QTest *qts = qtest_start("-m 16");
+    json_object *events = qtest_qmp_ok(qts, "{'execute': 'query-events'}");
+    json_object *schema = qtest_qmp_ok(qts, "{'execute': 'query-qmp-schema'}");
+    g_autoptr(GHashTable) named = g_hash_table_new(g_str_hash, g_str_equal);
+    unsigned in_schema = 0;
+    for (size_t i = 0; i < json_object_array_length(events); i++) {
+        const char *name = json_text(json_object_array_get_idx(events, i), "name");
+        g_assert_true(g_hash_table_add(named, (char *)name));
+    }
+    for (size_t i = 0; i < json_object_array_length(schema); i++) {
+        json_object *item = json_object_array_get_idx(schema, i);
+        if (g_str_equal(json_text(item, "meta-type"), "event")) {
+            g_assert_true(g_hash_table_contains(named, json_text(item, "name")));
+            in_schema++;
+        }
+    }
+    g_assert_true(g_hash_table_contains(named, "SHUTDOWN"));
+    g_assert_cmpuint(g_hash_table_size(named), ==, in_schema);
+    json_object_put(events);
+    json_object_put(schema);
+    qtest_stop(qts);
+}
+
+/* chardev-add knows each kind that is listed, and says which there are of one that is not. */
+static void test_kinds_of_chardevs(void)
+{
+    QTest *qts = qtest_start("-m 16");
+    json_object *kinds = qtest_qmp_ok(qts, "{'execute': 'query-chardev-backends'}");
+    static const char add[] = "{'execute': 'chardev-add', 'arguments': {'id': 'c%zu', 'backend': "
+                              "{'type': '%s', 'data': {'no-such-option': 1}}}}";
+    g_autofree char *unknown = qtest_qmp_error(qts, add, (size_t)0, "no-such-kind");
+    g_assert_nonnull(strstr(unknown, "'no-such-kind' is not a chardev back end"));
+    g_assert_cmpuint(json_object_array_length(kinds), >=, 9);
+    for (size_t i = 0; i < json_object_array_length(kinds); i++) {
+        const char *name = json_text(json_object_array_get_idx(kinds, i), "name");
+        g_autofree char *error = qtest_qmp_error(qts, add, i, name);
+        g_test_message("%s: %s", name, error);
+        g_assert_null(strstr(error, "is not a chardev back end"));
+    }
+    json_object_put(kinds);
+    qtest_stop(qts);
+}
+
 static void test_objects_and_devices(void)
 {
     QTest *qts = qtest_start("-m 16 -device virtio-rng-pci,id=rng0,max-bytes=64,period=1000");
@@ -348,6 +420,9 @@ int main(int argc, char **argv)
     g_test_add_func("/qmp/states-and-events", test_states_and_events);
     g_test_add_func("/qmp/schema-and-handlers-agree", test_every_schema_command_is_there);
     g_test_add_func("/qmp/queries-answer", test_every_query_answers);
+    g_test_add_func("/qmp/program-and-machine", test_program_and_machine);
+    g_test_add_func("/qmp/events-are-the-schemas", test_events_are_the_schemas);
+    g_test_add_func("/qmp/kinds-of-chardevs", test_kinds_of_chardevs);
     g_test_add_func("/qmp/objects-and-devices", test_objects_and_devices);
     g_test_add_func("/qmp/devices-before-the-start", test_devices_come_and_go_before_the_start);
     g_test_add_func("/qmp/ring-buffers", test_ring_buffers);

@@ -188,6 +188,79 @@ static void test_change_by_the_user(void)
     hba_close(&h);
 }
 
+static void assert_refused(Hba *h, const char *request, const char *says)
+{
+    g_autofree char *error = qtest_qmp_error(h->qts, "%s", request);
+    if (!strstr(error, says)) {
+        g_error("%s: '%s', without '%s'", request, error, says);
+    }
+}
+
+/* What eject and blockdev-change-medium do at once. */
+static void test_change_in_steps(void)
+{
+    Hba h;
+    uint8_t status, b[8];
+    cd_open(&h, DISK_BYTES);
+    json_object_put(qtest_qmp_ok(h.qts,
+                                 "{'execute':'blockdev-add','arguments':{'driver':'raw',"
+                                 "'node-name':'new','read-only':true,'file':{'driver':'file',"
+                                 "'filename':'%s'}}}",
+                                 h.path2));
+#define INSERT(node)                                                                               \
+    "{'execute':'blockdev-insert-medium','arguments':{'id':'c','node-name':'" node "'}}"
+    static const char take_out[] = "{'execute':'blockdev-remove-medium','arguments':{'id':'c'}}";
+    static const char shut[] = "{'execute':'blockdev-close-tray','arguments':{'id':'c'}}";
+    assert_refused(&h, take_out, "is shut");
+    assert_refused(&h, INSERT("new"), "is shut");
+    /* Locked: the guest is asked, and nothing moves. */
+    command(&h, CDB(0x1e, 0, 0, 0, 1), 0, 0);
+    json_object_put(qtest_qmp_ok(h.qts, "{'execute':'blockdev-open-tray','arguments':{'id':'c'}}"));
+    g_assert_cmpuint(media_event(&h, &status), ==, 1);
+    g_assert_cmpuint(command(&h, CDB(0), 0, 0), ==, GOOD);
+    assert_refused(&h, take_out, "is shut");
+    json_object_put(qtest_qmp_ok(
+        h.qts, "{'execute':'blockdev-open-tray','arguments':{'id':'c','force':true}}"));
+    expect_tray(&h, true);
+    assert_refused(&h, INSERT("new"), "holds a medium");
+    json_object_put(qtest_qmp_ok(h.qts, take_out));
+    json_object_put(qtest_qmp_ok(h.qts, take_out)); /* of an empty drive: no error */
+    command(&h, CDB(0), 0, 0);
+    assert_sense(&h, 2, 0x3a, 2);
+    assert_refused(&h, INSERT("nobody"), "there is no node 'nobody'");
+    json_object_put(qtest_qmp_ok(h.qts, INSERT("new")));
+    command(&h, CDB(0), 0, 0);
+    assert_sense(&h, 2, 0x3a, 2); /* the tray is still out */
+    json_object_put(qtest_qmp_ok(h.qts, shut));
+    expect_tray(&h, false);
+    json_object_put(qtest_qmp_ok(h.qts, shut)); /* and is: no error, no event */
+    command(&h, CDB(0x25), 8, 0);
+    assert_sense(&h, 6, 0x28, 0);
+    command(&h, CDB(0x25), 8, 0);
+    get_data(&h, b, 8);
+    g_assert_cmpuint(load_be32(b), ==, 511);
+    json_object *list = qtest_qmp_ok(h.qts, "{'execute':'query-block'}");
+    json_object *drive = json_object_array_get_idx(list, 0);
+    g_assert_cmpstr(json_text(drive, "inserted.node-name"), ==, "new");
+    g_assert_cmpstr(json_text(drive, "tray_open"), ==, "false");
+    json_object_put(list);
+    hba_close(&h);
+}
+
+static void test_a_fixed_disk_has_no_tray(void)
+{
+    Hba h;
+    hd_open(&h, "", "");
+    assert_refused(&h, "{'execute':'blockdev-open-tray','arguments':{'id':'h'}}", "fixed disk");
+    assert_refused(&h, "{'execute':'blockdev-close-tray','arguments':{'id':'h'}}", "fixed disk");
+    assert_refused(&h, "{'execute':'blockdev-remove-medium','arguments':{'id':'h'}}", "fixed disk");
+    assert_refused(&h,
+                   "{'execute':'blockdev-insert-medium','arguments':{'id':'h',"
+                   "'node-name':'new'}}",
+                   "fixed disk");
+    hba_close(&h);
+}
+
 static void test_empty_drive(void)
 {
     Hba h = { .path = scsi_make_file(DISK_BYTES), .path2 = scsi_make_file(DISK_BYTES) };
@@ -220,6 +293,8 @@ int main(int argc, char **argv)
     g_test_add_func("/scsi-cd/reading", test_reading);
     g_test_add_func("/scsi-cd/tray-of-the-guest", test_tray_of_the_guest);
     g_test_add_func("/scsi-cd/change-by-the-user", test_change_by_the_user);
+    g_test_add_func("/scsi-cd/change-in-steps", test_change_in_steps);
+    g_test_add_func("/scsi-cd/a-fixed-disk-has-no-tray", test_a_fixed_disk_has_no_tray);
     g_test_add_func("/scsi-cd/empty-drive", test_empty_drive);
     return g_test_run();
 }

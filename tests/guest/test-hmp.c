@@ -154,6 +154,36 @@ static void test_saved_memory(void)
     end(run);
 }
 
+/* For programs: memsave through the vCPU's page tables, pmemsave where the page is. */
+static void test_saved_by_programs(void)
+{
+    uint64_t page;
+    GuestRun *run = registers_run(&page);
+    const char *by_cpu = guest_run_path(run, "by-cpu"), *by_page = guest_run_path(run, "by-page");
+    g_autofree char *memsave =
+        g_strdup_printf("{\"execute\":\"memsave\",\"arguments\":{\"val\":%" G_GINT64_FORMAT
+                        ",\"size\":4096,\"cpu-index\":0,\"filename\":\"%s\"}}",
+                        G_GINT64_CONSTANT(0x12345678000), by_cpu);
+    g_autofree char *pmemsave =
+        g_strdup_printf("{\"execute\":\"pmemsave\",\"arguments\":{\"val\":%" G_GUINT64_FORMAT
+                        ",\"size\":4096,\"filename\":\"%s\"}}",
+                        page, by_page);
+    g_free(guest_run_command(run, memsave));
+    g_free(guest_run_command(run, pmemsave));
+    g_autofree char *a = NULL, *b = NULL;
+    gsize a_len, b_len;
+    g_assert_true(g_file_get_contents(by_cpu, &a, &a_len, NULL));
+    g_assert_true(g_file_get_contents(by_page, &b, &b_len, NULL));
+    g_assert_cmpuint(a_len, ==, 4096);
+    g_assert_cmpmem(a, a_len, b, b_len);
+    g_assert_cmpmem(a + 8, 8, "\x11\x11\x11\x11\x11\x11\x11\x11", 8);
+    g_autofree char *nobody =
+        guest_run_command(run, "{\"execute\":\"memsave\",\"arguments\":{\"val\":4096,\"size\":1,"
+                               "\"cpu-index\":2,\"filename\":\"/dev/null\"}}");
+    g_assert_nonnull(strstr(nobody, "there is no vCPU 2"));
+    end(run);
+}
+
 static void test_interrupts(void)
 {
     uint64_t page;
@@ -173,6 +203,7 @@ int main(int argc, char **argv)
     guest_test_add("/hmp/memory", test_memory);
     guest_test_add("/hmp/page-tables", test_page_tables);
     guest_test_add("/hmp/saved-memory", test_saved_memory);
+    guest_test_add("/hmp/saved-by-programs", test_saved_by_programs);
     guest_test_add("/hmp/interrupts", test_interrupts);
     return g_test_run();
 }
