@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* -drive: QEMU's one-line way to a disk: where it is attached, and the nodes behind it. */
 #include "block/internal.h"
+#include "vmm/util/id.h"
 
 static GPtrArray *drives;
 
@@ -156,8 +157,8 @@ static bool choose_id(Drive *drive, int kind, Opts *options, GError **error)
         id = drive->id;
     } else {
         drive->id = g_strdup(id);
-        if (!g_ascii_isalpha(id[0])) {
-            return error_set(error, "id '%s' is invalid: it begins with a letter", id);
+        if (!id_check(id, error)) {
+            return false;
         }
     }
     if (drive_find(id) || block_node_find(id)) {

@@ -5,6 +5,7 @@
 #include "block/graph.h"
 #include "block/jobs/job.h"
 #include "vmm/util/bytes.h"
+#include "vmm/util/id.h"
 
 static GPtrArray *nodes; /* of BlockNode, in order of creation */
 static unsigned name_counter;
@@ -69,11 +70,7 @@ bool block_node_readonly(const BlockNode *node)
 
 static bool name_is_valid(const char *name)
 {
-    if (!g_ascii_isalpha(name[0]) || strlen(name) > 31) {
-        return false;
-    }
-    return strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._") ==
-           strlen(name);
+    return strlen(name) <= 31 && id_is_wellformed(name);
 }
 
 static bool set_name(BlockNode *node, const char *name, GError **error)

@@ -7,10 +7,14 @@
 #include "vmm/device/device.h"
 #include "vmm/machine/machine.h"
 #include "vmm/monitor/qmp-schema.h"
+#include "vmm/util/id.h"
 
 static json_object *netdev_add(const void *opaque, GError **error)
 {
     const QmpNetdevAddArgs *args = opaque;
+    if (!id_check(args->id, error)) {
+        return NULL;
+    }
     json_object *all = json_object_get(args->rest);
     json_add_string(all, "type", args->type);
     json_add_string(all, "id", args->id);

@@ -19,6 +19,7 @@
 #include "vmm/object/object.h"
 #include "vmm/tpm/tpm.h"
 #include "vmm/util/fdset.h"
+#include "vmm/util/id.h"
 
 #define CONSOLE_TERMINAL "terminal0" /* the terminal's chardev, below the console's */
 #define CDROM_INDEX      2           /* of -cdrom, in the row of IDE drives */
@@ -97,7 +98,8 @@ static bool make_blockdev(Opts *opts, GError **error)
 
 static bool make_netdev(Opts *opts, GError **error)
 {
-    return net_backend_new(opts, error) != NULL;
+    const char *id = opts_get(opts, "id");
+    return (!id || id_check(id, error)) && net_backend_new(opts, error) != NULL;
 }
 
 /* One of -serial, -monitor, -qmp, -debugcon, -qtest; *id is NULL for "none". */
@@ -328,6 +330,8 @@ static bool make_nic(Machine *machine, Opts *opts, unsigned index, GError **erro
     if (!opts_has(opts, "id")) {
         g_autofree char *id = g_strdup_printf("__org.vireo.nic%u", index);
         opts_set(opts, "id", id);
+    } else if (!id_check(opts_get(opts, "id"), error)) {
+        return false;
     }
     opts_set(device, "netdev", opts_get(opts, "id"));
     return net_backend_new(opts, error) && device_add(machine, device, error);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include "vmm/memory/rcu.h"
+#include "vmm/util/id.h"
 
 #define NS_OF_GRACE (100 * 1000 * 1000LL) /* so much of a speed that was not used counts later */
 
@@ -144,20 +145,13 @@ static void give_back_node(void *node)
 
 /* ---- Life ---- */
 
-static bool id_is_valid(const char *id)
-{
-    return g_ascii_isalpha(id[0]) &&
-           strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._") ==
-               strlen(id);
-}
-
 static bool check_id(const char *id, GError **error)
 {
     if (!id || !*id) {
         return error_set(error,
                          "the job needs a name: 'job-id' (the node has none that could serve)");
     }
-    if (!id_is_valid(id)) {
+    if (!id_is_wellformed(id)) {
         return error_set(
             error, "'job-id' %s: it begins with a letter; letters, digits, '-', '.' and '_' follow",
             id);

@@ -6,6 +6,7 @@
 #include "block/nbd/server.h"
 #include "block/qmp.h"
 #include "vmm/monitor/qmp-schema.h"
+#include "vmm/util/id.h"
 #include "vmm/util/passed_fds.h"
 
 static NbdServer *server;
@@ -191,6 +192,9 @@ static bool check_export_args(const QmpBlockExportAddArgs *args, GError **error)
     }
     if (args->iothread) {
         return error_set(error, "iothread is not available in this version of Vireo");
+    }
+    if (!id_check(args->id, error)) {
+        return false;
     }
     if (nbd_export_find(server, args->id)) {
         return error_set(error, "there is an export with id '%s' already: ids are unique",

@@ -26,6 +26,33 @@ static void expect_error(QTest *qts, const char *error_class, const char *names,
 
 /* ---- Names ---- */
 
+static void test_ids_are_identifiers(void)
+{
+    static const char *const requests[] = {
+        "{'execute': 'device_add', 'arguments': {'driver': 'virtio-rng-pci', 'id': '%s'}}",
+        "{'execute': 'netdev_add', 'arguments': {'type': 'user', 'id': '%s'}}",
+        "{'execute': 'chardev-add', 'arguments': {'id': '%s', 'backend': {'type': 'null', "
+        "'data': {}}}}",
+        "{'execute': 'object-add', 'arguments': {'qom-type': 'iothread', 'id': '%s'}}",
+        "{'execute': 'blockdev-add', 'arguments': {'driver': 'null-co', 'node-name': '%s'}}",
+        "{'execute': 'block-export-add', 'arguments': {'type': 'nbd', 'node-name': 'n', 'id': "
+        "'%s'}}",
+    };
+    static const char *const ids[] = { "", "1", "_a", "a b", "a/b", "a\xc3\xa4", "a:b" };
+    QTest *qts = qtest_start("-m 16 -S -blockdev null-co,node-name=n,size=65536");
+    json_object_put(qtest_qmp_ok(
+        qts, "{'execute': 'nbd-server-start', 'arguments': {'addr': {'type': 'inet', 'data': "
+             "{'host': '127.0.0.1', 'port': '0'}}}}"));
+    for (size_t i = 0; i < G_N_ELEMENTS(requests); i++) {
+        for (size_t j = 0; j < G_N_ELEMENTS(ids); j++) {
+            g_auto(GStrv) parts = g_strsplit(requests[i], "%s", 2);
+            g_autofree char *request = g_strjoinv(ids[j], parts);
+            expect_error(qts, "GenericError", "letter", request);
+        }
+    }
+    qtest_stop(qts);
+}
+
 #define TWICE(COMMAND, ARGUMENTS)                                                                  \
     {                                                                                              \
         "{'execute': '" COMMAND "', 'arguments': {" ARGUMENTS "}}"                                 \
@@ -227,6 +254,7 @@ static void test_a_slow_telnet_line(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/qmp-refusals/ids-are-identifiers", test_ids_are_identifiers);
     g_test_add_func("/qmp-refusals/names-are-taken-once", test_names_are_taken_once);
     g_test_add_func("/qmp-refusals/names-that-nobody-has", test_names_that_nobody_has);
     g_test_add_func("/qmp-refusals/before-the-negotiation", test_before_the_negotiation);

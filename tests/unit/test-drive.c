@@ -120,7 +120,7 @@ static void ids_and_places_are_given_out_as_qemu_does(void)
     ASSERT_REFUSED(add("file=%s,format=raw,if=ide,unit=2", second), "unit=2");
     ASSERT_REFUSED(add("file=%s,format=raw,if=ide,index=1,bus=0", second), "index=");
     ASSERT_REFUSED(add("file=%s,format=raw,if=none,id=ide0-hd1", second), "exists already");
-    ASSERT_REFUSED(add("file=%s,format=raw,if=none,id=1st", second), "id '1st'");
+    ASSERT_REFUSED(add("file=%s,format=raw,if=none,id=1st", second), "expects an identifier");
     drives_close();
     unlink(second);
 }

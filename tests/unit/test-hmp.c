@@ -252,6 +252,26 @@ static void test_file_names(void)
     completes(start, "11:");
 }
 
+/* Names that are no UTF-8, or would command the terminal. */
+static void test_what_is_no_text_is_not_offered(void)
+{
+    static const char *const names[] = { "dis\xff", "dis\xfc", "dis\033[2J", "dis\xc0\x80",
+                                         "disk" };
+    g_autofree char *dir = g_dir_make_tmp("hmp-XXXXXX", NULL);
+    g_autofree char *start = g_strdup_printf("two red on %s/di", dir);
+    g_autofree char *expected = g_strdup_printf("11:%s/disk", dir);
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_autofree char *path = g_build_filename(dir, names[i], NULL);
+        g_assert_true(g_file_set_contents(path, "", 0, NULL));
+    }
+    completes(start, expected);
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_autofree char *path = g_build_filename(dir, names[i], NULL);
+        g_assert_cmpint(g_unlink(path), ==, 0);
+    }
+    g_assert_cmpint(g_rmdir(dir), ==, 0);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -263,5 +283,6 @@ int main(int argc, char **argv)
     g_test_add_func("/hmp/wrong-lines", test_wrong_lines);
     g_test_add_func("/hmp/completion", test_completion);
     g_test_add_func("/hmp/file-names", test_file_names);
+    g_test_add_func("/hmp/what-is-no-text-is-not-offered", test_what_is_no_text_is_not_offered);
     return g_test_run();
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include "vmm/trace/trace-chardev.h"
 #include "vmm/util/fdset.h"
+#include "vmm/util/id.h"
 
 static const ChardevClass *const classes[] = {
     &chardev_null_class,   &chardev_stdio_class,   &chardev_socket_class,
@@ -73,14 +74,9 @@ static bool class_not_found(const char *name, GError **error)
                      near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
-/* Ids begin with a letter and go on with letters, digits, '-', '.', '_', as in QEMU. */
-static bool id_check(const char *id, GError **error)
+static bool check_new_id(const char *id, GError **error)
 {
-    bool good = g_ascii_isalpha(id[0]);
-    for (const char *p = id; *p && good; p++) {
-        good = g_ascii_isalnum(*p) || strchr("-._", *p);
-    }
-    if (!good) {
+    if (!id_is_wellformed(id)) {
         return error_set(error,
                          "chardev id '%s' is not valid: it must begin with a letter and consist of "
                          "letters, digits, '-', '.', '_'",
@@ -168,7 +164,7 @@ static Chardev *chardev_make(const ChardevClass *cls, const char *id, Opts *opti
         return NULL;
     }
     base_id = g_strdup_printf("%s%s", id, mux ? "-base" : "");
-    if (mux && !id_check(base_id, error)) {
+    if (mux && !check_new_id(base_id, error)) {
         return NULL;
     }
     Chardev *c = chardev_alloc(cls, base_id);
@@ -220,7 +216,7 @@ Chardev *chardev_new(Opts *given, GError **error)
         error_set(error, "chardev '%s' needs an id: -chardev %s,id=ID", backend, backend);
         return NULL;
     }
-    return id_check(id, error) ? chardev_make(cls, id, options, error) : NULL;
+    return check_new_id(id, error) ? chardev_make(cls, id, options, error) : NULL;
 }
 
 Chardev *chardev_find(const char *id)

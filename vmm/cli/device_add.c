@@ -7,6 +7,7 @@
 #include "vmm/device/hotplug.h"
 #include "vmm/machine/cpus.h"
 #include "vmm/machine/machine.h"
+#include "vmm/util/id.h"
 
 static const DeviceClass *find_class(const char *driver, GError **error)
 {
@@ -126,11 +127,8 @@ static bool check_id(Machine *machine, const char *id, GError **error)
     if (!id) {
         return true;
     }
-    if (!g_ascii_isalpha(id[0]) || strpbrk(id, "/ ,=")) {
-        return error_set(error,
-                         "Parameter 'id' expects an identifier (letters, digits, '-', '.', "
-                         "'_', starting with a letter), not '%s'",
-                         id);
+    if (!id_check(id, error)) {
+        return false;
     }
     if (device_find(machine, id)) {
         return error_set(error, "there is a device '%s' already: ids are unique", id);

@@ -13,6 +13,7 @@
 #include "vmm/machine/numa.h"
 #include "vmm/object/object.h"
 #include "vmm/util/bytes.h"
+#include "vmm/util/id.h"
 
 #define DEFAULT_RAM (512 * MIB)
 
@@ -427,7 +428,8 @@ static bool check_new_id(const GPtrArray *list, const char *id, const char *what
 bool cli_opt_mon(Cli *cli, const char *value, GError **error)
 {
     g_autoptr(Opts) opts = opts_parse(value, "chardev", error);
-    if (!opts || !check_new_id(cli->mons, opts_get(opts, "id"), "mon", error)) {
+    const char *id = opts ? opts_get(opts, "id") : NULL;
+    if (!opts || (id && !id_check(id, error)) || !check_new_id(cli->mons, id, "mon", error)) {
         return false;
     }
     g_ptr_array_add(cli->mons, g_steal_pointer(&opts));

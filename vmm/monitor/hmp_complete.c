@@ -13,9 +13,21 @@ typedef struct Completion {
     const char *word; /* what is to be completed */
 } Completion;
 
+/* The editor and the terminal take text only; names of files may be anything. */
+static bool is_printable(const char *word)
+{
+    if (!g_utf8_validate(word, -1, NULL)) {
+        return false;
+    }
+    while (*word && g_unichar_isprint(g_utf8_get_char(word))) {
+        word = g_utf8_next_char(word);
+    }
+    return !*word;
+}
+
 static void offer(Completion *completion, const char *word)
 {
-    if (g_str_has_prefix(word, completion->word)) {
+    if (g_str_has_prefix(word, completion->word) && is_printable(word)) {
         g_ptr_array_add(completion->words, g_strdup(word));
     }
 }
@@ -66,7 +78,7 @@ static void complete_file(Completion *completion)
         g_autofree char *shown =
             g_strconcat(path, g_file_test(path, G_FILE_TEST_IS_DIR) ? "/" : "", NULL);
         if ((name[0] != '.' || (slash ? slash[1] : completion->word[0]) == '.') &&
-            g_utf8_validate(shown, -1, NULL) && !strpbrk(shown, " \"\\")) {
+            !strpbrk(shown, " \"\\")) {
             offer(completion, shown);
         }
     }

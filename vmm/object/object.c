@@ -8,6 +8,7 @@
 #include "vmm/object/rng.h"
 #include "vmm/object/secret.h"
 #include "vmm/object/throttle_group.h"
+#include "vmm/util/id.h"
 
 /* The table of contents of objects. */
 static const ObjectClass *const object_classes[] = {
@@ -47,20 +48,6 @@ static char *suggest_class(const char *name)
         names[i] = object_classes[i]->name;
     }
     return suggest_nearest(name, names);
-}
-
-/* QEMU's rule for ids: a letter, then letters, digits, '-', '.', '_'. */
-static bool id_is_wellformed(const char *id)
-{
-    if (!g_ascii_isalpha(id[0])) {
-        return false;
-    }
-    for (const char *p = id; *p; p++) {
-        if (!g_ascii_isalnum(*p) && *p != '-' && *p != '.' && *p != '_') {
-            return false;
-        }
-    }
-    return true;
 }
 
 Object *object_find(const char *id)
@@ -141,11 +128,8 @@ static void object_free(Object *obj)
 
 static bool check_new_id(const char *id, GError **error)
 {
-    if (!id_is_wellformed(id)) {
-        return error_set(error,
-                         "Parameter 'id' expects an identifier (letters, digits, '-', '.', "
-                         "'_', starting with a letter), not '%s'",
-                         id);
+    if (!id_check(id, error)) {
+        return false;
     }
     if (object_find(id)) {
         return error_set(error, "there is an object '%s' already: ids are unique", id);

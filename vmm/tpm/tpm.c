@@ -3,6 +3,7 @@
 #include "vmm/tpm/internal.h"
 
 #include <string.h>
+#include "vmm/util/id.h"
 
 static GPtrArray *backends; /* TpmBackend * */
 
@@ -58,6 +59,9 @@ bool tpm_backend_new(Opts *opts, GError **error)
     if (!id || !chardev) {
         return error_set(error, "'%s' is missing: -tpmdev emulator,id=ID,chardev=CHARDEV",
                          id ? "chardev" : "id");
+    }
+    if (!id_check(id, error)) {
+        return false;
     }
     if (find(id)) {
         return error_set(error, "there is a TPM back end '%s' already", id);
