@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include "hw/pci/pci_internal.h"
 
-static const char *class_name(uint16_t code)
+const char *pci_class_name(uint16_t code)
 {
     static const struct {
         uint16_t code;
@@ -16,7 +16,7 @@ static const char *class_name(uint16_t code)
         { 0x0403, "Audio controller" },   { 0x0500, "RAM controller" },
         { 0x0600, "Host bridge" },        { 0x0601, "ISA bridge" },
         { 0x0604, "PCI bridge" },         { 0x0680, "Bridge" },
-        { 0x0780, "Serial port" },        { 0x0880, "System peripheral" },
+        { 0x0780, "Communication" },      { 0x0880, "System peripheral" },
         { 0x0c03, "USB controller" },     { 0x0c05, "SMBus" },
     };
 
@@ -73,7 +73,7 @@ static void dump_function(PciDevice *pci, void *opaque)
 {
     GString *out = opaque;
     uint16_t code = load_le16(pci->config + PCI_CLASS_DEVICE);
-    const char *name = class_name(code);
+    const char *name = pci_class_name(code);
 
     g_string_append_printf(out, "  Bus %2u, device %3u, function %u:\n    ",
                            pci_bus_number(pci->bus), PCI_SLOT(pci->devfn), PCI_FUNC(pci->devfn));

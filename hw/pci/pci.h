@@ -177,6 +177,7 @@ PciDevice *pci_find_device(PciBus *root, uint8_t bus,
 void pci_bus_foreach(PciBus *bus, void (*fn)(PciDevice *pci, void *opaque), void *opaque);
 uint8_t pci_bus_number(const PciBus *bus);
 void pci_info_dump(Machine *machine, GString *out); /* `info pci` */
+const char *pci_class_name(uint16_t code);          /* for people; NULL: none is known */
 
 /* Configuration cycles from the host bridge: size 1, 2, 4; missing functions read ones. Takes the
  * locks. vCPU threads and main. */

@@ -70,14 +70,20 @@ static json_object *bridge_info(PciDevice *pci)
               high_limit | (load_le16(config + PCI_PREF_MEMORY_LIMIT) & 0xfff0U) << 16 | 0xfffffU));
     json_object *info = json_object_new_object();
     json_object_object_add(info, "bus", bus);
-    json_object_object_add(info, "devices", function_list(pci->secondary));
+    if (config[PCI_SECONDARY_BUS]) { /* without a number nothing behind it can be addressed */
+        json_object_object_add(info, "devices", function_list(pci->secondary));
+    }
     return info;
 }
 
 static void add_function(PciDevice *pci, void *opaque)
 {
+    uint16_t code = load_le16(pci->config + PCI_CLASS_DEVICE);
     json_object *class_info = json_object_new_object();
-    json_add_int(class_info, "class", load_le16(pci->config + PCI_CLASS_DEVICE));
+    json_add_int(class_info, "class", code);
+    if (pci_class_name(code)) {
+        json_add_string(class_info, "desc", pci_class_name(code));
+    }
     json_object *info = json_object_new_object();
     json_add_int(info, "bus", pci_bus_number(pci->bus));
     json_add_int(info, "slot", PCI_SLOT(pci->devfn));

@@ -7,9 +7,9 @@
 In C a command is used where a string has it behind 'execute', or where it is by itself an argument
 of a call or macro (EXEC("stop"), guest_run_command(run, "stop")), other than of those that only
 compare or look up. 'execute': 'PREFIX-%s' makes commands of the arguments in the same file. An event
-is used where an argument has it as a word. A name in an initializer, as in a list that is looped over,
-is no use: nothing is asserted of its answer. In Python the first argument of .command() and .event()
-counts. --list writes for each name the files that use it."""
+is used where an argument has it as a word. A name in an initializer, as in a list that is looped
+over, is no use: nothing is asserted of its answer. In Python the first argument of .command() and
+.event() counts. --list writes for each name the files that use it."""
 import ast
 import json
 import pathlib

@@ -85,11 +85,19 @@ static void test_places(void)
     g_assert_cmpint(json_object_get_int(json_at(last, "props.socket-id")), ==, 1);
     g_assert_cmpint(json_object_get_int(json_at(last, "props.core-id")), ==, 1);
     g_assert_cmpint(json_object_get_int(json_at(last, "props.thread-id")), ==, 1);
+    g_assert_null(json_at(last, "props.die-id")); /* each socket is one die */
     g_assert_null(json_at(last, "qom-path"));
     g_assert_nonnull(json_at(first, "qom-path"));
     json_object_put(list);
     list = qtest_qmp_ok(qts, "{'execute': 'query-cpus-fast'}");
     g_assert_cmpuint(json_object_array_length(list), ==, 2);
+    json_object_put(list);
+    qtest_stop(qts);
+    qts = qtest_start("-m 32 -smp 1,dies=2,maxcpus=2");
+    g_autofree char *text = qtest_hmp(qts, "info hotpluggable-cpus");
+    list = qtest_qmp_ok(qts, "{'execute': 'query-hotpluggable-cpus'}");
+    g_assert_cmpstr(json_text(json_object_array_get_idx(list, 0), "props.die-id"), ==, "1");
+    g_assert_nonnull(strstr(text, "die-id: \"1\""));
     json_object_put(list);
     qtest_stop(qts);
 }

@@ -288,7 +288,9 @@ static void test_query_pci(void)
     g_assert_null(function_at(devices, 5));
     g_assert_cmpstr(json_text(port, "qdev_id"), ==, "rp");
     g_assert_cmpint(json_object_get_int(json_at(port, "class_info.class")), ==, 0x604);
+    g_assert_cmpstr(json_text(port, "class_info.desc"), ==, "PCI bridge");
     g_assert_cmpstr(json_text(port, "pci_bridge.bus.secondary"), ==, "0");
+    g_assert_null(json_at(port, "pci_bridge.devices")); /* there is no address yet behind it */
     json_object_put(list);
 
     set(qts, PORT, 0x18, 0x00030300);

@@ -15,7 +15,9 @@ static json_object *place_json(const Machine *machine, unsigned index)
     json_object *props = json_object_new_object();
     json_add_int(props, "thread-id", place.thread);
     json_add_int(props, "core-id", place.core);
-    json_add_int(props, "die-id", place.die);
+    if (machine->config->smp.dies > 1) {
+        json_add_int(props, "die-id", place.die);
+    }
     json_add_int(props, "socket-id", place.socket);
     int node = machine_cpu_node(machine->config, index);
     if (node != NUMA_NO_NODE) {
@@ -172,10 +174,13 @@ static void hmp_hotpluggable_cpus(GString *out, char **args)
             g_autofree char *path = machine_cpu_path(machine, i);
             g_string_append_printf(out, "  qom_path: \"%s\"\n", path);
         }
-        g_string_append_printf(out,
-                               "  CPUInstance Properties:\n    socket-id: \"%u\"\n    die-id: "
-                               "\"%u\"\n    core-id: \"%u\"\n    thread-id: \"%u\"\n",
-                               place.socket, place.die, place.core, place.thread);
+        g_string_append_printf(out, "  CPUInstance Properties:\n    socket-id: \"%u\"\n",
+                               place.socket);
+        if (machine->config->smp.dies > 1) {
+            g_string_append_printf(out, "    die-id: \"%u\"\n", place.die);
+        }
+        g_string_append_printf(out, "    core-id: \"%u\"\n    thread-id: \"%u\"\n", place.core,
+                               place.thread);
     }
 }
 
