@@ -361,7 +361,7 @@ static void test_told_parameters_are_taken(void)
         { "name", "-name guest=x,process=x,debug-threads=on" },
         { "msg", "-msg timestamp=on" },
         { "overcommit", "-overcommit mem-lock=off,cpu-pm=off" },
-        { "run-with", "-run-with async-teardown=on,chroot=/,user=0:0" },
+        { "run-with", "-run-with async-teardown=off,chroot=/,user=0:0" },
         { "action", "-action reboot=reset,shutdown=poweroff,panic=none,watchdog=none" },
     };
     g_autoptr(GPtrArray) answers = ask(g_getenv("VIREO"), "qtest");

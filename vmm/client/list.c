@@ -33,10 +33,8 @@ static void ask_ssh(QmpClient *client, ListRow *row)
     }
 }
 
-/* Runs in a thread of the pool. */
-static void ask(gpointer data, gpointer unused)
+static void ask(ListRow *row)
 {
-    ListRow *row = data;
     GError *error = NULL;
     g_autoptr(QmpClient) client = qmp_client_open(row->entry, CLIENT_TIMEOUT_MS, &error);
     if (client) {
@@ -52,10 +50,24 @@ static void ask(gpointer data, gpointer unused)
     g_clear_error(&error);
 }
 
+/* What the threads of ask_all() share. */
+typedef struct Round {
+    GArray *rows;
+    gint next; /* that nobody asks yet */
+} Round;
+
+static gpointer ask_in_turn(gpointer opaque)
+{
+    Round *round = opaque;
+    for (guint i; (i = (guint)g_atomic_int_add(&round->next, 1)) < round->rows->len;) {
+        ask(&g_array_index(round->rows, ListRow, i));
+    }
+    return NULL;
+}
+
 static GArray *ask_all(GPtrArray *machines)
 {
     GArray *rows = g_array_sized_new(FALSE, TRUE, sizeof(ListRow), machines->len);
-    GThreadPool *pool = g_thread_pool_new(ask, NULL, ASKED_AT_ONCE, FALSE, NULL);
     g_array_set_clear_func(rows, row_clear);
     g_array_set_size(rows, machines->len);
     for (guint i = 0; i < machines->len; i++) {
@@ -64,9 +76,16 @@ static GArray *ask_all(GPtrArray *machines)
         json_object *info = row->entry->info;
         row->cpus = info ? facts_number(info, "cpus", -1) : -1;
         row->memory = info ? facts_number(info, "memory", -1) : -1;
-        g_thread_pool_push(pool, row, NULL);
     }
-    g_thread_pool_free(pool, FALSE, TRUE);
+    Round round = { .rows = rows };
+    GThread *threads[ASKED_AT_ONCE];
+    guint count = MIN(machines->len, ASKED_AT_ONCE);
+    for (guint i = 0; i < count; i++) {
+        threads[i] = g_thread_new("ask", ask_in_turn, &round);
+    }
+    for (guint i = 0; i < count; i++) {
+        g_thread_join(threads[i]);
+    }
     return rows;
 }
 
