@@ -72,17 +72,19 @@ static void little_is_always_tried(void)
 }
 
 /* Mixtures of random and regular stretches, and bytes of fewer values: who is sent away would have
- * saved less than two percent. */
+ * saved less than two percent. Every tenth is wholly random, so that some are sent away. */
 static void who_is_sent_away_misses_little(void)
 {
     g_autofree uint8_t *data = g_malloc(LENGTH);
     unsigned sent_away = 0;
     for (int i = 0; i < 300; i++) {
-        int values = g_test_rand_int_range(200, 257), stretch = g_test_rand_int_range(4, 4000);
+        bool random = i % 10 == 0;
+        int values = random ? 256 : g_test_rand_int_range(200, 257);
+        int stretch = g_test_rand_int_range(4, 4000);
         for (size_t at = 0; at < LENGTH; at++) {
             data[at] = (uint8_t)g_test_rand_int_range(0, values);
         }
-        for (int k = g_test_rand_int_range(0, 20); k > 0; k--) {
+        for (int k = random ? 0 : g_test_rand_int_range(0, 20); k > 0; k--) {
             size_t to = (size_t)g_test_rand_int_range(0, LENGTH - stretch);
             size_t from = (size_t)g_test_rand_int_range(0, LENGTH - stretch);
             memmove(data + to, data + from, (size_t)stretch);
@@ -92,7 +94,7 @@ static void who_is_sent_away_misses_little(void)
             g_assert_cmpuint(packed_size(data), >, LENGTH * 98 / 100);
         }
     }
-    g_assert_cmpuint(sent_away, >, 0);
+    g_assert_cmpuint(sent_away, >=, 30);
 }
 
 int main(int argc, char **argv)
