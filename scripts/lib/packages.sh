@@ -17,7 +17,8 @@ LAB_PACKAGES="mmdebstrap e2fsprogs fakeroot uidmap kmod busybox-static lz4 xz-ut
     qemu-system-x86 qemu-utils grub-pc-bin grub-efi-amd64-bin grub-common mtools xorriso fdisk
     acpica-tools fio socat swtpm swtpm-tools iproute2 procps wget util-linux pciutils dmidecode
     hdparm smartmontools nvme-cli lsscsi sg3-utils debian-installer-12-netboot-amd64 openssl
-    sbsigntool systemd-boot-efi libnbd-bin cryptsetup-bin gdb zsh"
+    sbsigntool systemd-boot-efi libnbd-bin cryptsetup-bin gdb zsh openssh-client
+    libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients virtinst qemu-guest-agent"
 
 # missing_packages: those of the above that are not installed, one a line.
 missing_packages() {

@@ -124,6 +124,7 @@ static bool run(Session *s)
     if (s->terminal) {
         raw = before;
         tty_make_raw(&raw, false);
+        raw.c_oflag &= ~(tcflag_t)OPOST; /* all output is the guest's, ready for a terminal */
         tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
     }
     bool left = talk(s, signals);

@@ -49,7 +49,7 @@ class Qmp:
         line, self.buffer = self.buffer.split(b"\n", 1)
         return json.loads(line) if line.strip() else self.receive(timeout)
 
-    def command(self, name, timeout=30, **arguments):
+    def command(self, name, /, timeout=30, **arguments):
         """The value returned; QmpError when the command fails."""
         message = {"execute": name}
         if arguments:

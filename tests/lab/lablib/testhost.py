@@ -20,7 +20,8 @@ CACHE = os.environ.get("VIREO_LAB_CACHE", os.path.join(TREE, ".lab"))
 
 # Variables of the caller that the command in the test host sees as well.
 PASSED_VARIABLES = ("VIREO", "TERM", "LANG", "PATH", "HOME", "ASAN_OPTIONS", "UBSAN_OPTIONS",
-                    "TSAN_OPTIONS", "LSAN_OPTIONS", "VIREO_LAB_CACHE", "MESON_TEST_ITERATION")
+                    "TSAN_OPTIONS", "LSAN_OPTIONS", "VIREO_LAB_CACHE", "MESON_TEST_ITERATION",
+                    "HOTPLUG_ROUNDS")
 
 
 class LabError(Exception):
@@ -70,13 +71,14 @@ class TestHost:
     """One run of the test host with one command in it."""
 
     def __init__(self, memory_mib=None, cpus=2, scratch=False, interactive=False, verbose=False,
-                 forward=None):
+                 forward=None, shadow_paging=False):
         self.memory_mib = memory_mib or max(1536, min(4096, total_memory_mib() * 5 // 8))
         self.cpus = cpus
         self.scratch = scratch
         self.interactive = interactive
         self.verbose = verbose
         self.forward = forward
+        self.shadow_paging = shadow_paging
         self.process = None
         self.ports = {}
 
@@ -122,12 +124,12 @@ class TestHost:
         size = shutil.get_terminal_size()
         # idle=poll: a CPU that sleeps in HLT while it nests a guest now and then misses its wake-up
         # in the emulation, and then everything stands still.
-        append = ("console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off nokaslr tsc=reliable "
+        append = ("console=ttyS0 quiet loglevel=3 oops=panic panic=-1 mitigations=off nokaslr tsc=reliable "
                   "no_timer_check nowatchdog audit=0 apparmor=0 init_on_alloc=0 "
                   "random.trust_cpu=on cryptomgr.notests nohz=off highres=off idle=poll "
                   f"lab.tree={TREE} lab.run={directory} lab.tty={int(self.interactive)} "
                   f"lab.scratch={int(self.scratch)} lab.network={int(bool(self.forward))} lab.columns={size.columns} "
-                  f"lab.rows={size.lines} " + os.environ.get("LAB_HOST_APPEND", ""))
+                  f"lab.rows={size.lines} kvm_amd.npt={int(not self.shadow_paging)} " + os.environ.get("LAB_HOST_APPEND", ""))
         log = os.path.join(directory, "console")
         # fsdev paths with commas would need doubling; option values are quoted by ",,".
         quote = lambda path: path.replace(",", ",,")
