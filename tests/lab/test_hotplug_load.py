@@ -40,8 +40,8 @@ class Kind:
         guest.qmp.command("device_add", driver=self.driver, id=self.name, **self.properties)
 
     def wait_there(self, guest):
-        guest.check(WAIT.format(self.there, self.there), 150)
-        guest.check(self.use)
+        ready = f"{{ {self.there} && {{ {self.use}; }}; }}"  # a disk's node is there before the disk
+        guest.check(WAIT.format(ready, ready), 150)
 
     def ask_to_leave(self, guest):
         guest.qmp.command("device_del", id=self.name)
