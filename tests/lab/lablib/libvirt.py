@@ -34,7 +34,6 @@ dynamic_ownership = 0
 remember_owner = 0
 cgroup_controllers = []
 namespaces = []
-seccomp_sandbox = 0
 stdio_handler = "file"
 """}
 
