@@ -5,14 +5,13 @@ them in several terminals."""
 
 import json
 import os
-import pty
 import subprocess
 import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lablib import harness, installed  # noqa: E402
-from lablib.console import Console  # noqa: E402
+from lablib.console import Terminal  # noqa: E402
 from lablib.guest import scratch  # noqa: E402
 from lablib.machine import vmm_path  # noqa: E402
 from lablib.steps import Steps  # noqa: E402
@@ -29,21 +28,8 @@ def vireo(*words, status=0, timeout=180):
     return done.stdout
 
 
-class Terminal(Console):
-    """vireo console on a terminal of its own."""
-
-    def __init__(self):
-        self.child, terminal = pty.fork()
-        if self.child == 0:
-            os.execv(vmm_path(), [vmm_path(), "console", NAME])
-        super().__init__(terminal, terminal, sys.stderr if os.environ.get("LAB_CONSOLE") else None)
-
-    def leave(self):
-        """By the escape character; the exit status."""
-        self.send("\x1d")
-        self.read_until_closed(30)
-        os.close(self.read_descriptor)
-        return os.waitstatus_to_exitcode(os.waitpid(self.child, 0)[1])
+def console():
+    return Terminal(vmm_path(), "console", NAME)
 
 
 def make_overlay(directory):
@@ -94,14 +80,14 @@ def test_a_disk_and_no_options():
             with steps.step("vireo disk.qcow2 -daemonize"):
                 vireo(disk, "-daemonize")
             with steps.step("vireo console: Debian's login"):
-                terminal = Terminal()
+                terminal = console()
                 log_in(terminal)
             with steps.step("vireo list, vireo info"):
                 facts()
             with steps.step("vireo ssh"):
                 ssh(directory, terminal)
             with steps.step("two terminals"):
-                other = Terminal()
+                other = console()
                 terminal.send("echo seen by $((1+1))\n")
                 other.expect(r"seen by 2", 30)
                 assert other.leave() == 0

@@ -10,7 +10,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lablib import harness, libvirt  # noqa: E402
+from lablib import harness, libvirt, testhost  # noqa: E402
 from lablib.guest import TROUBLE, initrd_with, make_disk  # noqa: E402
 from lablib.machine import IMAGE  # noqa: E402
 from lablib.steps import Steps  # noqa: E402
@@ -21,7 +21,6 @@ PATTERN = b"vireo libvirt "
 AGENT_PORT = "org.qemu.guest_agent.0"
 WAIT = "for i in $(seq 600); do {} && break; sleep 0.1; done; {}"
 NIC = "52:54:00:00:00:77"
-
 BRIDGE = "labbridge"
 
 
@@ -32,7 +31,7 @@ class Domain:
         self.daemon = daemon
         self.virsh("define", xml)
         self.virsh("start", NAME, "--paused")
-        self.console = libvirt.VirshConsole(NAME)
+        self.console = libvirt.console_of(NAME)
         self.virsh("resume", NAME)
         self.wait_ready()
 
@@ -57,6 +56,10 @@ class Domain:
                 return
             time.sleep(0.5)
         raise TimeoutError("libvirt does not see it")
+
+    def assert_healthy(self):
+        bad = [line for line in self.check("dmesg").splitlines() if TROUBLE.search(line)]
+        assert not bad, bad
 
     def state(self):
         return self.virsh("domstate", NAME).strip()
@@ -208,9 +211,10 @@ def agent(domain):
     assert "10.0.2.15/24" in addresses and "52:54:00" in addresses, addresses
     started = agent_command(domain, "guest-exec", path="/bin/sh", arg=["-c", "echo from $((40+2))"],
                             **{"capture-output": True})
-    done = {"exited": False}
-    while not done["exited"]:
-        done = agent_command(domain, "guest-exec-status", pid=started["pid"])
+    answers = []  # the one that says that it ended is given once
+    domain.wait_for(lambda: answers.append(agent_command(
+        domain, "guest-exec-status", pid=started["pid"])) or answers[-1]["exited"])
+    done = answers[-1]
     assert done["exitcode"] == 0 and done["out-data"] == "ZnJvbSA0Mgo=", done  # "from 42"
     assert "Froze 1 filesystem" in domain.virsh("domfsfreeze", NAME)
     domain.check("((echo late > /mnt/late; echo written > /tmp/written) &); sleep 1; "
@@ -223,12 +227,12 @@ def agent(domain):
 # ---- The tests ----
 
 def restart_and_end(domain):
+    domain.assert_healthy()
     domain.check("touch /tmp/before")
     domain.virsh("reboot", NAME, "--mode", "acpi")
     domain.wait_ready()
     assert domain.console.shell("test -e /tmp/before")[0] == 1
-    bad = [line for line in domain.check("dmesg").splitlines() if TROUBLE.search(line)]
-    assert not bad, bad
+    domain.assert_healthy()
     assert domain.console.leave() == 0
     domain.virsh("shutdown", NAME, "--mode", "acpi")
     domain.wait_for(lambda: domain.state() == "shut off")
@@ -264,7 +268,7 @@ def test_probing_and_the_life_of_a_domain():
             interfaces(domain)
         with steps.step("processors"):
             processors(domain)
-        with steps.step("pinning"):
+        with steps.step("pinning"), testhost.second_processor():
             pinning(domain)
         with steps.step("suspend and resume"):
             pause(domain)

@@ -2,8 +2,10 @@
 """Drives a serial console the way expect does: send, wait for a pattern, run shell commands."""
 
 import os
+import pty
 import re
 import select
+import sys
 import time
 
 # A serial port's output comes byte by byte: taken in larger pieces it costs the guest less of the CPUs.
@@ -132,3 +134,20 @@ class Console:
         if status != 0:
             raise AssertionError(f"in the guest: {command!r} exited with {status}: {output}")
         return output
+
+
+class Terminal(Console):
+    """A program that shows a console, on a terminal of its own; ^] leaves it."""
+
+    def __init__(self, *command):
+        self.child, terminal = pty.fork()
+        if self.child == 0:
+            os.execvp(command[0], command)
+        super().__init__(terminal, terminal, sys.stderr if os.environ.get("LAB_CONSOLE") else None)
+
+    def leave(self):
+        """As a user does, by the escape character; the program's exit status."""
+        self.send("\x1d")
+        self.read_until_closed(30)
+        os.close(self.read_descriptor)
+        return os.waitstatus_to_exitcode(os.waitpid(self.child, 0)[1])

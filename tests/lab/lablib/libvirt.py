@@ -2,15 +2,13 @@
 """A libvirtd of the test's own, without systemd, whose only emulator is the VMM under test."""
 
 import os
-import pty
 import re
 import shutil
 import subprocess
 import sys
 import time
 
-from . import harness
-from .console import Console
+from .console import Terminal
 from .guest import scratch
 from .machine import vmm_path
 
@@ -41,8 +39,7 @@ stdio_handler = "file"
 def enter_own_mounts():
     """Starts this script again where libvirt's folders are empty, and nobody else's."""
     if os.geteuid() != 0 or not shutil.which("libvirtd", path="/usr/sbin:/usr/bin"):
-        print("skipped: needs root and libvirtd (./configure --install-deps)", flush=True)
-        sys.exit(77)
+        sys.exit("needs root and libvirtd (./configure --install-deps)")
     if os.environ.get("LAB_OWN_MOUNTS"):
         return
     os.environ["LAB_OWN_MOUNTS"] = "1"
@@ -114,30 +111,16 @@ class Daemon:
         self.process.wait(30)
 
 
-class VirshConsole(Console):
+def console_of(domain):
     """virsh console on a terminal of its own."""
-
-    def __init__(self, domain):
-        self.child, terminal = pty.fork()
-        if self.child == 0:
-            os.execvp("virsh", ["virsh", "-c", "qemu:///system", "console", domain, "--force"])
-        super().__init__(terminal, terminal, sys.stderr if os.environ.get("LAB_CONSOLE") else None)
-        self.expect(r"Escape character is", 60)
-
-    def leave(self):
-        """As a user does, by the escape character; virsh's exit status."""
-        self.send("\x1d")
-        self.read_until_closed(30)
-        os.close(self.read_descriptor)
-        return os.waitstatus_to_exitcode(os.waitpid(self.child, 0)[1])
+    terminal = Terminal("virsh", "-c", "qemu:///system", "console", domain, "--force")
+    terminal.expect(r"Escape character is", 60)
+    return terminal
 
 
 def virt_install(name, *options):
     """A domain's XML as virt-install writes it."""
-    program = shutil.which("virt-install")
-    if not program:
-        raise harness.Skip("virt-install is not installed")
-    command = [program, "--connect", "qemu:///system", "--print-xml", "--import", "--name", name,
+    command = [shutil.which("virt-install"), "--connect", "qemu:///system", "--print-xml", "--import", "--name", name,
                "--machine", "q35", "--osinfo", "detect=off,require=off", "--graphics", "none",
                *options]
     # libosinfo's thousand files are minutes in the test host.

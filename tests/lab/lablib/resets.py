@@ -24,6 +24,7 @@ def verify_meanwhile(guest, disk, reset, logged, size="24M", loops=3):
     status = guest.check("cat /tmp/fio.status")
     assert status == "0", (f"fio ended with {status}: " +
                            guest.check("cat /tmp/fio.log; dmesg | tail -n 20"))
+    assert resets >= LEAST, f"{resets} resets only: " + guest.check("dmesg | tail -n 20")
     if not logged:
         return
     seen = int(guest.check(f"dmesg | grep -c '{logged}' || true"))
