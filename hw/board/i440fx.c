@@ -305,6 +305,7 @@ static const BoardDevice i440fx_named[] = {
              .finish = i440fx_finish,                                                              \
              .reset = i440fx_reset,                                                                \
              .boot = pc_boot,                                                                      \
+             .set_boot_order = pc_set_boot_order,                                                  \
              .destroy = pc_destroy,                                                                \
              .default_nic = "virtio-net-pci",                                                      \
              .default_disk = "virtio",                                                             \

@@ -389,4 +389,5 @@ void pc_destroy(Machine *machine)
     irqchip_destroy_user(machine);
     g_clear_pointer(&pc->acpi, g_byte_array_unref);
     g_clear_pointer(&pc->smbios, g_byte_array_unref);
+    g_clear_pointer(&pc->boot_order, g_free);
 }

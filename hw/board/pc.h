@@ -41,6 +41,7 @@ typedef struct PcBoard {
     AcpiSleep sleep;             /* what the guest is offered */
     bool firmware_kernel;        /* firmware starts -kernel */
     bool booted;                 /* -boot once= has had its time */
+    char *boot_order;            /* set while the machine runs; NULL: -boot's */
     bool described;              /* there are ACPI tables */
     uint64_t acpi_base;
     GByteArray *acpi;   /* NULL: no tables */
@@ -97,6 +98,7 @@ bool pc_add_acpi_files(Machine *machine, const AcpiConfig *config, GError **erro
 bool pc_finish_fw_cfg(Machine *machine, uint64_t mem64_first, GError **error);
 /* Boot order in fw_cfg and CMOS; writable firmware as it was. After devices were reset. */
 bool pc_reset_firmware(Machine *machine, GError **error);
+bool pc_set_boot_order(Machine *machine, const char *order, GError **error);
 /* A machine's device of a class; NULL. */
 Device *pc_find_device(Machine *machine, const DeviceClass *cls);
 

@@ -407,16 +407,20 @@ static bool drive_codes(const char *order, uint8_t *codes, GError **error)
     static const char drives[] = "acdn";
 
     if (strlen(order) > MAX_ORDER) {
-        return error_set(error, "-boot %s: these are too many drives: at most %d", order,
+        return error_set(error, "boot order %s: these are too many drives: at most %d", order,
                          MAX_ORDER);
     }
     for (unsigned i = 0; order[i]; i++) {
         const char *found = strchr(drives, order[i] == 'b' ? 'a' : order[i]);
         if (!found) {
-            return error_set(error,
-                             "-boot %s: nothing can be booted from '%c' (a floppy, c hard disk, d "
-                             "CD-ROM, n network)",
-                             order, order[i]);
+            return error_set(
+                error,
+                "boot order %s: nothing can be booted from '%c' (a floppy, c hard disk, d "
+                "CD-ROM, n network)",
+                order, order[i]);
+        }
+        if (strchr(order + i + 1, order[i])) {
+            return error_set(error, "boot order %s: '%c' is there twice", order, order[i]);
         }
         codes[i] = (uint8_t)(found - drives + 1);
     }
@@ -433,20 +437,43 @@ static char *order_text(Machine *machine, const PcBoard *pc)
     return g_strconcat(GENROM_PATH, devices ? "\n" : NULL, devices, NULL);
 }
 
+/* -boot once= is for the first start, whatever was set since. */
+static const char *present_order(const Machine *machine)
+{
+    const PcBoard *pc = machine->board;
+    const BootConfig *boot = &machine->config->boot;
+
+    if (boot->once && !pc->booted) {
+        return boot->once;
+    }
+    if (pc->boot_order) {
+        return pc->boot_order;
+    }
+    return boot->order ? boot->order : DEFAULT_ORDER;
+}
+
+bool pc_set_boot_order(Machine *machine, const char *order, GError **error)
+{
+    PcBoard *pc = machine->board;
+    uint8_t codes[MAX_ORDER] = { 0 };
+
+    if (!drive_codes(order, codes, error)) {
+        return false;
+    }
+    g_free(pc->boot_order);
+    pc->boot_order = g_strdup(order);
+    return true;
+}
+
 bool pc_reset_firmware(Machine *machine, GError **error)
 {
     PcBoard *pc = machine->board;
     const BootConfig *boot = &machine->config->boot;
-    const char *order = boot->order ? boot->order : DEFAULT_ORDER;
-    uint8_t codes[MAX_ORDER] = { 0 }, checked[MAX_ORDER];
+    uint8_t codes[MAX_ORDER] = { 0 }, later[MAX_ORDER];
     Device *rtc = pc_find_device(machine, &mc146818rtc_class);
 
-    if (!drive_codes(order, checked, error) ||
-        !drive_codes(boot->once ? boot->once : "", codes, error)) {
-        return false;
-    }
-    memset(codes, 0, sizeof(codes));
-    if (!drive_codes(boot->once && !pc->booted ? boot->once : order, codes, error)) {
+    if (!drive_codes(boot->order ? boot->order : "", later, error) ||
+        !drive_codes(present_order(machine), codes, error)) {
         return false;
     }
     pc->booted = true;

@@ -298,6 +298,7 @@ static const BoardDevice q35_named[] = {
              .finish = q35_finish,                                                                 \
              .reset = q35_reset,                                                                   \
              .boot = pc_boot,                                                                      \
+             .set_boot_order = pc_set_boot_order,                                                  \
              .destroy = pc_destroy,                                                                \
              .default_nic = "virtio-net-pci",                                                      \
              .default_disk = "virtio",                                                             \

@@ -4,7 +4,7 @@
 # To build.
 BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config python3 ccache git ca-certificates
     libglib2.0-dev liburing-dev libaio-dev libjson-c-dev zlib1g-dev libzstd-dev liburcu-dev libslirp-dev
-    libseccomp-dev libnbd-dev libgcrypt20-dev systemtap-sdt-dev"
+    libseccomp-dev libnbd-dev libcapstone-dev libgcrypt20-dev systemtap-sdt-dev"
 
 # To run guests: firmware and option ROMs.
 RUN_PACKAGES="seabios ovmf ipxe-qemu qemu-system-data"

@@ -252,6 +252,13 @@ static void test_boot_drives(void)
     g_assert_cmphex(cmos(qts, CMOS_FIRST), ==, 0x24);
     g_assert_cmphex(cmos(qts, CMOS_THIRD), ==, 0);
     g_assert_cmphex(read_item(qts, 0x0e, 2), ==, 1);
+    g_autofree char *said = qtest_hmp(qts, "boot_set dc");
+    g_autofree char *wrong = qtest_hmp(qts, "boot_set dd");
+    g_assert_cmpstr(said, ==, "");
+    g_assert_true(g_str_has_prefix(wrong, "Error: boot order dd: 'd' is there twice"));
+    json_object_put(qtest_qmp_ok(qts, "{'execute': 'system_reset'}"));
+    json_object_put(qtest_event(qts, "RESET"));
+    g_assert_cmphex(cmos(qts, CMOS_FIRST), ==, 0x23);
     assert_file(qts, "etc/boot-menu-wait", "\xf4\x01");
     assert_file(qts, "etc/boot-fail-wait", "\xe8\x03");
     qtest_stop(qts);

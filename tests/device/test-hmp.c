@@ -30,7 +30,6 @@ static void test_memory_and_ports(void)
     expect(qts, "xp/2dh 0x0fff + 1", "0000000000001000: 17220 16706");
     expect(qts, "xp 0x40000000", "0000000040000000: no RAM here");
     expect(qts, "xp/70000 0", "Error: at most 65536 items*");
-    expect(qts, "xp/i 0", "Error: no disassembler is built in*");
     expect(qts, "xp/z 0", "Error: 'z' is no format*");
     expect(qts, "xp", "usage: xp /FMT ADDRESS");
     expect(qts, "xp 0 0", "Error: the expression ends before '0'");
@@ -58,8 +57,13 @@ static void test_flags_of_the_memory_map(void)
     QTest *qts = qtest_start("-m 16");
     g_autofree char *map = qtest_hmp(qts, "info mtree");
     g_autofree char *flat = qtest_hmp(qts, "info mtree -f");
-    g_assert_nonnull(strstr(map, "address-space: memory"));
-    g_assert_cmpstr(flat, ==, map);
+    g_assert_true(g_str_has_prefix(map, "address-space: memory\r\n"));
+    g_assert_true(g_str_has_prefix(flat, "address-space: memory\r\n"));
+    /* The PAM windows hide the RAM below them: placed it is whole, and seen in parts. */
+    g_assert_nonnull(strstr(map, "  0000000000000000-0000000000ffffff (prio 0, ram): "));
+    g_assert_null(strstr(flat, "0000000000000000-0000000000ffffff"));
+    g_assert_nonnull(strstr(flat, "  0000000000000000-"));
+    g_assert_null(strstr(map, " @"));
     expect(qts, "info mtree -d", "Error: info mtree has no -d: *");
     expect(qts, "info mtree -f -o", "Error: info mtree has no -o: *");
     expect(qts, "info mtree -D", "Error: info mtree has no -D: *");
@@ -72,6 +76,8 @@ static void test_what_needs_vcpus(void)
 {
     QTest *qts = qtest_start("-m 16");
     expect(qts, "x 0", "Error: the machine has no vCPUs*");
+    expect(qts, "x/i 0", "Error: the machine has no vCPUs*");
+    expect(qts, "xp/i 0", "Error: the machine has no vCPUs*");
     expect(qts, "gva2gpa 0", "Error: the machine has no vCPUs*");
     expect(qts, "info lapic", "Error: the machine has no vCPUs*");
     expect(qts, "info tlb", "Error: the machine has no vCPUs*");

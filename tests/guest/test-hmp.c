@@ -117,6 +117,24 @@ static void test_memory(void)
     end(run);
 }
 
+/* The guest printed '!' and sleeps: b0 21, ee, fa, f4, eb fc. */
+static void test_instructions(void)
+{
+    uint64_t page;
+    GuestRun *run = registers_run(&page);
+    expect(run, "x/4i $pc - 5", ":  b0 21                    movb $0x21, %al\n");
+    expect(run, "x/4i $pc - 5", ":  ee                       outb %al, %dx\n");
+    expect(run, "x/4i $pc - 5", ":  f4                       hlt\n");
+    expect(run, "xp/i $pc - 1", ":  f4                       hlt\n");
+    expect(run, "x/i $pc", ":  eb fc                    jmp 0x");
+    expect(run, "p 17", "0x11"); /* not an instruction, though that was the last format */
+    expect(run, "x/2i 0x12345677fff", "not mapped");
+    /* The mapped memory ends in the middle of an instruction. */
+    expect(run, "x/i 0x12345679fff", ":  ff                       .byte 0xff\n");
+    expect(run, "x/70000i 0", "Error: at most 65536 items");
+    end(run);
+}
+
 static void test_page_tables(void)
 {
     uint64_t page;
@@ -201,6 +219,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     guest_test_add("/hmp/registers", test_registers);
     guest_test_add("/hmp/memory", test_memory);
+    guest_test_add("/hmp/instructions", test_instructions);
     guest_test_add("/hmp/page-tables", test_page_tables);
     guest_test_add("/hmp/saved-memory", test_saved_memory);
     guest_test_add("/hmp/saved-by-programs", test_saved_by_programs);

@@ -153,6 +153,9 @@ struct MachineClass {
     bool (*reset)(Machine *machine);
     /* The map is there: boot data and the first vCPU's registers. Topology lock. NULL: nothing. */
     void (*boot)(Machine *machine);
+    /* Which drives (letters) are tried from the next reset on. Main thread. False: one of them
+     * cannot be. NULL: the board keeps no such order. */
+    bool (*set_boot_order)(Machine *machine, const char *order, GError **error);
     void (*destroy)(Machine *machine);
     const char *default_nic;   /* the model of `-nic model=` when none is named */
     const char *default_disk;  /* if= of -drive when none is named: "virtio" ... */

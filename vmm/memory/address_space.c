@@ -348,3 +348,12 @@ void address_space_foreach(AddressSpace *space, void (*fn)(const FlatRange *rang
     }
     rcu_section_leave();
 }
+
+void address_space_foreach_placed(AddressSpace *space,
+                                  void (*fn)(const MemRegion *region, void *opaque), void *opaque)
+{
+    assert_topology();
+    for (guint i = 0; i < space->regions->len; i++) {
+        fn(g_ptr_array_index(space->regions, i), opaque);
+    }
+}

@@ -148,5 +148,8 @@ void address_space_set_listener(AddressSpace *space, const MemListener *listener
  * registered thread. */
 void address_space_foreach(AddressSpace *space, void (*fn)(const FlatRange *range, void *opaque),
                            void *opaque);
+/* Calls fn for each placed region, hidden or not, in no order. Topology lock. */
+void address_space_foreach_placed(AddressSpace *space,
+                                  void (*fn)(const MemRegion *region, void *opaque), void *opaque);
 
 #endif

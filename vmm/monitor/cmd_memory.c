@@ -134,24 +134,63 @@ static void hmp_info_memory_size(GString *out, char **args)
         machine_get()->config->ram_size, machine_get()->plugged_memory);
 }
 
-static void map_line(const FlatRange *range, void *opaque)
+static const char *const region_kinds[] = {
+    [REGION_IO] = "i/o", [REGION_RAM] = "ram", [REGION_ROM] = "rom"
+};
+
+static void flat_line(const FlatRange *range, void *opaque)
 {
-    static const char *const kinds[] = {
-        [REGION_IO] = "i/o", [REGION_RAM] = "ram", [REGION_ROM] = "rom"
-    };
     g_string_append_printf(opaque,
                            "  %016" G_GINT64_MODIFIER "x-%016" G_GINT64_MODIFIER
                            "x (prio %d, %s): %s @%016" G_GINT64_MODIFIER "x\n",
                            range->start, range->last, range->region->priority,
-                           kinds[range->region->kind], range->region->name, range->offset);
+                           region_kinds[range->region->kind], range->region->name, range->offset);
 }
 
-/* QEMU's flags. -f asks for what is always shown: regions are placed in an address space itself,
- * so that there is no tree above the flat map. */
+static void collect_region(const MemRegion *region, void *opaque)
+{
+    g_ptr_array_add(opaque, (void *)region);
+}
+
+/* By address; what contains others before them. */
+static int compare_regions(gconstpointer a, gconstpointer b)
+{
+    const MemRegion *one = *(const MemRegion *const *)a, *two = *(const MemRegion *const *)b;
+    if (one->addr != two->addr) {
+        return one->addr < two->addr ? -1 : 1;
+    }
+    if (one->size != two->size) {
+        return one->size > two->size ? -1 : 1;
+    }
+    return two->priority - one->priority;
+}
+
+/* Each region is indented below the ones it is inside of. */
+static void placed_lines(GString *out, AddressSpace *space)
+{
+    g_autoptr(GPtrArray) regions = g_ptr_array_new();
+    g_autoptr(GArray) around = g_array_new(false, false, sizeof(uint64_t)); /* last addresses */
+    address_space_foreach_placed(space, collect_region, regions);
+    g_ptr_array_sort(regions, compare_regions);
+    for (guint i = 0; i < regions->len; i++) {
+        const MemRegion *region = g_ptr_array_index(regions, i);
+        uint64_t last = region->addr + region->size - 1;
+        while (around->len && g_array_index(around, uint64_t, around->len - 1) < last) {
+            g_array_set_size(around, around->len - 1);
+        }
+        g_string_append_printf(
+            out, "  %*s%016" G_GINT64_MODIFIER "x-%016" G_GINT64_MODIFIER "x (prio %d, %s): %s\n",
+            (int)around->len * 2, "", region->addr, last, region->priority,
+            region_kinds[region->kind], region->name);
+        g_array_append_val(around, last);
+    }
+}
+
+/* QEMU's flags. */
 static bool mtree_flag_known(const char *flag, GError **error)
 {
     static const char *const reasons[][2] = {
-        { "-d", "accesses are looked up in the map that is shown, there is no table besides" },
+        { "-d", "accesses are looked up in the map that -f shows, there is no table besides" },
         { "-o", "regions do not say which device they belong to" },
         { "-D", "regions that are switched off are in no map" },
     };
@@ -161,6 +200,16 @@ static bool mtree_flag_known(const char *flag, GError **error)
         }
     }
     return strcmp(flag, "-f") == 0 || error_set(error, "info mtree takes -f, not '%s'", flag);
+}
+
+static void mtree_space(GString *out, const char *name, AddressSpace *space, bool flat)
+{
+    g_string_append_printf(out, "address-space: %s\n", name);
+    if (flat) {
+        address_space_foreach(space, flat_line, out);
+    } else {
+        placed_lines(out, space);
+    }
 }
 
 static void hmp_info_mtree(GString *out, char **args)
@@ -173,10 +222,13 @@ static void hmp_info_mtree(GString *out, char **args)
             return;
         }
     }
-    g_string_append(out, "address-space: memory\n");
-    address_space_foreach(machine->memory, map_line, out);
-    g_string_append(out, "address-space: I/O\n");
-    address_space_foreach(machine->io, map_line, out);
+    machine_topology_lock(machine);
+    mtree_space(out, "memory", machine->memory, *args);
+    if (machine->smm_memory) {
+        mtree_space(out, "cpu-smm", machine->smm_memory, *args);
+    }
+    mtree_space(out, "I/O", machine->io, *args);
+    machine_topology_unlock(machine);
 }
 
 static const QmpHandler qmp[] = {
@@ -191,8 +243,7 @@ static const HmpCommand hmp[] = {
     { "info balloon", NULL, "what the balloon leaves to the guest", hmp_info_balloon },
     { "balloon", "MIB", "ask the guest to keep so much memory", hmp_balloon, 1, 1 },
     { "info memory_size_summary", NULL, "how much memory the machine has", hmp_info_memory_size },
-    { "info mtree", "[-f]",
-      "what the guest sees at each address; -f: changes nothing, the map is always flat",
+    { "info mtree", "[-f]", "what is placed at which address; -f: what the guest sees of it",
       hmp_info_mtree, 0, 4 },
     { NULL },
 };

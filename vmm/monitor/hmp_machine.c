@@ -168,6 +168,20 @@ static void hmp_info_qom_tree(GString *out, char **args)
     json_object_put(arguments);
 }
 
+/* ---- Starting anew ---- */
+
+static void hmp_boot_set(GString *out, char **args)
+{
+    Machine *machine = machine_get();
+    GError *error = NULL;
+    if (machine->cls->set_boot_order) {
+        machine->cls->set_boot_order(machine, args[0], &error);
+    } else {
+        error_set(&error, "the machine '%s' keeps no order of boot drives", machine->cls->name);
+    }
+    hmp_error(out, error);
+}
+
 /* ---- The watchdog ---- */
 
 static void hmp_watchdog_action(GString *out, char **args)
@@ -186,6 +200,8 @@ static const HmpCommand hmp[] = {
     { "dump-guest-memory", "[-d] FILE [BEGIN LENGTH]",
       "write the guest's memory as an ELF core file (-d: do not wait)", hmp_dump, 1, 4 },
     { "info qom-tree", "[PATH]", "the objects below a path (/machine)", hmp_info_qom_tree, 0, 1 },
+    { "boot_set", "DRIVES",
+      "what is booted from at the next reset: letters as of -boot order=", hmp_boot_set, 1, 1 },
     { "watchdog_action", "reset|shutdown|poweroff|pause|debug|none|inject-nmi",
       "what an expired watchdog does", hmp_watchdog_action, 1, 1 },
     { NULL },

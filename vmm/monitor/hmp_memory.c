@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include "vmm/machine/machine.h"
 #include "vmm/memory/dma.h"
+#include "vmm/monitor/disassemble.h"
 #include "vmm/monitor/monitor.h"
 #include "vmm/util/bytes.h"
 
@@ -41,6 +42,46 @@ static void dump_memory(GString *out, const DebugRegs *regs, const HmpFormat *fo
     g_string_append_c(out, '\n');
 }
 
+static size_t dump_instruction(GString *out, Disassembler *disassembler, const DebugRegs *regs,
+                               uint64_t addr)
+{
+    uint8_t code[INSTRUCTION_MAX];
+    g_autoptr(GString) words = g_string_new(NULL), bytes = g_string_new(NULL);
+    size_t there = debug_memory_read(machine_get(), regs, addr, code, sizeof(code));
+    size_t length = disassemble(disassembler, code, there, addr, words);
+    if (there == 0) {
+        g_string_append_printf(out, HEX ":  %s\n", addr,
+                               regs ? "not mapped, or no RAM" : "no RAM here");
+        return 0;
+    }
+    if (length == 0) {
+        g_string_append_printf(words, ".byte 0x%02x", code[0]);
+        length = 1;
+    }
+    for (size_t i = 0; i < length; i++) {
+        g_string_append_printf(bytes, "%02x ", code[i]);
+    }
+    g_string_append_printf(out, HEX ":  %-24s %s\n", addr, bytes->str, words->str);
+    return length;
+}
+
+/* view: how the address is seen, NULL for a physical one; regs: what kind of code it is. */
+static bool dump_instructions(GString *out, const DebugRegs *regs, const DebugRegs *view,
+                              uint64_t count, uint64_t addr, GError **error)
+{
+    unsigned bits = regs->code_64 ? 64 : regs->code_32 ? 32 : 16;
+    Disassembler *disassembler = disassembler_new(bits, error);
+    if (!disassembler) {
+        return false;
+    }
+    for (size_t length = 1; count && length; count--) {
+        length = dump_instruction(out, disassembler, view, addr);
+        addr += length;
+    }
+    disassembler_free(disassembler);
+    return true;
+}
+
 static bool examine(GString *out, const char *text, bool virtual, GError **error)
 {
     HmpContext *context = hmp_context();
@@ -50,19 +91,21 @@ static bool examine(GString *out, const char *text, bool virtual, GError **error
     if (!hmp_take_format(&text, &format, error)) {
         return false;
     }
-    if (format.format == 'i') {
-        return error_set(error, "no disassembler is built in: gdb shows instructions (gdbserver)");
-    }
+    bool code = format.format == 'i';
     if (format.count > COUNT_MAX) {
         return error_set(error, "at most %u items are shown at once", COUNT_MAX);
     }
     if (!hmp_value(&text, &addr, true, error) ||
-        (virtual && !hmp_registers(&regs, DEBUG_REGS_SYSTEM, error))) {
+        ((virtual || code) && !hmp_registers(&regs, DEBUG_REGS_SYSTEM, error))) {
         return false;
     }
+    const DebugRegs *view = virtual ? &regs : NULL;
     context->format = format.format;
     context->size = format.size;
-    dump_memory(out, virtual ? &regs : NULL, &format, addr);
+    if (code) {
+        return dump_instructions(out, &regs, view, format.count, addr, error);
+    }
+    dump_memory(out, view, &format, addr);
     return true;
 }
 
@@ -84,7 +127,8 @@ static void hmp_xp(GString *out, char **args)
 
 static bool print(GString *out, const char *text, GError **error)
 {
-    HmpFormat format = { .count = 1, .format = hmp_context()->format, .size = 8 };
+    char last = hmp_context()->format;
+    HmpFormat format = { .count = 1, .format = last == 'i' ? 'x' : last, .size = 8 };
     uint64_t value;
     if (!hmp_take_format(&text, &format, error) || !hmp_value(&text, &value, true, error)) {
         return false;
@@ -254,7 +298,8 @@ static void hmp_pmemsave(GString *out, char **args)
 }
 
 static const HmpCommand hmp[] = {
-    { "x", "/FMT ADDRESS", "show memory as the vCPU sees it: /COUNT{x|d|u|o|c}{b|h|w|g}", hmp_x, 1,
+    { "x", "/FMT ADDRESS",
+      "show memory as the vCPU sees it: /COUNT{x|d|u|o|c}{b|h|w|g}, /COUNTi instructions", hmp_x, 1,
       1, .rest = true },
     { "xp", "/FMT ADDRESS", "show memory at a physical address", hmp_xp, 1, 1, .rest = true },
     { "print", "/FMT EXPRESSION",

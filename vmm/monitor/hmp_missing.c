@@ -12,7 +12,6 @@
 
 const HmpMissing hmp_missing[] = {
     { "announce_self", NO_MIGRATION },
-    { "boot_set", "the order is fixed at the start: -boot order=, bootindex=" },
     { "calc_dirty_rate", NO_MIGRATION },
     { "cancel_vcpu_dirty_limit", NO_MIGRATION },
     { "client_migrate_info", NO_MIGRATION },
