@@ -45,6 +45,12 @@ BlockNode *snapshot_sync(const QmpBlockdevSnapshotSyncArgs *args, BlockNode **be
         }
         return NULL;
     }
+    /* Before a file is made. */
+    if (args->snapshot_node_name && block_node_find(args->snapshot_node_name)) {
+        error_set(error, "snapshot-node-name: there is a node '%s' already",
+                  args->snapshot_node_name);
+        return NULL;
+    }
     bool existing = args->has_mode && args->mode == QMP_NEW_IMAGE_MODE_EXISTING;
     if (!job_check_free(node, error) || (!existing && !make_overlay(node, args, format, error))) {
         return NULL;

@@ -3,6 +3,7 @@
 #include <string.h>
 #include "ui/input.h"
 #include "vmm/event/clock.h"
+#include "vmm/machine/machine.h"
 #include "vmm/monitor/qmp-schema.h"
 
 #define DEFAULT_HOLD_MS 100
@@ -173,8 +174,14 @@ static json_object *input_send_event(const void *args, GError **error)
     size_t count = json_object_array_length(in->events);
     InputEvent event;
     if (in->device) {
-        error_set(error, "there is no input device '%s': input goes to the machine; leave it out",
-                  in->device);
+        error_set_code(error, VIREO_ERROR_DEVICE_NOT_FOUND,
+                       "there is no input device '%s': input goes to the machine; leave it out",
+                       in->device);
+        return NULL;
+    }
+    RunState state = machine_run_state(machine_get());
+    if (state != RUN_STATE_RUNNING && state != RUN_STATE_SUSPENDED) {
+        error_set(error, "the machine does not run: nobody takes input");
         return NULL;
     }
     for (size_t i = 0; i < count; i++) { /* all are checked before one is sent */

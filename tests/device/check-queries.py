@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every query of QMP without arguments is answered in QEMU's shape.
+"""Every query of QMP without arguments, and the requests of requests.txt, are answered in QEMU's
+shape: errors have its class.
 
     check-queries.py VIREO [QEMU]
 
@@ -22,12 +23,21 @@ LEFT_OUT = {
     'query-qmp-schema': 'tests/device/test-libvirt.c compares it',
 }
 
-# PATH of a member or of a list's elements: why the two differ.
+# PATH of a member or of a list's elements, or a whole request: why the two differ.
 DIFFERENCES = {
     'query-acpi-ospm-status[]': "QEMU lists vCPUs once the guest's ACPI code uses the new registers",
     'query-memdev[]': "QEMU makes an object of the machine's RAM when -machine names none",
     'query-command-line-options[].parameters[].default': "QEMU's words",
     'query-command-line-options[].parameters[].help': "QEMU's words",
+    'qom-list[].default-value': 'QEMU tells it of types only',
+    'qom-list[].description': 'QEMU tells it of types only',
+    'qom-list-properties[].default-value': 'QEMU leaves out what it could tell',
+    'qom-list-properties[].description': 'QEMU leaves out what it could tell',
+    'device-list-properties[].default-value': "not all properties of QEMU's devices are there",
+    'device-list-properties[].description': "not all of QEMU's have one",
+    'qom-get {"path": "/machine/peripheral/disk", "property": "addr"}': "QEMU has a number or a text",
+    'qom-get {"path": "/machine", "property": "kernel-irqchip"}': 'QEMU can set it only',
+    'qom-get {"path": "/machine", "property": "rtc-time"}': 'RTC_CHANGE tells',
     'query-cpu-definitions[].unavailable-features[]': "what QEMU's own CPU lacks",
 }
 
@@ -150,28 +160,48 @@ def compare(command, ours, theirs):
                 yield path, f'{sorted(mine.get(path, ()))}, QEMU {sorted(other.get(path, ()))}'
 
 
-def compare_machines(vireo, qemu, machine, used):
-    """What differs without a reason; used: paths of all that differs."""
-    wrong = []
-    with contextlib.ExitStack() as stack:
-        programs = []
-        for words in ([vireo, '-accel', 'qtest'], [qemu, '-accel', 'tcg']):
-            folder = stack.enter_context(tempfile.TemporaryDirectory())
-            programs.append(Program(words, machine, folder))
-            stack.callback(programs[-1].process.kill)
-        for command in COMMANDS:
+def requests():
+    """The lines of requests.txt."""
+    for line in pathlib.Path(__file__).with_name('requests.txt').read_text().splitlines():
+        if line and not line.startswith('#'):
+            yield line
+
+
+class Comparison:
+    """What differs, with and without a reason."""
+
+    def __init__(self):
+        self.wrong = []
+        self.used = set()  # keys of DIFFERENCES
+
+    def ask(self, programs, line):
+        """The line is a command, a blank and its arguments; without them it is a query."""
+        command, _, arguments = line.partition(' ')
+        request = {'execute': command, 'arguments': json.loads(arguments or '{}')}
+        for path, what in compare(command, *(program.ask(request) for program in programs)):
+            place = line if line in DIFFERENCES else path
+            self.used.add(place)
+            if place not in DIFFERENCES:
+                self.wrong.append(f'{line}: {path}: {what}')
+
+    def run(self, vireo, qemu, machine, lines):
+        """Asks both for the lines, after all queries without arguments."""
+        with contextlib.ExitStack() as stack:
+            programs = []
+            for words in ([vireo, '-accel', 'qtest'], [qemu, '-accel', 'tcg']):
+                folder = stack.enter_context(tempfile.TemporaryDirectory())
+                programs.append(Program(words, machine, folder))
+                stack.callback(programs[-1].process.kill)
+            for command in COMMANDS:
+                for program in programs:
+                    answer = program.ask(command)
+                    if 'error' in answer:
+                        sys.exit(f'{program.process.args[0]} refuses {command}: {answer["error"]}')
+            both = set(queries(programs[0])) & set(queries(programs[1]))
+            for line in (*sorted(both - set(LEFT_OUT)), *lines):
+                self.ask(programs, line)
             for program in programs:
-                answer = program.ask(command)
-                if 'error' in answer:
-                    sys.exit(f'{program.process.args[0]} refuses {command}: {answer["error"]}')
-        for name in sorted(set(queries(programs[0])) & set(queries(programs[1])) - set(LEFT_OUT)):
-            for path, what in compare(name, *(p.ask({'execute': name}) for p in programs)):
-                used.add(path)
-                if path not in DIFFERENCES:
-                    wrong.append(f'{path}: {what}')
-        for program in programs:
-            program.end()
-    return wrong
+                program.end()
 
 
 def main():
@@ -180,10 +210,11 @@ def main():
     if not shutil.which(qemu) or not shutil.which('qemu-img'):
         print(f'there is no {qemu} or no qemu-img')
         sys.exit(77)
-    wrong, used = [], set()
+    comparison = Comparison()
     for name, machine in MACHINES.items():
-        wrong += [f'{name}: {line}' for line in compare_machines(vireo, qemu, machine, used)]
-    wrong += [f'{place} is in DIFFERENCES and does not differ' for place in set(DIFFERENCES) - used]
+        comparison.run(vireo, qemu, machine, requests() if name == 'q35' else ())
+    wrong = comparison.wrong + [f'{place} is in DIFFERENCES and does not differ'
+                                for place in set(DIFFERENCES) - comparison.used]
     sys.exit('\n'.join(wrong) if wrong else 0)
 
 

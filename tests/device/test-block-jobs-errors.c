@@ -149,6 +149,10 @@ static void test_nodes_that_are_busy(void)
                   busy);
     stage_refused(&s, EXEC("blockdev-snapshot-sync", "'device': 'd', 'snapshot-file': 'o.qcow2'"),
                   "GenericError", busy);
+    stage_refused(&s,
+                  EXEC("blockdev-snapshot-sync", "'device': 'u', 'snapshot-file': 'o.qcow2', "
+                                                 "'snapshot-node-name': 't'"),
+                  "GenericError", "snapshot-node-name: there is a node 't' already");
     stage_shell(&s, "test ! -e o.qcow2");
     stage_refused(&s, EXEC("blockdev-snapshot-internal-sync", "'device': 'd', 'name': 'x'"),
                   "GenericError", busy);

@@ -370,6 +370,10 @@ static void test_ring_buffers(void)
              "'base64'}}");
     g_assert_cmpstr(json_object_get_string(text), ==, "AAEC/w==");
     json_object_put(text);
+    g_autofree char *wrong = qtest_qmp_error(
+        qts, "{'execute': 'ringbuf-write', 'arguments': {'device': 'r', 'data': 'AA!C', "
+             "'format': 'base64'}}");
+    g_assert_cmpstr(wrong, ==, "'data': it is not base64");
     json_object_put(qtest_qmp_ok(qts, "{'execute': 'chardev-remove', 'arguments': {'id': 'r'}}"));
     g_autofree char *gone =
         qtest_qmp_error(qts, "{'execute': 'chardev-remove', 'arguments': {'id': 'r'}}");

@@ -49,6 +49,17 @@ static void test_limits_are_set_and_lifted_while_it_runs(void)
     qtest_stop(qts);
 }
 
+#define G0     "'path': '/objects/g0', 'property': 'limits'"
+#define SET_G0 "{'execute': 'qom-set', 'arguments': {" G0 ", 'value': "
+
+static char *limits_of_g0(QTest *qts)
+{
+    json_object *limits = qtest_qmp_ok(qts, "{'execute': 'qom-get', 'arguments': {" G0 "}}");
+    char *text = g_strdup(json_object_to_json_string_ext(limits, JSON_C_TO_STRING_PLAIN));
+    json_object_put(limits);
+    return text;
+}
+
 static void test_a_group_is_an_object_and_a_filter(void)
 {
     QTest *qts = qtest_start("-object throttle-group,id=g0,x-iops-total=50 "
@@ -62,6 +73,18 @@ static void test_a_group_is_an_object_and_a_filter(void)
         qtest_qmp_error(qts, "{'execute': 'object-add', 'arguments': {'qom-type': "
                              "'throttle-group', 'id': 'g2', 'limits': {'bps-totl': 1}}}");
     g_assert_nonnull(strstr(error, "bps-totl"));
+    g_autofree char *before = limits_of_g0(qts);
+    g_assert_nonnull(strstr(before, "\"iops-total\":50,"));
+    g_assert_nonnull(strstr(before, "\"bps-read-max-length\":1,"));
+    g_autofree char *both = qtest_qmp_error(qts, SET_G0 "{'bps-total': 5, 'iops-read': 1}}}");
+    g_autofree char *list = qtest_qmp_error(qts, SET_G0 "[1]}}");
+    g_autofree char *unchanged = limits_of_g0(qts);
+    g_assert_nonnull(strstr(both, "exclude each other"));
+    g_assert_cmpstr(list, ==, "limits are an object");
+    g_assert_cmpstr(unchanged, ==, before);
+    json_object_put(qtest_qmp_ok(qts, SET_G0 "{'iops-total': 70, 'iops-total-max': 90}}}"));
+    g_autofree char *after = limits_of_g0(qts);
+    g_assert_nonnull(strstr(after, "\"iops-total\":70,\"iops-total-max\":90,"));
     qtest_stop(qts);
     qtest_assert_refused("-object throttle-group,id=g0,x-iops-total-max=5", "iops-total-max needs");
 }

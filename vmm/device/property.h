@@ -44,8 +44,11 @@ typedef struct Property {
     const char *const *names; /* enums, NULL-terminated */
     const char *type_name;    /* for REF and ENUM, as shown in help */
     const char *desc;
-    bool live;                             /* may be set on a realized device (qom-set) */
-    void (*changed)(void *base);           /* after it was set live; main thread; may be NULL */
+    bool live;                   /* may be set on a realized device (qom-set) */
+    void (*changed)(void *base); /* after it was set live; main thread; may be NULL */
+    /* Instead of setting the field of an object that is in use: checks the value and applies it, or
+     * leaves all as it was. Main thread; may be NULL. */
+    bool (*set_live)(void *base, json_object *value, GError **error);
     json_object *(*get)(const void *base); /* computed: read-only, has no field; new reference */
 } Property;
 

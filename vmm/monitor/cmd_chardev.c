@@ -5,6 +5,7 @@
 #include "vmm/monitor/commands.h"
 #include "vmm/monitor/monitor.h"
 #include "vmm/monitor/qmp-schema.h"
+#include "vmm/util/base64.h"
 
 #define RINGBUF_READ_MAX (16 << 20)
 
@@ -119,9 +120,12 @@ static json_object *ringbuf_write(const void *opaque, GError **error)
         return NULL;
     }
     gsize len = strlen(args->data);
-    bool base64 = args->has_format && args->format == QMP_DATA_FORMAT_BASE64;
-    g_autofree guchar *decoded = base64 ? g_base64_decode(args->data, &len) : NULL;
-    const uint8_t *data = base64 ? decoded : (const uint8_t *)args->data;
+    g_autofree uint8_t *data = g_memdup2(args->data, len + 1);
+    if (args->has_format && args->format == QMP_DATA_FORMAT_BASE64 &&
+        !base64_decode(data, &len, error)) {
+        g_prefix_error(error, "'data': ");
+        return NULL;
+    }
     return chardev_ringbuf_write(chardev, data, len, error) ? qmp_ok() : NULL;
 }
 

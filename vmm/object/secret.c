@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "vmm/crypto/cipher.h"
+#include "vmm/util/base64.h"
 
 typedef enum SecretFormat { SECRET_RAW, SECRET_BASE64 } SecretFormat;
 static const char *const format_names[] = { "raw", "base64", NULL };
@@ -68,22 +69,6 @@ static bool take_text(Secret *s, GError **error)
         return too_long(error);
     }
     memcpy(s->data, s->data_text, s->bytes);
-    return true;
-}
-
-/* In place; the rest is wiped. */
-static bool decode_base64(uint8_t *data, size_t *bytes, GError **error)
-{
-    static const char alphabet[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\r\n";
-    gint state = 0;
-    guint save = 0;
-    if (memchr(data, 0, *bytes) || strspn((char *)data, alphabet) != *bytes) {
-        return error_set(error, "it is not base64");
-    }
-    size_t n = g_base64_decode_step((char *)data, *bytes, data, &state, &save);
-    explicit_bzero(data + n, *bytes - n);
-    *bytes = n;
     return true;
 }
 
@@ -170,7 +155,7 @@ static bool secret_load(Secret *s, GError **error)
         return false;
     }
     /* Enciphered bytes are written in base64, whatever the format. */
-    if ((s->keyid || s->format == SECRET_BASE64) && !decode_base64(s->data, &s->bytes, error)) {
+    if ((s->keyid || s->format == SECRET_BASE64) && !base64_decode(s->data, &s->bytes, error)) {
         return false;
     }
     return !s->keyid || decipher(s, error);

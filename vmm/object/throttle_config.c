@@ -97,6 +97,8 @@ typedef struct ThrottleObject {
         PROP_U64("x-" name "-max-length", ThrottleObject, config.limits[index].length, 0,          \
                  "seconds that a burst may last")
 
+static bool set_limits(void *base, json_object *value, GError **error);
+
 static const Property throttle_props[] = {
     LIMIT_PROPS("bps-total", THROTTLE_BPS_TOTAL),
     LIMIT_PROPS("bps-read", THROTTLE_BPS_READ),
@@ -106,26 +108,64 @@ static const Property throttle_props[] = {
     LIMIT_PROPS("iops-write", THROTTLE_IOPS_WRITE),
     PROP_U64("x-iops-size", ThrottleObject, config.iops_size, 0,
              "bytes that count as one operation; 0: any"),
-    PROP_JSON("limits", ThrottleObject, limits, "the same without x-, as one structure"),
+    PROP_FIELD("limits", PROP_TYPE_JSON, ThrottleObject, limits,
+               "the same without x-, as one structure; qom-set changes them",
+               .set_live = set_limits),
     PROP_END,
 };
 
-static bool read_limits(ThrottleObject *t, GError **error)
+static void put_part(json_object *limits, const char *name, const char *suffix, uint64_t value)
 {
-    if (!t->limits) {
-        return throttle_config_check(&t->config, error);
+    g_autofree char *key = g_strconcat(name, suffix, NULL);
+    json_object_object_add(limits, key, json_object_new_uint64(value));
+}
+
+/* What qom-get shows: all of them. */
+static void show_limits(ThrottleObject *t)
+{
+    json_object_put(t->limits);
+    t->limits = json_object_new_object();
+    for (int i = 0; i < THROTTLE_LIMITS; i++) {
+        const ThrottleLimit *limit = &t->config.limits[i];
+        put_part(t->limits, throttle_limit_names[i], "", limit->avg);
+        put_part(t->limits, throttle_limit_names[i], "-max", limit->max);
+        put_part(t->limits, throttle_limit_names[i], "-max-length", MAX(limit->length, 1));
     }
-    g_autoptr(Opts) options = opts_from_json(t->limits, error);
-    return options && throttle_config_parse(&t->config, options, error) &&
+    put_part(t->limits, "iops-size", "", t->config.iops_size);
+}
+
+/* What limits has not stays in config as it is. */
+static bool read_limits(ThrottleConfig *config, json_object *limits, GError **error)
+{
+    g_autoptr(Opts) options = opts_from_json(limits, error);
+    return options && throttle_config_parse(config, options, error) &&
            opts_check_unused(options, "limits", NULL, error);
+}
+
+static bool set_limits(void *base, json_object *value, GError **error)
+{
+    ThrottleObject *t = base;
+    ThrottleConfig config = t->config;
+    if (!json_object_is_type(value, json_type_object)) {
+        return error_set(error, "limits are an object");
+    }
+    if (!read_limits(&config, value, error)) {
+        return false;
+    }
+    t->config = config;
+    throttle_group_set(t->group, &config);
+    show_limits(t);
+    return true;
 }
 
 static bool throttle_complete(Object *obj, GError **error)
 {
     ThrottleObject *t = (ThrottleObject *)obj;
-    if (!read_limits(t, error)) {
+    if (t->limits ? !read_limits(&t->config, t->limits, error)
+                  : !throttle_config_check(&t->config, error)) {
         return false;
     }
+    show_limits(t);
     t->group = throttle_group_get(obj->id, true, error);
     if (!t->group) {
         return false;

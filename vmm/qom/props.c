@@ -325,6 +325,9 @@ bool qom_node_set(const QomNode *node, const char *name, json_object *value, GEr
     if (prop && node->dev) {
         return device_set_prop_json(node->dev, name, value, error);
     }
+    if (prop && prop->set_live) {
+        return prop->set_live((void *)base, value, error);
+    }
     if (prop && prop->live) {
         bool ok = property_set_json((void *)base, prop, value, error);
         if (ok && prop->changed) {
