@@ -26,17 +26,6 @@ def reason(error):
     return f"{type(error).__name__} {text} (line {frame.lineno}: {frame.line})"
 
 
-def run_case(function, title):
-    """Runs one case; a wait that ran out (the test host's emulation stalls now and then, under any
-    VMM) is repeated once, and said. What fails otherwise is not repeated."""
-    try:
-        function()
-    except TIMEOUTS:
-        traceback.print_exc()
-        print(f"{title}: a wait ran out; once more", flush=True)
-        function()
-
-
 def run(namespace):
     """Runs the test functions of a module in their order; exits with the outcome."""
     cases = [(name, value) for name, value in namespace.items()
@@ -48,7 +37,7 @@ def run(namespace):
         began = time.monotonic()
         title = name[len("test_"):].replace("_", " ")
         try:
-            run_case(function, title)
+            function()
             outcome = "ok"
         except Skip as skip:
             skipped += 1
