@@ -24,9 +24,9 @@ typedef struct Piece {
 
 typedef struct Job {
     const ImgCopy *copy;
-    uint64_t *starts; /* of the sources */
-    GMutex lock;      /* of all below */
-    GCond moved;
+    uint64_t *starts;    /* of the sources */
+    GMutex lock;         /* of all below */
+    GCond *turn_came;    /* one for each of the turns that can be out: turn % workers */
     uint64_t next;       /* where the next piece begins */
     uint64_t extent_end; /* up to here all is of one kind */
     PieceKind extent_kind;
@@ -247,7 +247,7 @@ static bool wait_for_turn(Job *job, const Piece *piece)
 {
     g_mutex_lock(&job->lock);
     while (!job->failed && job->turn != piece->turn) {
-        g_cond_wait(&job->moved, &job->lock);
+        g_cond_wait(&job->turn_came[piece->turn % job->copy->workers], &job->lock);
     }
     bool ok = !job->failed;
     g_mutex_unlock(&job->lock);
@@ -265,6 +265,15 @@ static int64_t rate_delay_us(const Job *job)
     return (int64_t)wanted - (g_get_monotonic_time() - job->began_us);
 }
 
+/* Wakes who is next, or all after a failure. */
+static void wake(Job *job)
+{
+    unsigned workers = job->copy->workers;
+    for (unsigned i = 0; i < (job->failed ? workers : 1); i++) {
+        g_cond_signal(&job->turn_came[(job->turn + i) % workers]);
+    }
+}
+
 static void piece_is_done(Job *job, const Piece *piece, bool ok)
 {
     g_mutex_lock(&job->lock);
@@ -273,7 +282,7 @@ static void piece_is_done(Job *job, const Piece *piece, bool ok)
     job->done += piece->bytes;
     img_progress((double)job->done * 100.0 / (double)job->copy->total);
     int64_t delay = piece->kind == PIECE_DATA ? rate_delay_us(job) : 0;
-    g_cond_broadcast(&job->moved);
+    wake(job);
     g_mutex_unlock(&job->lock);
     if (delay > 0) {
         g_usleep((gulong)delay);
@@ -313,7 +322,10 @@ int img_copy(const ImgCopy *copy)
         start += block_node_length(copy->sources[i].node);
     }
     g_mutex_init(&job.lock);
-    g_cond_init(&job.moved);
+    job.turn_came = g_new(GCond, copy->workers);
+    for (unsigned i = 0; i < copy->workers; i++) {
+        g_cond_init(&job.turn_came[i]);
+    }
     for (unsigned i = 0; i < copy->workers; i++) {
         g_ptr_array_add(threads, g_thread_new("convert", work, &job));
     }
@@ -321,7 +333,10 @@ int img_copy(const ImgCopy *copy)
         g_thread_join(threads->pdata[i]);
     }
     g_mutex_clear(&job.lock);
-    g_cond_clear(&job.moved);
+    for (unsigned i = 0; i < copy->workers; i++) {
+        g_cond_clear(&job.turn_came[i]);
+    }
+    g_free(job.turn_came);
     g_free(job.starts);
     if (!job.failed) {
         img_progress(100);
