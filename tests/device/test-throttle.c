@@ -80,7 +80,7 @@ static void test_a_group_is_an_object_and_a_filter(void)
     g_autofree char *list = qtest_qmp_error(qts, SET_G0 "[1]}}");
     g_autofree char *unchanged = limits_of_g0(qts);
     g_assert_nonnull(strstr(both, "exclude each other"));
-    g_assert_cmpstr(list, ==, "limits are an object");
+    g_assert_cmpstr(list, ==, "limits: a JSON object is expected");
     g_assert_cmpstr(unchanged, ==, before);
     json_object_put(qtest_qmp_ok(qts, SET_G0 "{'iops-total': 70, 'iops-total-max': 90}}}"));
     g_autofree char *after = limits_of_g0(qts);

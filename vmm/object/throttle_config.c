@@ -138,7 +138,11 @@ static void show_limits(ThrottleObject *t)
 static bool read_limits(ThrottleConfig *config, json_object *limits, GError **error)
 {
     g_autoptr(Opts) options = opts_from_json(limits, error);
-    return options && throttle_config_parse(config, options, error) &&
+    if (!options) {
+        g_prefix_error(error, "limits: ");
+        return false;
+    }
+    return throttle_config_parse(config, options, error) &&
            opts_check_unused(options, "limits", NULL, error);
 }
 
@@ -146,9 +150,6 @@ static bool set_limits(void *base, json_object *value, GError **error)
 {
     ThrottleObject *t = base;
     ThrottleConfig config = t->config;
-    if (!json_object_is_type(value, json_type_object)) {
-        return error_set(error, "limits are an object");
-    }
     if (!read_limits(&config, value, error)) {
         return false;
     }
